@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package caddyfile holds the llm_proxy directive: it expands one block to
+// the handlers that do the work.
+package caddyfile
+
+import (
+	"encoding/json"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/seed83435595/caddy-llm-proxy/handler"
+	"github.com/seed83435595/caddy-llm-proxy/streaming"
+)
+
+func init() {
+	httpcaddyfile.RegisterDirective("llm_proxy", parse)
+	httpcaddyfile.RegisterDirectiveOrder("llm_proxy", httpcaddyfile.Before, "reverse_proxy")
+}
+
+// nominalUpstream stands where reverse_proxy wants an upstream. Nothing is
+// ever sent to it, since the providers have addresses of their own; .invalid
+// never resolves (RFC 2606), should another transport get to see it.
+const nominalUpstream = "llm.invalid:443"
+
+// parse expands the llm_proxy directive. Syntax:
+//
+//	llm_proxy [<matcher>] {
+//		<options of the llm_proxy handler: client, anonymous, ...>
+//		<options of the llm transport: provider, model, retry, ...>
+//		<options of reverse_proxy>
+//	}
+//
+// With providers it becomes the llm_proxy handler and, behind it, a
+// reverse_proxy whose transport is llm. Without them it becomes the handler
+// alone, in front of a reverse_proxy that is written by hand.
+func parse(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	h.Next() // consume directive name
+	matcher, err := h.ExtractMatcherSet()
+	if err != nil {
+		return nil, err
+	}
+	b, err := parseBlock(h.Dispenser)
+	if err != nil {
+		return nil, err
+	}
+	handlers := []json.RawMessage{caddyconfig.JSONModuleObject(&b.admission, "handler", "llm_proxy", nil)}
+	if len(b.transport.Providers) > 0 {
+		proxy, err := b.reverseProxy(h)
+		if err != nil {
+			return nil, err
+		}
+		handlers = append(handlers, proxy)
+	}
+	route := caddyhttp.Route{HandlersRaw: handlers}
+	if matcher != nil {
+		route.MatcherSetsRaw = []caddy.ModuleMap{matcher}
+	}
+	return []httpcaddyfile.ConfigValue{{Class: "route", Value: route}}, nil
+}
+
+// block is the content of one llm_proxy block, sorted by whom it concerns.
+type block struct {
+	admission handler.Handler
+	transport streaming.Transport
+	// proxy holds the tokens that are reverse_proxy's, as a directive of
+	// their own.
+	proxy []caddyfile.Token
+}
+
+func parseBlock(d *caddyfile.Dispenser) (*block, error) {
+	var b block
+	d.Next() // the directive's name again: looking for a matcher has rewound
+	name := d.Token()
+	if d.NextArg() {
+		return nil, d.ArgErr()
+	}
+	var needsProviders string
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		option := d.Val()
+		if known, err := b.admission.ParseOption(d); known || err != nil {
+			if err != nil {
+				return nil, err
+			}
+			continue
+		}
+		needsProviders = option
+		if known, err := b.transport.ParseOption(d); known || err != nil {
+			if err != nil {
+				return nil, err
+			}
+			continue
+		}
+		switch option {
+		case "to", "dynamic", "transport":
+			return nil, d.Errf("%s: llm_proxy sets this itself; where calls go is said by 'provider', and a 'transport' belongs inside it", option)
+		}
+		b.proxy = append(b.proxy, d.NextSegment()...)
+	}
+	if len(b.transport.Providers) == 0 && needsProviders != "" {
+		return nil, d.Errf("%s: without a 'provider', llm_proxy is only the handler; options of the transport and of reverse_proxy then belong into the reverse_proxy behind it", needsProviders)
+	}
+	b.proxy = asDirective(name, b.proxy)
+	return &b, nil
+}
+
+// asDirective makes a reverse_proxy directive of the options, which keep
+// their file and line for error messages.
+func asDirective(name caddyfile.Token, options []caddyfile.Token) []caddyfile.Token {
+	name.Text = "reverse_proxy"
+	if len(options) == 0 {
+		return []caddyfile.Token{name}
+	}
+	open := caddyfile.Token{File: name.File, Line: name.Line, Text: "{"}
+	last := options[len(options)-1]
+	end := caddyfile.Token{File: last.File, Line: last.Line + 1, Text: "}"}
+	return append(append([]caddyfile.Token{name, open}, options...), end)
+}
+
+// reverseProxy returns the reverse_proxy handler for the block.
+func (b *block) reverseProxy(h httpcaddyfile.Helper) (json.RawMessage, error) {
+	proxy := reverseproxy.Handler{
+		Upstreams:    reverseproxy.UpstreamPool{{Dial: nominalUpstream}},
+		TransportRaw: caddyconfig.JSONModuleObject(&b.transport, "protocol", "llm", nil),
+	}
+	if err := proxy.UnmarshalCaddyfile(caddyfile.NewDispenser(b.proxy)); err != nil {
+		return nil, err
+	}
+	if err := proxy.FinalizeUnmarshalCaddyfile(h); err != nil {
+		return nil, err
+	}
+	return caddyconfig.JSONModuleObject(&proxy, "handler", "reverse_proxy", nil), nil
+}

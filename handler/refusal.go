@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package handler
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
+)
+
+// refusal is a call that is turned down before it reaches the transport. It
+// is written in the API family's own shape, so that the client's SDK raises
+// the exception that its user expects.
+type refusal struct{ wire.Error }
+
+func refuse(status int, code, message string) *refusal {
+	return &refusal{wire.Error{Status: status, Code: code, Message: message}}
+}
+
+func refuseRequest(err error) *refusal {
+	var bad *wire.RequestError
+	if errors.As(err, &bad) {
+		return refuse(bad.Status, bad.Code, bad.Message)
+	}
+	return refuse(http.StatusBadRequest, "bad_request", "the request cannot be understood")
+}
+
+// unauthorized does not say whether a key was missing or wrong, or whose it
+// might be.
+func unauthorized() *refusal {
+	return refuse(http.StatusUnauthorized, "invalid_api_key",
+		"a valid API key for this gateway is needed, such as in 'Authorization: Bearer <key>'")
+}
+
+// write answers the request. A path that belongs to no family gets the shape
+// that most clients understand.
+func (f *refusal) write(w http.ResponseWriter, call *streaming.Call) error {
+	family, _ := wire.Lookup("openai")
+	if call.Request != nil {
+		family = call.Request.Family
+	}
+	f.RequestID = call.ID
+	call.Status = f.Status
+	body := family.ErrorBody(f.Error)
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	header.Set("X-Request-Id", call.ID)
+	if f.Status == http.StatusUnauthorized {
+		header.Set("WWW-Authenticate", "Bearer")
+	}
+	w.WriteHeader(f.Status)
+	_, err := w.Write(body)
+	return err
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keypool
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// clock is a clock that stands still until it is moved.
+type clock struct{ now time.Time }
+
+func newClock() *clock { return &clock{time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)} }
+
+func (c *clock) Now() time.Time          { return c.now }
+func (c *clock) advance(d time.Duration) { c.now = c.now.Add(d) }
+
+// newPool makes a pool of n keys, called k0, k1, …
+func newPool(t testing.TB, c *clock, n int, policy Policy) *Pool {
+	t.Helper()
+	keys, states := make([]Key, n), make([]*State, n)
+	for i := range keys {
+		keys[i] = Key{ID: fmt.Sprintf("k%d", i), Secret: NewSecret(fmt.Sprintf("secret-%d", i))}
+		states[i] = NewState()
+	}
+	p, err := New(keys, states, Options{Policy: policy, Now: c.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// use acquires a key for model and reports the class.
+func use(t *testing.T, p *Pool, model string, v Verdict) string {
+	t.Helper()
+	lease, err := p.Acquire(model, new(Tried))
+	if err != nil {
+		t.Fatalf("acquiring: %v", err)
+	}
+	lease.Report(Outcome{Verdict: v})
+	return lease.KeyID()
+}
+
+// rests returns how long the only key of a pool rests for model.
+func rests(p *Pool, c *clock, model string) time.Duration {
+	lease, err := p.Acquire(model, new(Tried))
+	if err == nil {
+		lease.Report(Outcome{Verdict: Verdict{Class: ClassCanceled}})
+		return 0
+	}
+	var cooling *CoolingError
+	if !errors.As(err, &cooling) || !errors.Is(err, ErrNoKey) {
+		return -1
+	}
+	return cooling.Until.Sub(c.now)
+}
+
+// What each class of failure costs a key, for the model asked and for others.
+func TestWhatRests(t *testing.T) {
+	for class, want := range map[Class]struct{ model, other time.Duration }{
+		ClassOK:          {0, 0},
+		ClassCaller:      {0, 0},
+		ClassContext:     {0, 0},
+		ClassPolicy:      {0, 0},
+		ClassCanceled:    {0, 0},
+		ClassTier:        {0, 0},
+		ClassEmpty:       {0, 0},
+		ClassRateLimited: {time.Second, 0},
+		ClassQuota:       {10 * time.Minute, 10 * time.Minute},
+		ClassStale:       {30 * time.Second, 30 * time.Second},
+		ClassCredential:  {30 * time.Second, 30 * time.Second},
+		ClassAccess:      {time.Hour, 0},
+		ClassModel:       {time.Minute, 0},
+		ClassNotSent:     {0, 0},
+		ClassReset:       {0, 0},
+		ClassUpstream:    {0, 0},
+		ClassOverloaded:  {0, 0},
+		ClassSlow:        {0, 0},
+		ClassBroken:      {0, 0},
+		ClassRegion:      {0, 0},
+	} {
+		t.Run(class.String(), func(t *testing.T) {
+			c := newClock()
+			p := newPool(t, c, 1, RoundRobin)
+			use(t, p, "m", Verdict{Class: class})
+			if got := rests(p, c, "m"); got != want.model {
+				t.Errorf("rests %s for the model, want %s", got, want.model)
+			}
+			if got := rests(p, c, "other"); got != want.other {
+				t.Errorf("rests %s for others, want %s", got, want.other)
+			}
+		})
+	}
+}
+
+// Without a stated wait the rest doubles with each failure in a row, up to a
+// bound, and a success resets it.
+func TestRestDoublesAndResets(t *testing.T) {
+	c := newClock()
+	p := newPool(t, c, 1, RoundRobin)
+	for _, seconds := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
+		use(t, p, "m", Verdict{Class: ClassRateLimited})
+		if got := rests(p, c, "m"); got != time.Duration(seconds)*time.Second {
+			t.Errorf("rests %s, want %ds", got, seconds)
+		}
+		c.advance(rests(p, c, "m"))
+	}
+	c.advance(time.Second)
+	use(t, p, "m", Verdict{Class: ClassOK})
+	use(t, p, "m", Verdict{Class: ClassRateLimited})
+	if got := rests(p, c, "m"); got != time.Second {
+		t.Errorf("after a success: rests %s, want 1s", got)
+	}
+}
+
+// A stated wait is kept, within the cap.
+func TestStatedWait(t *testing.T) {
+	c := newClock()
+	p := newPool(t, c, 1, RoundRobin)
+	use(t, p, "m", Verdict{Class: ClassRateLimited, Wait: 2 * time.Hour})
+	if got := rests(p, c, "m"); got != 2*time.Hour {
+		t.Errorf("rests %s", got)
+	}
+	use(t, p, "n", Verdict{Class: ClassQuota, Wait: 400 * time.Hour})
+	if got := rests(p, c, "n"); got != DefaultMaxWait {
+		t.Errorf("rests %s", got)
+	}
+}
+
+// Ten calls at once that all meet the same limit are one failure, and none of
+// them shortens what another has learned.
+func TestConcurrentFailuresCountOnce(t *testing.T) {
+	c := newClock()
+	p := newPool(t, c, 1, RoundRobin)
+	var leases []Lease
+	for range 10 {
+		lease, err := p.Acquire("m", new(Tried))
+		if err != nil {
+			t.Fatal(err)
+		}
+		leases = append(leases, lease)
+	}
+	c.advance(time.Millisecond)
+	leases[0].Report(Outcome{Verdict: Verdict{Class: ClassRateLimited, Wait: 20 * time.Second}})
+	for i := range leases[1:] {
+		leases[1+i].Report(Outcome{Verdict: Verdict{Class: ClassRateLimited}})
+	}
+	if got := rests(p, c, "m"); got != 20*time.Second {
+		t.Errorf("rests %s, want the 20s that were stated", got)
+	}
+	c.advance(20 * time.Second)
+	use(t, p, "m", Verdict{Class: ClassRateLimited})
+	if got := rests(p, c, "m"); got != 2*time.Second {
+		t.Errorf("the second failure rests %s, want 2s", got)
+	}
+}
+
+// A success that began before the failure does not lift the rest.
+func TestLateSuccessDoesNotLiftRest(t *testing.T) {
+	c := newClock()
+	p := newPool(t, c, 1, RoundRobin)
+	slow, _ := p.Acquire("m", new(Tried))
+	c.advance(time.Second)
+	use(t, p, "m", Verdict{Class: ClassRateLimited, Wait: time.Minute})
+	slow.Report(Outcome{Verdict: Verdict{Class: ClassOK}})
+	if got := rests(p, c, "m"); got != time.Minute {
+		t.Errorf("rests %s, want 1m", got)
+	}
+}
+
+// A rejected key is tried by one call at a time until it has proved itself,
+// and a probe that is given up gives its place back.
+func TestRejectedKeyIsProbed(t *testing.T) {
+	c := newClock()
+	p := newPool(t, c, 1, RoundRobin)
+	use(t, p, "m", Verdict{Class: ClassCredential})
+	c.advance(30 * time.Second)
+	probe, err := p.Acquire("m", new(Tried))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Acquire("m", new(Tried)); err == nil {
+		t.Error("a second call may use the suspect key")
+	}
+	probe.Report(Outcome{Verdict: Verdict{Class: ClassCanceled}})
+	c.advance(time.Second)
+	use(t, p, "m", Verdict{Class: ClassOK})
+	for range 2 {
+		if _, err := p.Acquire("m", new(Tried)); err != nil {
+			t.Errorf("after the proof: %v", err)
+		}
+	}
+}
+
+// Names of models come from outside: they may not grow a key's memory, nor
+// drive out a rest that still matters before one that does not.
+func TestModelsAreBounded(t *testing.T) {
+	c := newClock()
+	p := newPool(t, c, 1, RoundRobin)
+	use(t, p, "precious", Verdict{Class: ClassRateLimited, Wait: time.Hour})
+	for i := range 10 * maxModels {
+		use(t, p, fmt.Sprintf("m%d", i), Verdict{Class: ClassRateLimited, Wait: time.Second})
+	}
+	if n := len(p.states[0].models); n > maxModels {
+		t.Errorf("%d models are remembered", n)
+	}
+	if got := rests(p, c, "precious"); got != time.Hour {
+		t.Errorf("rests %s, want 1h", got)
+	}
+}
+
+// A second report changes nothing.
+func TestReportOnce(t *testing.T) {
+	c := newClock()
+	p := newPool(t, c, 1, RoundRobin)
+	lease, _ := p.Acquire("m", new(Tried))
+	lease.Report(Outcome{})
+	lease.Report(Outcome{Verdict: Verdict{Class: ClassCredential}})
+	status := p.Snapshot()[0]
+	if status.InFlight != 0 || status.Total != 1 || !status.CoolingUntil.IsZero() {
+		t.Errorf("got %+v", status)
+	}
+}
+
+// Keys that could not be used or told apart are refused, and the error names
+// no secret.
+func TestRefusedKeys(t *testing.T) {
+	for name, keys := range map[string][]Key{
+		"none":            nil,
+		"empty":           {{ID: "a"}},
+		"same secret":     {{ID: "a", Secret: NewSecret("canary")}, {ID: "b", Secret: NewSecret("canary")}},
+		"same id":         {{ID: "a", Secret: NewSecret("canary")}, {ID: "a", Secret: NewSecret("canary2")}},
+		"negative weight": {{ID: "a", Secret: NewSecret("canary"), Weight: -1}},
+	} {
+		states := make([]*State, len(keys))
+		_, err := New(keys, states, Options{})
+		if err == nil {
+			t.Errorf("%s: accepted", name)
+		} else if strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: the error holds the secret: %v", name, err)
+		}
+	}
+}

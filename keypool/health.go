@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keypool
+
+import "time"
+
+// window is how many of the latest outcomes the success rate is taken over.
+const window = 64
+
+// health is what passive observation tells of a key.
+type health struct {
+	total, successes    uint64
+	consecutiveFailures int
+	lastSuccess         time.Time
+	lastError           time.Time
+	lastErrorClass      Class
+	// recent holds a bit for each of the latest outcomes, 1 for a success.
+	recent      uint64
+	recentCount int
+	// latency and firstToken are moving averages.
+	latency, firstToken time.Duration
+}
+
+func newHealth() health { return health{} }
+
+// note takes an outcome in. What is the client's doing says nothing of the
+// key.
+func (h *health) note(o Outcome, now time.Time) {
+	class := o.Verdict.Class
+	if class == ClassCanceled {
+		return
+	}
+	h.total++
+	good := rules[class].next == Answer && class != ClassBroken
+	h.recent <<= 1
+	h.recentCount = min(h.recentCount+1, window)
+	if !good {
+		h.consecutiveFailures++
+		h.lastError, h.lastErrorClass = now, class
+		return
+	}
+	h.recent |= 1
+	h.successes++
+	h.consecutiveFailures = 0
+	h.lastSuccess = now
+	h.latency = average(h.latency, o.Latency)
+	h.firstToken = average(h.firstToken, o.FirstToken)
+}
+
+// average moves an average an eighth of the way to a new value.
+func average(old, value time.Duration) time.Duration {
+	if old == 0 || value == 0 {
+		return max(old, value)
+	}
+	return old + (value-old)/8
+}

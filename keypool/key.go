@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package keypool holds the keys of a provider and what is known of their
+// health: which key a call may use, how long one that failed must rest, and
+// when it may be tried again.
+//
+// A [Pool] is made anew for each config; the [State] of a key outlives it.
+package keypool
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Key is one provider credential.
+type Key struct {
+	// ID is what the key is called wherever people read of it. Default: "key-"
+	// and the secret's [Fingerprint].
+	ID string
+	// Secret is the credential.
+	Secret Secret
+	// Weight is the key's share of the calls under the weighted policy.
+	// Default: 1.
+	Weight int
+}
+
+// checkKeys fills in defaults, and refuses keys that cannot be used or told
+// apart. Errors name ids and positions, never secrets.
+func checkKeys(keys []Key) ([]Key, error) {
+	if len(keys) == 0 {
+		return nil, errors.New("a pool needs at least one key")
+	}
+	checked := make([]Key, len(keys))
+	ids, secrets := map[string]bool{}, map[string]string{}
+	for i, key := range keys {
+		if key.Secret.Empty() {
+			return nil, fmt.Errorf("key %d: the secret is empty", i+1)
+		}
+		if key.ID == "" {
+			key.ID = "key-" + Fingerprint(key.Secret.Reveal())
+		}
+		if key.Weight == 0 {
+			key.Weight = 1
+		}
+		if key.Weight < 0 {
+			return nil, fmt.Errorf("key %q: the weight must not be negative", key.ID)
+		}
+		if other, twice := secrets[key.Secret.Reveal()]; twice {
+			return nil, fmt.Errorf("key %q: the secret is also that of key %q", key.ID, other)
+		}
+		if ids[key.ID] {
+			return nil, fmt.Errorf("key %q: the id is used twice", key.ID)
+		}
+		ids[key.ID], secrets[key.Secret.Reveal()] = true, key.ID
+		checked[i] = key
+	}
+	return checked, nil
+}

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keypool
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Keys are taken in turn.
+func TestRoundRobin(t *testing.T) {
+	p := newPool(t, newClock(), 3, RoundRobin)
+	var order []string
+	for range 6 {
+		order = append(order, use(t, p, "m", Verdict{}))
+	}
+	if got := strings.Join(order, " "); got != "k0 k1 k2 k0 k1 k2" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// Weights hold over a round, and are spread evenly within it.
+func TestWeighted(t *testing.T) {
+	c := newClock()
+	p := newPool(t, c, 3, Weighted)
+	p.keys[0].Weight, p.keys[1].Weight, p.keys[2].Weight = 5, 1, 1
+	var order []string
+	for range 7 {
+		order = append(order, use(t, p, "m", Verdict{}))
+	}
+	if got := strings.Join(order, " "); got != "k0 k0 k1 k0 k2 k0 k0" {
+		t.Errorf("got %s", got)
+	}
+
+	// A key that rested does not come back to a debt of the others.
+	use(t, p, "m", Verdict{Class: ClassRateLimited, Wait: time.Minute})
+	for range 100 {
+		use(t, p, "m", Verdict{})
+	}
+	c.advance(time.Hour)
+	counts := map[string]int{}
+	for range 70 {
+		counts[use(t, p, "m", Verdict{})]++
+	}
+	if counts["k0"] < 45 || counts["k0"] > 55 {
+		t.Errorf("after a rest: %v", counts)
+	}
+}
+
+// A call is given keys that it has not tried, and one that it has only when
+// nothing else is left and the key is not to blame.
+func TestTriedKeysComeLast(t *testing.T) {
+	for _, n := range []int{3, 200} {
+		p := newPool(t, newClock(), n, RoundRobin)
+		var tried Tried
+		seen := map[string]bool{}
+		for range n {
+			lease, err := p.Acquire("m", &tried)
+			if err != nil || seen[lease.KeyID()] {
+				t.Fatalf("%d keys: %s again after %d, %v", n, lease.KeyID(), len(seen), err)
+			}
+			seen[lease.KeyID()] = true
+			lease.Report(Outcome{Verdict: Verdict{Class: ClassUpstream}})
+		}
+		lease, err := p.Acquire("m", &tried)
+		if err != nil {
+			t.Errorf("%d keys: an upstream's fault kept a key from being used again: %v", n, err)
+		}
+		lease.Report(Outcome{Verdict: Verdict{Class: ClassRateLimited}})
+	}
+}
+
+// When all keys rest, the error says when the first comes free, and why.
+func TestEarliest(t *testing.T) {
+	c := newClock()
+	p := newPool(t, c, 3, RoundRobin)
+	use(t, p, "m", Verdict{Class: ClassQuota, Wait: time.Hour})
+	use(t, p, "m", Verdict{Class: ClassRateLimited, Wait: 5 * time.Second})
+	use(t, p, "m", Verdict{Class: ClassCredential})
+	_, err := p.Acquire("m", new(Tried))
+	var cooling *CoolingError
+	if !errors.As(err, &cooling) || cooling.Until.Sub(c.now) != 5*time.Second || cooling.Class != ClassRateLimited {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Whatever happens, in whatever order, at whatever time: no key is used while
+// it rests, no slot leaks, and every key heals.
+func TestInvariantsUnderRandomEvents(t *testing.T) {
+	classes := []Class{ClassOK, ClassOK, ClassRateLimited, ClassQuota, ClassCredential, ClassAccess, ClassUpstream, ClassCanceled, ClassCaller}
+	for seed := range uint64(200) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		c := newClock()
+		p := newPool(t, c, 1+int(seed%7), Policy(seed%2))
+		type held struct {
+			Lease
+			model string
+		}
+		var open []held
+		for range 400 {
+			switch random.IntN(3) {
+			case 0:
+				c.advance(time.Duration(random.Int64N(int64(20 * time.Second))))
+			case 1:
+				model := fmt.Sprintf("m%d", random.IntN(3))
+				before := p.Snapshot()
+				lease, err := p.Acquire(model, new(Tried))
+				if err != nil {
+					continue
+				}
+				status := before[lease.index]
+				if c.now.Before(status.CoolingUntil) || c.now.Before(status.CoolingModels[model]) {
+					t.Fatalf("seed %d: a resting key was used: %+v", seed, status)
+				}
+				open = append(open, held{lease, model})
+			case 2:
+				if len(open) > 0 {
+					i := random.IntN(len(open))
+					open[i].Report(Outcome{Verdict: Verdict{Class: classes[random.IntN(len(classes))]}})
+					open = append(open[:i], open[i+1:]...)
+				}
+			}
+		}
+		for i := range open {
+			open[i].Report(Outcome{})
+		}
+		c.advance(2 * time.Hour)
+		for _, status := range p.Snapshot() {
+			if status.InFlight != 0 {
+				t.Fatalf("seed %d: %d slots have leaked", seed, status.InFlight)
+			}
+		}
+		for range p.keys {
+			use(t, p, "m0", Verdict{})
+		}
+	}
+}
+
+// A thousand calls at once, for the race detector.
+func TestConcurrentUse(t *testing.T) {
+	c := newClock()
+	p := newPool(t, c, 5, Weighted)
+	var wg sync.WaitGroup
+	for i := range 1000 {
+		wg.Go(func() {
+			lease, err := p.Acquire("m", new(Tried))
+			if err != nil {
+				return
+			}
+			class := ClassOK
+			if i%100 == 0 {
+				class = ClassRateLimited
+			}
+			lease.Report(Outcome{Verdict: Verdict{Class: class}})
+		})
+	}
+	wg.Wait()
+	for _, status := range p.Snapshot() {
+		if status.InFlight != 0 {
+			t.Errorf("%s: %d slots have leaked", status.ID, status.InFlight)
+		}
+	}
+}
+
+// A secret prints as REDACTED, however it is printed.
+func TestSecretNeverPrints(t *testing.T) {
+	key := Key{ID: "a", Secret: NewSecret("canary")}
+	text := fmt.Sprintf("%v %+v %#v %s %q %x %d %v", key, key, key, key.Secret, key.Secret, key.Secret, key.Secret, &key)
+	encoded, err := json.Marshal(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text += string(encoded)
+	for _, leak := range []string{"canary", fmt.Sprintf("%x", "canary"), "[99 97 110"} {
+		if strings.Contains(text, leak) {
+			t.Errorf("the secret shows: %s", text)
+		}
+	}
+	if !key.Secret.Equal(NewSecret("canary")) || key.Secret.Equal(NewSecret("canar")) {
+		t.Error("Equal is wrong")
+	}
+}
+
+func BenchmarkAcquireReport(b *testing.B) {
+	for _, n := range []int{10, 1000} {
+		b.Run(fmt.Sprintf("keys=%d", n), func(b *testing.B) {
+			p := newPool(b, newClock(), n, RoundRobin)
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					var tried Tried
+					lease, err := p.Acquire("m", &tried)
+					if err != nil {
+						b.Fatal(err)
+					}
+					lease.Report(Outcome{})
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package llmproxy makes Caddy a gateway for LLM APIs. Importing it registers
+// everything: the llm_proxy directive and handler, the llm transport of
+// reverse_proxy, the llm_simulator handler, and the rate_limit handler of
+// caddy-ratelimit, which goes in front.
+//
+// A request comes in through [handler], which knows the client. It goes out
+// through [streaming], which knows the provider, with a key from [keypool].
+package llmproxy
+
+import (
+	_ "github.com/mholt/caddy-ratelimit"
+
+	_ "github.com/seed83435595/caddy-llm-proxy/caddyfile"
+	_ "github.com/seed83435595/caddy-llm-proxy/handler"
+	_ "github.com/seed83435595/caddy-llm-proxy/handler/simulator"
+	_ "github.com/seed83435595/caddy-llm-proxy/streaming"
+)

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package streaming
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// UnmarshalCaddyfile sets up the transport from Caddyfile tokens. Syntax:
+//
+//	transport llm {
+//		provider <name> [<base URL>] {
+//			api       openai|anthropic|gemini
+//			key       <secret> {
+//				id     <id>
+//				weight <n>
+//			}
+//			keys      <secret>...
+//			select    round_robin|weighted
+//			transport <module> { ... }
+//		}
+//		model <pattern> <provider>[/<upstream model>]...
+//		retry {
+//			attempts <n>
+//			delay    <duration>
+//			deadline <duration>
+//		}
+//		timeouts {
+//			headers <duration>
+//		}
+//	}
+func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume transport name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		known, err := t.ParseOption(d)
+		if err != nil {
+			return err
+		}
+		if !known {
+			return d.Errf("unrecognized subdirective %s", d.Val())
+		}
+	}
+	return nil
+}
+
+// ParseOption parses the option that d stands at, if it is one of the
+// transport's. The llm_proxy directive hands its options on through it.
+func (t *Transport) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
+	switch d.Val() {
+	case "provider":
+		err = t.parseProvider(d)
+	case "model":
+		err = t.parseModel(d)
+	case "retry":
+		err = t.parseRetry(d)
+	case "timeouts":
+		err = t.parseTimeouts(d)
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+func (t *Transport) parseProvider(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) < 1 || len(args) > 2 {
+		return d.ArgErr()
+	}
+	p := &Provider{Name: args[0]}
+	if strings.Contains(p.Name, "/") {
+		return d.Errf("provider name %s: must not contain a slash, which 'model' lines put between provider and model", p.Name)
+	}
+	if slices.ContainsFunc(t.Providers, func(other *Provider) bool { return other.Name == p.Name }) {
+		return d.Errf("provider %s: already specified", p.Name)
+	}
+	if len(args) == 2 {
+		p.BaseURL = args[1]
+	}
+	if err := p.parseBlock(d); err != nil {
+		return err
+	}
+	t.Providers = append(t.Providers, p)
+	return nil
+}
+
+func (p *Provider) parseBlock(d *caddyfile.Dispenser) error {
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		var err error
+		switch d.Val() {
+		case "api":
+			err = parseOnce(d, &p.API)
+		case "select":
+			err = parseOnce(d, &p.Select)
+		case "key":
+			err = p.parseKey(d)
+		case "keys":
+			lists := d.RemainingArgs()
+			if len(lists) == 0 {
+				return d.ArgErr()
+			}
+			p.KeyLists = append(p.KeyLists, lists...)
+		case "transport":
+			err = p.parseTransport(d)
+		default:
+			return d.Errf("provider %s: unrecognized option %s", p.Name, d.Val())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Provider) parseKey(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return d.ArgErr()
+	}
+	key := &Key{Secret: d.Val()}
+	if key.Secret == "" {
+		return d.Err("an empty key: if it comes from {$VARIABLE}, that variable is not set")
+	}
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		switch d.Val() {
+		case "id":
+			if err := parseOnce(d, &key.ID); err != nil {
+				return err
+			}
+		case "weight":
+			if key.Weight != 0 {
+				return d.Err("weight: already specified")
+			}
+			n, err := parsePositive(d)
+			if err != nil {
+				return err
+			}
+			key.Weight = n
+		default:
+			return d.Errf("key: unrecognized option %s", d.Val())
+		}
+	}
+	p.Keys = append(p.Keys, key)
+	return nil
+}
+
+func (p *Provider) parseTransport(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return d.ArgErr()
+	}
+	if p.TransportRaw != nil {
+		return d.Err("transport: already specified")
+	}
+	name := d.Val()
+	module, err := caddyfile.UnmarshalModule(d, "http.reverse_proxy.transport."+name)
+	if err != nil {
+		return err
+	}
+	p.TransportRaw = caddyconfig.JSONModuleObject(module, "protocol", name, nil)
+	return nil
+}
+
+func (t *Transport) parseModel(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return d.ArgErr()
+	}
+	route := &ModelRoute{Match: d.Val()}
+	for _, arg := range d.RemainingArgs() {
+		provider, model, _ := strings.Cut(arg, "/")
+		route.Targets = append(route.Targets, Target{Provider: provider, Model: model})
+	}
+	if len(route.Targets) == 0 {
+		return d.Errf("model %s is routed nowhere: name at least one provider behind the pattern", route.Match)
+	}
+	if d.NextBlock(d.Nesting()) {
+		return d.Errf("model %s: unrecognized option %s", route.Match, d.Val())
+	}
+	t.Models = append(t.Models, route)
+	return nil
+}
+
+func (t *Transport) parseRetry(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		var err error
+		switch d.Val() {
+		case "attempts":
+			if t.Retry.Attempts != 0 {
+				return d.Err("attempts: already specified")
+			}
+			t.Retry.Attempts, err = parseCount(d)
+			if t.Retry.Attempts == 0 {
+				t.Retry.Attempts = -1 // the zero value means the default
+			}
+		case "delay":
+			err = parseDuration(d, &t.Retry.Delay)
+		case "deadline":
+			err = parseDuration(d, &t.Retry.Deadline)
+		default:
+			return d.Errf("retry: unrecognized option %s", d.Val())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *Transport) parseTimeouts(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if d.Val() != "headers" {
+			return d.Errf("timeouts: unrecognized option %s", d.Val())
+		}
+		if err := parseDuration(d, &t.Timeouts.Headers); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parseOnce reads the one argument of an option that may stand only once.
+func parseOnce(d *caddyfile.Dispenser, into *string) error {
+	option := d.Val()
+	if *into != "" {
+		return d.Errf("%s: already specified", option)
+	}
+	if !d.AllArgs(into) {
+		return d.ArgErr()
+	}
+	if *into == "" {
+		return d.Errf("%s: must not be empty", option)
+	}
+	return nil
+}
+
+func parseDuration(d *caddyfile.Dispenser, into *caddy.Duration) error {
+	option := d.Val()
+	if *into != 0 {
+		return d.Errf("%s: already specified", option)
+	}
+	var text string
+	if !d.AllArgs(&text) {
+		return d.ArgErr()
+	}
+	value, err := caddy.ParseDuration(text)
+	if err != nil {
+		return d.Errf("%s: invalid duration %s: %v", option, text, err)
+	}
+	if value <= 0 {
+		return d.Errf("%s: must be longer than nothing", option)
+	}
+	*into = caddy.Duration(value)
+	return nil
+}
+
+func parseCount(d *caddyfile.Dispenser) (int, error) {
+	option := d.Val()
+	var text string
+	if !d.AllArgs(&text) {
+		return 0, d.ArgErr()
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return 0, d.Errf("%s: not a whole number: %s", option, text)
+	}
+	return n, nil
+}
+
+func parsePositive(d *caddyfile.Dispenser) (int, error) {
+	option := d.Val()
+	n, err := parseCount(d)
+	if err == nil && n == 0 {
+		err = d.Errf("%s: must be at least 1", option)
+	}
+	return n, err
+}
+
+// Interface guard
+var _ caddyfile.Unmarshaler = (*Transport)(nil)

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package streaming
+
+import (
+	"context"
+	"time"
+
+	"github.com/seed83435595/caddy-llm-proxy/keypool"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
+)
+
+// Call is one client request, from admission to the settled account, over all
+// its attempts. The handler makes it and puts it into the request's context;
+// the transport takes it from there and writes down what happened.
+//
+// A Call belongs to the goroutine that serves the request. It needs no lock.
+type Call struct {
+	// ID is the request id that logs and error answers carry.
+	ID string
+	// Request is what the client asks for.
+	Request *wire.Request
+	// Body is the client's request body, whole. It is never changed.
+	Body []byte
+	// Started is when the request came in.
+	Started time.Time
+
+	// Provider, KeyID and TargetModel name the target of the last attempt.
+	Provider, KeyID, TargetModel string
+	// Attempts are the round trips made so far, at most maxAttempts of them.
+	Attempts []Attempt
+	// Status is the HTTP status that the client was given.
+	Status int
+	// FirstToken is the time from Started to the first generated event; 0
+	// where there was none.
+	FirstToken time.Duration
+	// Result is what was read along the answer.
+	Result wire.Result
+	// Outcome says how the call ended.
+	Outcome Outcome
+
+	answer *answer
+}
+
+// maxAttempts bounds how many attempts a call remembers, so that rotating
+// over a pool of a thousand dead keys does not grow the log line with it.
+const maxAttempts = 32
+
+// Attempt is one round trip: one target, one key.
+type Attempt struct {
+	Provider string
+	KeyID    string
+	Verdict  keypool.Verdict
+	// Duration is the time until the verdict was clear. For an answer that is
+	// passed on, that is the time until its headers.
+	Duration time.Duration
+}
+
+// Outcome is how a call ended, as logs and metrics spell it.
+type Outcome string
+
+// The outcomes of a call.
+const (
+	// OutcomeOK is an answer that was delivered whole.
+	OutcomeOK Outcome = "ok"
+	// OutcomeRefused is a call that the gateway itself turned down.
+	OutcomeRefused Outcome = "refused"
+	// OutcomeError is an error answer from the provider, passed on.
+	OutcomeError Outcome = "error"
+	// OutcomeExhausted is a call for which no key was left.
+	OutcomeExhausted Outcome = "exhausted"
+	// OutcomeBroken is an answer that stopped before its end.
+	OutcomeBroken Outcome = "broken"
+	// OutcomeCanceled is a call whose client went away.
+	OutcomeCanceled Outcome = "canceled"
+)
+
+// Close settles what the transport still holds for the call: the answer's
+// body and the key's slot. It must be called once the request is over,
+// whatever the way out; calling it again does nothing.
+func (c *Call) Close() {
+	if c.answer != nil {
+		_ = c.answer.Close()
+	}
+}
+
+func (c *Call) record(a Attempt) {
+	if len(c.Attempts) < maxAttempts {
+		c.Attempts = append(c.Attempts, a)
+	}
+}
+
+type callKey struct{}
+
+// WithCall returns a context that carries call to the transport.
+func WithCall(ctx context.Context, call *Call) context.Context {
+	return context.WithValue(ctx, callKey{}, call)
+}
+
+func callFrom(ctx context.Context) (*Call, bool) {
+	call, ok := ctx.Value(callKey{}).(*Call)
+	return call, ok
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package streaming
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/seed83435595/caddy-llm-proxy/keypool"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
+)
+
+// failure is an attempt that did not end in an answer worth passing on, or
+// not without looking for a better one first.
+type failure struct {
+	verdict keypool.Verdict
+	// cause is the transport's error. It is nil if the provider answered;
+	// then status, header and body hold what it said.
+	cause  error
+	status int
+	header http.Header
+	body   []byte
+}
+
+// rank orders failures by how much they tell the client. What concerns the
+// request itself comes first, then what a wait can mend, then outages. A
+// rejected key tells the client nothing: that is between us and the provider.
+func (f *failure) rank() int {
+	switch f.verdict.Class {
+	case keypool.ClassCaller, keypool.ClassContext, keypool.ClassPolicy:
+		return 6
+	case keypool.ClassTier, keypool.ClassModel, keypool.ClassAccess, keypool.ClassRegion:
+		return 5
+	case keypool.ClassRateLimited:
+		return 4
+	case keypool.ClassOverloaded:
+		return 3
+	case keypool.ClassUpstream:
+		return 2
+	case keypool.ClassSlow, keypool.ClassReset, keypool.ClassNotSent:
+		return 1
+	default:
+		return 0
+	}
+}
+
+// private reports whether the provider's own words must stay with us: they
+// may quote our key or speak of our account, and their status would tell the
+// client that its own credential is at fault.
+func (f *failure) private() bool {
+	switch f.verdict.Class {
+	case keypool.ClassCredential, keypool.ClassQuota, keypool.ClassStale:
+		return true
+	}
+	return f.status == 0
+}
+
+// response turns the failure into the client's answer: the provider's own
+// status and body where it gave one.
+func (f *failure) response(in *http.Request, call *Call) *http.Response {
+	if f.private() {
+		return refuse(in, call, f.explain())
+	}
+	call.Status = f.status
+	call.Outcome = OutcomeError
+	cleanAnswerHeader(f.header)
+	return newResponse(in, f.status, f.header, f.body)
+}
+
+// explain says in our own words what went wrong with the provider.
+func (f *failure) explain() wire.Error {
+	switch f.verdict.Class {
+	case keypool.ClassSlow:
+		return wire.Error{Status: http.StatusGatewayTimeout, Code: "upstream_timeout",
+			Message: "the provider did not answer in time"}
+	case keypool.ClassNotSent, keypool.ClassReset:
+		return wire.Error{Status: http.StatusBadGateway, Code: "upstream_unreachable",
+			Message: "the connection to the provider failed"}
+	case keypool.ClassRateLimited:
+		return wire.Error{Status: http.StatusTooManyRequests, Code: "rate_limit_exceeded",
+			Message: "every provider key for this model is rate limited"}
+	case keypool.ClassQuota:
+		return wire.Error{Status: http.StatusTooManyRequests, Code: "upstream_quota_exhausted",
+			Message: "every provider key for this model has used up its quota"}
+	default:
+		return wire.Error{Status: http.StatusServiceUnavailable, Code: "no_provider_key",
+			Message: "no provider key for this model is working at the moment"}
+	}
+}
+
+// exhausted answers a call for which nothing is left to try: with what the
+// provider said, or with the time at which a key comes free again.
+func (r *rotation) exhausted() *http.Response {
+	var res *http.Response
+	switch {
+	case r.best != nil && (r.cooling == nil || !r.best.private()):
+		res = r.best.response(r.in, r.call)
+	case r.cooling != nil:
+		f := failure{verdict: keypool.Verdict{Class: r.cooling.Class}}
+		res = refuse(r.in, r.call, f.explain())
+	default:
+		res = refuse(r.in, r.call, new(failure).explain())
+	}
+	r.call.Outcome = OutcomeExhausted
+	if r.cooling != nil && (res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusServiceUnavailable) {
+		// The pool knows better than one key's answer when to come back.
+		setRetryAfter(res.Header, time.Until(r.cooling.Until))
+	}
+	return res
+}
+
+// unknownModel is the answer to a model that no route knows.
+func unknownModel(req *wire.Request) wire.Error {
+	if req.Model == "" {
+		return wire.Error{Status: http.StatusNotFound, Code: "unknown_path",
+			Message: "nothing is served under this path"}
+	}
+	return wire.Error{Status: http.StatusNotFound, Code: "model_not_found",
+		Message: fmt.Sprintf("the model %q does not exist or is not available to you", req.Model)}
+}
+
+// refuse answers the call ourselves, in its family's own shape.
+func refuse(in *http.Request, call *Call, e wire.Error) *http.Response {
+	e.RequestID = call.ID
+	call.Status = e.Status
+	call.Outcome = OutcomeRefused
+	body := call.Request.Family.ErrorBody(e)
+	header := http.Header{
+		"Content-Type": {"application/json"},
+		"X-Request-Id": {call.ID},
+	}
+	setRetryAfter(header, e.RetryAfter)
+	return newResponse(in, e.Status, header, body)
+}
+
+func newResponse(in *http.Request, status int, header http.Header, body []byte) *http.Response {
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	return &http.Response{
+		StatusCode:    status,
+		Status:        strconv.Itoa(status) + " " + http.StatusText(status),
+		Proto:         "HTTP/1.1",
+		ProtoMajor:    1,
+		ProtoMinor:    1,
+		Header:        header,
+		Body:          io.NopCloser(bytes.NewReader(body)),
+		ContentLength: int64(len(body)),
+		Request:       in,
+	}
+}
+
+// setRetryAfter states wait in whole seconds, rounded up, if there is one.
+func setRetryAfter(h http.Header, wait time.Duration) {
+	if wait > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+	}
+}

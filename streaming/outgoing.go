@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package streaming
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/seed83435595/caddy-llm-proxy/keypool"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
+)
+
+// withheld are the request headers that never go upstream, because they speak
+// of the client, of its network or of the hop to us. Credentials are dropped
+// apart from these; hop-by-hop fields are gone already.
+var withheld = []string{
+	"Baggage", "Cdn-Loop", "Content-Length", "Cookie", "Early-Data", "Expect", "Forwarded", "Origin",
+	"Referer", "Traceparent", "Tracestate", "True-Client-Ip", "Via", "X-Client-Ip",
+	"X-Real-Ip",
+}
+
+// withheldPrefixes are groups of such headers.
+var withheldPrefixes = []string{"Cf-", "Sec-", "X-Forwarded-"}
+
+// outgoingHeader returns what of the client's header goes to every provider.
+// The answer is asked for unencoded, so that its bytes can be read along
+// while they pass.
+func outgoingHeader(in http.Header) http.Header {
+	out := make(http.Header, len(in)+2)
+	for name, values := range in {
+		if !isWithheld(name) {
+			out[name] = values
+		}
+	}
+	wire.StripCredentials(out)
+	out["Accept-Encoding"] = []string{"identity"}
+	return out
+}
+
+func isWithheld(name string) bool {
+	if _, found := slices.BinarySearch(withheld, name); found {
+		return true
+	}
+	for _, prefix := range withheldPrefixes {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// dialInfoKey is where Caddy's transports look for the address to dial. They
+// do not take it from the URL.
+const dialInfoKey = caddy.CtxKey("reverse_proxy.dial_info")
+
+// outgoing builds the request for one attempt. The credential is placed on a
+// header of its own: the client's request is logged by others.
+func (r *rotation) outgoing(ctx context.Context, to target, secret keypool.Secret) *http.Request {
+	req := r.call.Request
+	model := to.modelFor(req.Model)
+	header := make(http.Header, len(r.header)+2)
+	for name, values := range r.header {
+		header[name] = values
+	}
+	to.provider.family.Authorize(header, secret.Reveal())
+
+	out := &http.Request{
+		Method:     r.in.Method,
+		URL:        req.URL(to.provider.base, r.in.URL, model),
+		Proto:      "HTTP/1.1",
+		ProtoMajor: 1,
+		ProtoMinor: 1,
+		Header:     header,
+		Host:       to.provider.base.Host,
+	}
+	if len(r.call.Body) > 0 {
+		body := req.Body(r.call.Body, model)
+		out.ContentLength = int64(len(body))
+		out.GetBody = func() (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(body)), nil
+		}
+		out.Body, _ = out.GetBody()
+	}
+	return out.WithContext(context.WithValue(ctx, dialInfoKey, to.provider.dial))
+}
+
+// unwelcome are the answer headers that are about the provider's own host or
+// its cookies, and would mislead a client of ours.
+var unwelcome = []string{"Alt-Svc", "Nel", "Report-To", "Set-Cookie", "Strict-Transport-Security"}
+
+func cleanAnswerHeader(h http.Header) {
+	for _, name := range unwelcome {
+		delete(h, name)
+	}
+}

@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package streaming
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
+
+	"github.com/seed83435595/caddy-llm-proxy/keypool"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
+)
+
+// Provider is an upstream service: a base URL, an API family and a pool of
+// keys.
+type Provider struct {
+	// Name is what model routes, logs and metrics call the provider.
+	Name string `json:"name"`
+
+	// BaseURL is where the provider's API is: http or https, with a path
+	// where the API has one. For the openai family a path is what its SDKs
+	// would be given, version included; without any path it is /v1.
+	// Default: the family's own service, for a provider named after its
+	// family.
+	BaseURL string `json:"base_url,omitempty"`
+
+	// API is the provider's API family: openai, anthropic or gemini.
+	// Default: the provider's name if it is one of these, otherwise openai.
+	API string `json:"api,omitempty"`
+
+	// Keys are the provider's credentials. At least one key is needed, here
+	// or in KeyLists.
+	Keys []*Key `json:"keys,omitempty"`
+
+	// KeyLists are texts that hold several secrets each, apart from one
+	// another by white space or commas: usually a placeholder such as
+	// {file./run/secrets/keys} or {env.OPENAI_KEYS}.
+	KeyLists []string `json:"key_lists,omitempty"`
+
+	// Select is how a key is chosen: round_robin or weighted.
+	// Default: weighted if any key has a weight, otherwise round_robin.
+	Select string `json:"select,omitempty"`
+
+	// TransportRaw is the transport to this provider: TLS, proxies, resolvers
+	// and timeouts are its options. Default: http, with TLS for https.
+	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
+
+	family    *wire.Family
+	base      *url.URL
+	dial      reverseproxy.DialInfo
+	pool      *keypool.Pool
+	transport http.RoundTripper
+}
+
+// Key is one provider credential.
+type Key struct {
+	// ID is what the key is called in logs and metrics, in place of its
+	// secret. Default: a short hash of the secret.
+	ID string `json:"id,omitempty"`
+
+	// Secret is the credential. Placeholders such as {env.OPENAI_API_KEY} or
+	// {file./run/secrets/key} are evaluated when the config is loaded, and
+	// keep the secret out of the config.
+	Secret string `json:"secret"`
+
+	// Weight is the key's share of the calls under the weighted policy.
+	// Default: 1.
+	Weight int `json:"weight,omitempty"`
+}
+
+// keyStates holds what is known of each key at run time. It outlives configs,
+// so that a reload forgets no cool-down.
+var keyStates = caddy.NewUsagePool()
+
+// provision prepares p. It returns the names of the key states it acquired,
+// also when it fails.
+func (p *Provider) provision(ctx caddy.Context) ([]string, error) {
+	if p.Name == "" {
+		return nil, errors.New("a provider needs a name")
+	}
+	if err := p.provisionAddress(); err != nil {
+		return nil, err
+	}
+	if err := p.provisionTransport(ctx); err != nil {
+		return nil, err
+	}
+	return p.provisionPool()
+}
+
+// provisionAddress settles the API family and where the provider is.
+func (p *Provider) provisionAddress() error {
+	named, isFamily := wire.Lookup(p.Name)
+	switch {
+	case p.API != "":
+		family, ok := wire.Lookup(p.API)
+		if !ok {
+			return fmt.Errorf("api: unknown API family %q; known are %s", p.API, strings.Join(wire.Names(), ", "))
+		}
+		p.family = family
+	case isFamily:
+		p.family = named
+	default:
+		p.family, _ = wire.Lookup("openai")
+	}
+
+	base := p.BaseURL
+	if base == "" {
+		if !isFamily || named != p.family {
+			return fmt.Errorf("a base URL is needed, such as https://api.example.com/v1; only a provider named after its API family (%s) has a default",
+				strings.Join(wire.Names(), ", "))
+		}
+		base = p.family.DefaultBase
+	}
+	base, err := caddy.NewReplacer().ReplaceOrErr(base, true, true)
+	if err != nil {
+		return fmt.Errorf("base URL: %w", err)
+	}
+	return p.setBase(base)
+}
+
+func (p *Provider) setBase(base string) error {
+	u, err := url.Parse(base)
+	if err != nil {
+		return fmt.Errorf("base URL: %w", err)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return fmt.Errorf("base URL %q: must start with http:// or https:// and name a host", base)
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("base URL: must not hold credentials, a query or a fragment")
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	p.base = u
+	p.dial = reverseproxy.DialInfo{
+		Network: "tcp",
+		Address: net.JoinHostPort(u.Hostname(), port),
+		Host:    u.Hostname(),
+		Port:    port,
+	}
+	return nil
+}
+
+// provisionTransport loads the transport to the provider. Caddy's own turns
+// TLS on only when it is told to, so it is told to for https.
+func (p *Provider) provisionTransport(ctx caddy.Context) error {
+	options := map[string]json.RawMessage{}
+	if len(p.TransportRaw) > 0 {
+		if err := json.Unmarshal(p.TransportRaw, &options); err != nil {
+			return fmt.Errorf("reading transport: %w", err)
+		}
+	} else {
+		options["protocol"] = json.RawMessage(`"http"`)
+		options["keep_alive"] = json.RawMessage(fmt.Sprintf(`{"max_idle_conns_per_host":%d}`, defaultIdleConnsPerIP))
+	}
+	if string(options["protocol"]) == `"http"` && p.base.Scheme == "https" && options["tls"] == nil {
+		options["tls"] = json.RawMessage(`{}`)
+	}
+	raw, err := json.Marshal(options)
+	if err != nil {
+		return fmt.Errorf("writing transport: %w", err)
+	}
+	guest := struct {
+		Raw json.RawMessage `caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
+	}{raw}
+	module, err := ctx.LoadModule(&guest, "Raw")
+	if err != nil {
+		return fmt.Errorf("loading transport: %w", err)
+	}
+	transport, ok := module.(http.RoundTripper)
+	if _, nested := module.(*Transport); !ok || nested {
+		return fmt.Errorf("transport %s cannot carry requests to a provider", options["protocol"])
+	}
+	p.transport = transport
+	return nil
+}
+
+// provisionPool resolves the secrets and builds the pool over the state that
+// earlier configs left behind.
+func (p *Provider) provisionPool() (acquired []string, err error) {
+	keys, err := p.resolveKeys()
+	if err != nil {
+		return nil, err
+	}
+	policy, err := p.policy()
+	if err != nil {
+		return nil, err
+	}
+	states := make([]*keypool.State, len(keys))
+	for i, key := range keys {
+		name := p.Name + "/" + keypool.Fingerprint(key.Secret.Reveal())
+		state, _, err := keyStates.LoadOrNew(name, func() (caddy.Destructor, error) { return keypool.NewState(), nil })
+		if err != nil {
+			return acquired, fmt.Errorf("loading the state of key %q: %w", key.ID, err)
+		}
+		acquired = append(acquired, name)
+		states[i] = state.(*keypool.State)
+	}
+	p.pool, err = keypool.New(keys, states, keypool.Options{Policy: policy})
+	return acquired, err
+}
+
+func (p *Provider) policy() (keypool.Policy, error) {
+	if p.Select != "" {
+		return keypool.ParsePolicy(p.Select)
+	}
+	for _, key := range p.Keys {
+		if key.Weight != 0 {
+			return keypool.Weighted, nil
+		}
+	}
+	return keypool.RoundRobin, nil
+}
+
+// resolveKeys evaluates the placeholders of all secrets. The results stay out
+// of the exported fields, which end up in logs and in the admin API.
+func (p *Provider) resolveKeys() ([]keypool.Key, error) {
+	repl := caddy.NewReplacer()
+	var keys []keypool.Key
+	for i, key := range p.Keys {
+		secret, err := repl.ReplaceOrErr(key.Secret, true, true)
+		if err != nil {
+			return nil, fmt.Errorf("key %d: %w", i+1, err)
+		}
+		keys = append(keys, keypool.Key{ID: key.ID, Secret: keypool.NewSecret(secret), Weight: key.Weight})
+	}
+	for i, list := range p.KeyLists {
+		text, err := repl.ReplaceOrErr(list, true, true)
+		if err != nil {
+			return nil, fmt.Errorf("keys, entry %d: %w", i+1, err)
+		}
+		for _, secret := range strings.FieldsFunc(text, isListSeparator) {
+			keys = append(keys, keypool.Key{Secret: keypool.NewSecret(secret)})
+		}
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("no key: a provider needs at least one 'key' or 'keys'")
+	}
+	return keys, nil
+}
+
+func isListSeparator(r rune) bool {
+	return r == ',' || r == ' ' || r == '\t' || r == '\n' || r == '\r'
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
+)
+
+// anthropic is Anthropic's Messages API. Source: Anthropic's API reference
+// and SDKs.
+var anthropic = &Family{
+	Name:        "anthropic",
+	DefaultBase: "https://api.anthropic.com",
+	recognize:   recognizeAnthropic,
+	join:        joinVersioned,
+	bodyPaths:   jsonscan.Compile(map[string]jsonscan.ID{"": atRoot, "model": atModel, "stream": atStream}),
+	authorize:   authorizeAnthropic,
+	errorBody:   anthropicError,
+}
+
+var anthropicOperations = map[string]*Operation{
+	"/messages":              {Name: "anthropic.messages", Dialect: dialectMessages, Repeatable: true, needsBody: true, needsModel: true},
+	"/messages/count_tokens": {Name: "anthropic.count_tokens", Dialect: dialectCountTokens, Repeatable: true, needsBody: true, needsModel: true},
+	"/complete":              {Name: "anthropic.complete", Repeatable: true, needsBody: true, needsModel: true},
+}
+
+// anthropicOther is passed through: batches, models, files.
+var anthropicOther = &Operation{Name: "anthropic.other"}
+
+// recognizeAnthropic claims the paths that only Anthropic has and, of those
+// that OpenAI has or may have too, what carries Anthropic's version header,
+// which its SDKs always send.
+func recognizeAnthropic(method, path string, h http.Header) (recognized, bool) {
+	version, rest := cutSegment(path)
+	if version != "/v1" || rest == "" {
+		return recognized{}, false
+	}
+	own := rest == "/complete" || rest == "/messages" || strings.HasPrefix(rest, "/messages/")
+	if !own && (h.Get("Anthropic-Version") == "" || openaiOperations[rest] != nil) {
+		return recognized{}, false
+	}
+	found := recognized{operation: anthropicOther, path: address{version: version, rest: rest}}
+	if operation, ok := anthropicOperations[rest]; ok && method == http.MethodPost {
+		found.operation = operation
+	}
+
+	return found, true
+}
+
+// authorizeAnthropic sends tokens of OAuth as bearers and keys in their own
+// header.
+func authorizeAnthropic(h http.Header, secret string) {
+	if strings.HasPrefix(secret, "sk-ant-oat") {
+		h.Set("Authorization", "Bearer "+secret)
+	} else {
+		h.Set("X-Api-Key", secret)
+	}
+	if h.Get("Anthropic-Version") == "" {
+		h.Set("Anthropic-Version", "2023-06-01")
+	}
+}
+
+// anthropicError is the error object of Anthropic's SDKs, with our code beside
+// its type.
+func anthropicError(e Error) any {
+	type object struct {
+		Type    string `json:"type"`
+		Message string `json:"message"`
+		Code    string `json:"code,omitempty"`
+	}
+
+	return struct {
+		Type      string `json:"type"`
+		Error     object `json:"error"`
+		RequestID string `json:"request_id,omitempty"`
+	}{"error", object{anthropicTypes.of(e.Status), e.Message, e.Code}, e.RequestID}
+}
+
+var anthropicTypes = statusWords{
+	exact: map[int]string{
+		http.StatusUnauthorized:          "authentication_error",
+		http.StatusPaymentRequired:       "billing_error",
+		http.StatusForbidden:             "permission_error",
+		http.StatusNotFound:              "not_found_error",
+		http.StatusConflict:              "conflict_error",
+		http.StatusRequestEntityTooLarge: "request_too_large",
+		http.StatusTooManyRequests:       "rate_limit_error",
+		http.StatusServiceUnavailable:    "overloaded_error",
+		http.StatusGatewayTimeout:        "timeout_error",
+		529:                              "overloaded_error",
+	},
+	client: "invalid_request_error",
+	server: "api_error",
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"iter"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// keyHeaders are the headers that SDKs of any family put a bare key in.
+var keyHeaders = []string{"X-Api-Key", "Api-Key", "X-Goog-Api-Key"}
+
+// accountHeaders name the account that a credential belongs to. They go with
+// the client's credential and would have ours rejected.
+var accountHeaders = []string{"Openai-Organization", "Openai-Project", "X-Goog-User-Project"}
+
+// Credentials yields every secret that a client may have sent: a bearer
+// token, the key headers of all families, and the key in the query. Which one
+// is meant is for the caller to find out; none is trusted. u may be nil.
+func Credentials(h http.Header, u *url.URL) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, value := range h["Authorization"] {
+			if token, ok := bearer(value); ok && !yield(token) {
+				return
+			}
+		}
+		for _, name := range keyHeaders {
+			for _, value := range h[name] {
+				if value = strings.TrimSpace(value); value != "" && !yield(value) {
+					return
+				}
+			}
+		}
+		if u == nil {
+			return
+		}
+		for pair := range strings.SplitSeq(u.RawQuery, "&") {
+			name, value, _ := strings.Cut(pair, "=")
+			if !isKeyParameter(name) {
+				continue
+			}
+			if key, err := url.QueryUnescape(value); err == nil && key != "" && !yield(key) {
+				return
+			}
+		}
+	}
+}
+
+// StripCredentials deletes every header in which a client may have sent a
+// secret, and those that say whose it is. The key in the query is left out by
+// [Request.URL].
+func StripCredentials(h http.Header) {
+	h.Del("Authorization")
+	for _, name := range keyHeaders {
+		h.Del(name)
+	}
+	for _, name := range accountHeaders {
+		h.Del(name)
+	}
+}
+
+// bearer returns the token of an Authorization header.
+func bearer(value string) (token string, ok bool) {
+	scheme, token, _ := strings.Cut(strings.TrimSpace(value), " ")
+	token = strings.TrimSpace(token)
+
+	return token, strings.EqualFold(scheme, "Bearer") && token != ""
+}
+
+// isKeyParameter tells whether a query parameter holds Google's API key.
+func isKeyParameter(name string) bool {
+	if name == "key" {
+		return true
+	}
+	plain, err := url.QueryUnescape(name)
+
+	return err == nil && plain == "key"
+}

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxErrorBody bounds how much of an error body is looked at, in bytes, also
+// after it has been uncompressed.
+const maxErrorBody = 64 << 10
+
+// maxText bounds how much of an error's messages is judged, in bytes.
+const maxText = 8 << 10
+
+// maxWords bounds how many short codes are taken from one error body.
+const maxWords = 16
+
+// fault is what an error says, whatever the shape of its body: an error
+// object, an error string, a flat object, a detail, an array of any of them,
+// an error within an error, plain text, or a page of HTML.
+type fault struct {
+	// status is the HTTP status. Where that is a success, because the error
+	// is an event of a stream, it is the status that the event names, if any.
+	status int
+	// header is the header of a response that is an error; windows are rate-limit headers that
+	// the body repeats from a provider further up.
+	header, windows http.Header
+	// words are the short codes of the body and of the header, as spelled.
+	words []string
+	// text is all that the body says to a human, in lower case, a message a
+	// line.
+	text string
+	// retryDelay is the wait that a google.rpc.RetryInfo states.
+	retryDelay time.Duration
+	// daily says that a google.rpc.QuotaFailure names a quota per day.
+	daily bool
+	// numbered says that a request id stands beside the error object, not in
+	// it.
+	numbered bool
+}
+
+// readFault reads an error's body, of which at most 64 KiB matter.
+func readFault(status int, header http.Header, body []byte) *fault {
+	f := &fault{status: status}
+	// The header of a success speaks of a call that was let in: Anthropic
+	// sends Retry-After there too.
+	if status >= 400 {
+		f.header = header
+	}
+	// Bedrock names the error in a header only, followed by a colon and the
+	// address of its documentation.
+	name, _, _ := strings.Cut(header.Get("X-Amzn-Errortype"), ":")
+	f.word(name)
+
+	body = bytes.TrimSpace(uncompressed(header, body))
+	var content any
+	switch {
+	case len(body) == 0:
+	case json.NewDecoder(bytes.NewReader(body)).Decode(&content) == nil:
+		if object, ok := content.(map[string]any); ok {
+			_, f.numbered = object["request_id"]
+		}
+		f.read(content, 0)
+	case body[0] != '<':
+		// What a page of HTML says is a proxy's wording and tells no more
+		// than its status does.
+		f.say(string(body))
+	}
+
+	return f
+}
+
+// uncompressed returns at most 64 KiB of body, without its gzip encoding.
+func uncompressed(header http.Header, body []byte) []byte {
+	body = body[:min(len(body), maxErrorBody)]
+	if !strings.EqualFold(header.Get("Content-Encoding"), "gzip") && !bytes.HasPrefix(body, gzipMagic) {
+		return body
+	}
+	unzip, err := gzip.NewReader(bytes.NewReader(body))
+	if err != nil {
+		return body
+	}
+	// The body may have been cut at the bound: what could be read counts.
+	plain, _ := io.ReadAll(io.LimitReader(unzip, maxErrorBody))
+
+	return plain
+}
+
+// wordKeys are where short codes stand, the most telling first.
+var wordKeys = []string{"code", "error_code", "reason", "type", "error_type", "status", "status_code"}
+
+// textKeys are where messages stand.
+var textKeys = []string{"message", "msg", "error", "detail", "error_description"}
+
+// innerKeys are where more of the error stands.
+var innerKeys = []string{"error", "detail", "details", "errors", "violations", "innererror"}
+
+// read collects what v says. What an error repeats of the request, such as
+// the input that FastAPI echoes, is left aside: it is the client's text.
+func (f *fault) read(v any, depth int) {
+	if depth > 8 {
+		return
+	}
+	switch v := v.(type) {
+	case string:
+		f.say(v)
+	case []any:
+		for _, element := range v[:min(len(v), 16)] {
+			f.read(element, depth+1)
+		}
+	case map[string]any:
+		f.readObject(v, depth)
+	}
+}
+
+func (f *fault) readObject(object map[string]any, depth int) {
+	// What stands deeper is more telling than the code around it.
+	for _, key := range innerKeys {
+		switch inner := object[key].(type) {
+		case []any, map[string]any:
+			f.read(inner, depth+1)
+		}
+	}
+	// A failed OpenAI response is an event whose error stands in the response.
+	if response, ok := object["response"].(map[string]any); ok {
+		f.read(response["error"], depth+1)
+	}
+	for _, key := range wordKeys {
+		switch code := object[key].(type) {
+		case string:
+			f.code(code)
+		case float64:
+			f.code(strconv.FormatFloat(code, 'f', -1, 64))
+		}
+	}
+	for _, key := range textKeys {
+		if text, ok := object[key].(string); ok {
+			f.say(text)
+		}
+	}
+
+	if delay, ok := object["retryDelay"].(string); ok {
+		f.retryDelay = max(f.retryDelay, parseWait(delay, time.Time{}))
+	}
+	if quota, ok := object["quotaId"].(string); ok && strings.Contains(strings.ToLower(quota), "perday") {
+		f.daily = true
+	}
+	if metadata, ok := object["metadata"].(map[string]any); ok {
+		f.readWindows(metadata["headers"])
+	}
+}
+
+// readWindows takes the headers that OpenRouter repeats in the body.
+func (f *fault) readWindows(headers any) {
+	object, ok := headers.(map[string]any)
+	if !ok {
+		return
+	}
+	f.windows = make(http.Header, len(object))
+	for name, value := range object {
+		switch value := value.(type) {
+		case string:
+			f.windows.Set(name, value)
+		case float64:
+			f.windows.Set(name, strconv.FormatFloat(value, 'f', -1, 64))
+		}
+	}
+}
+
+// code takes a short code. One that is an HTTP status says what the status
+// would have been, had the error come before the stream began.
+func (f *fault) code(code string) {
+	if status, err := strconv.Atoi(code); err == nil && status >= 400 && status < 600 {
+		if f.status < 400 {
+			f.status = status
+		}
+
+		return
+	}
+	f.word(code)
+}
+
+// word remembers a short code. Sentences, which xAI puts there, and the
+// "error" that only says what the object is, are none.
+func (f *fault) word(word string) {
+	if word == "error" || !isCode(word) || len(f.words) == maxWords || slices.Contains(f.words, word) {
+		return
+	}
+	f.words = append(f.words, word)
+}
+
+// say takes a message as a line of text. What matters of it stands at its
+// beginning.
+func (f *fault) say(message string) {
+	message = message[:min(len(message), maxText-min(len(f.text), maxText))]
+	message = strings.ReplaceAll(strings.TrimSpace(message), "\n", " ")
+	f.text += strings.ToLower(message) + "\n"
+}
+
+// isCode tells whether s looks like a code: it is short and has nothing in it
+// that a message or a secret of some length would have.
+func isCode(s string) bool {
+	if s == "" || len(s) > 64 {
+		return false
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '-', c == '.':
+		default:
+			return false
+		}
+	}
+
+	return true
+}

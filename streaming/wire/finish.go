@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import "strings"
+
+// The reasons why answers end, whatever the provider calls them.
+const (
+	finishStop   = "stop"
+	finishLength = "length"
+	finishTools  = "tool_calls"
+	finishFilter = "content_filter"
+	finishError  = "error"
+	finishOther  = "other"
+)
+
+// finishReasons translates the providers' words, in lower case. The numbers
+// are Google's, for clients that ask for enums as integers.
+var finishReasons = map[string]string{
+	"stop":          finishStop,
+	"end_turn":      finishStop,
+	"stop_sequence": finishStop,
+	"completed":     finishStop,
+	"complete":      finishStop,
+	"eos":           finishStop, // Together
+	"eos_token":     finishStop, // TGI
+	"1":             finishStop,
+
+	"length":                        finishLength,
+	"max_tokens":                    finishLength,
+	"incomplete:max_output_tokens":  finishLength,
+	"model_length":                  finishLength, // Mistral
+	"model_context_window_exceeded": finishLength, // Anthropic, Zhipu
+	"2":                             finishLength,
+
+	"tool_calls":    finishTools,
+	"tool_use":      finishTools,
+	"function_call": finishTools,
+
+	"content_filter":            finishFilter,
+	"refusal":                   finishFilter,
+	"incomplete:content_filter": finishFilter,
+	"safety":                    finishFilter,
+	"recitation":                finishFilter,
+	"blocklist":                 finishFilter,
+	"prohibited_content":        finishFilter,
+	"spii":                      finishFilter,
+	"image_safety":              finishFilter,
+	"image_prohibited_content":  finishFilter,
+	"image_recitation":          finishFilter,
+	"model_armor":               finishFilter,
+	"sensitive":                 finishFilter, // Zhipu
+	"3":                         finishFilter,
+	"4":                         finishFilter,
+
+	"error":                        finishError,
+	"failed":                       finishError,
+	"cancelled":                    finishError,
+	"network_error":                finishError, // Zhipu
+	"insufficient_system_resource": finishError, // DeepSeek
+	"malformed_function_call":      finishError,
+	"unexpected_tool_call":         finishError,
+	"too_many_tool_calls":          finishError,
+	"malformed_response":           finishError,
+}
+
+// finishReason returns the common word for a provider's, or an empty one for
+// none.
+func finishReason(word string) string {
+	if word == "" {
+		return ""
+	}
+	if reason, ok := finishReasons[strings.ToLower(word)]; ok {
+		return reason
+	}
+
+	return finishOther
+}

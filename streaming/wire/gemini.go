@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
+)
+
+// gemini is Google's Gemini API. Source: Google's API reference and SDKs.
+var gemini = &Family{
+	Name:        "gemini",
+	DefaultBase: "https://generativelanguage.googleapis.com",
+	recognize:   recognizeGemini,
+	join:        joinVersioned,
+	placeModel:  placeGeminiModel,
+	// Requests within requests name the model again, and Google wants it to
+	// be the one of the path.
+	bodyPaths: jsonscan.Compile(map[string]jsonscan.ID{
+		"":                             atRoot,
+		"stream":                       atStream,
+		"model":                        atModel,
+		"requests.*.model":             atModel,
+		"generateContentRequest.model": atModel,
+	}),
+	modelPrefix: "models/",
+	authorize:   authorizeGemini,
+	errorBody:   geminiError,
+}
+
+// geminiOperations are the methods that stand behind a model's name and a
+// colon.
+var geminiOperations = map[string]*Operation{
+	"generateContent":        {Name: "gemini.generate", Dialect: dialectGenerate, Repeatable: true, needsBody: true, needsModel: true},
+	"streamGenerateContent":  {Name: "gemini.stream", Dialect: dialectGenerate, Repeatable: true, needsBody: true, needsModel: true},
+	"countTokens":            {Name: "gemini.count_tokens", Dialect: dialectGenerate, Repeatable: true, needsBody: true, needsModel: true},
+	"embedContent":           {Name: "gemini.embed", Dialect: dialectGenerate, Repeatable: true, needsBody: true, needsModel: true},
+	"batchEmbedContents":     {Name: "gemini.embed", Dialect: dialectGenerate, Repeatable: true, needsBody: true, needsModel: true},
+	"predict":                {Name: "gemini.predict", Repeatable: true, needsBody: true, needsModel: true},
+	"predictLongRunning":     {Name: "gemini.start", needsBody: true, needsModel: true},
+	"batchGenerateContent":   {Name: "gemini.start", needsBody: true, needsModel: true},
+	"asyncBatchEmbedContent": {Name: "gemini.start", needsBody: true, needsModel: true},
+}
+
+// geminiOther is passed through: models, files, caches, interactions.
+var geminiOther = &Operation{Name: "gemini.other"}
+
+// recognizeGemini claims the versions that only Google has, but for the part
+// of them that speaks OpenAI's format. Of /v1 it claims the methods of models
+// and what carries Google's credential header.
+func recognizeGemini(method, path string, h http.Header) (recognized, bool) {
+	head, rest := "", path
+	if first, after := cutSegment(rest); first == "/upload" {
+		head, rest = first, after
+	}
+	version, rest := cutSegment(rest)
+	if rest == "" || rest == "/openai" || strings.HasPrefix(rest, "/openai/") {
+		return recognized{}, false
+	}
+	found := recognized{operation: geminiOther, path: address{head, version, rest}}
+	if method == http.MethodPost && head == "" {
+		if model, verb := splitGeminiMethod(rest); geminiOperations[verb] != nil {
+			found.operation = geminiOperations[verb]
+			found.model = model
+			found.stream = verb == "streamGenerateContent"
+		}
+	}
+	switch version {
+	case "/v1beta", "/v1alpha":
+		return found, true
+	case "/v1":
+		return found, found.model != "" || h.Get("X-Goog-Api-Key") != "" && openaiOperations[rest] == nil
+	}
+
+	return recognized{}, false
+}
+
+// splitGeminiMethod reads "/models/x:generateContent" and
+// "/tunedModels/x:generateContent". A tuned model keeps its collection in its
+// name.
+func splitGeminiMethod(rest string) (model, verb string) {
+	colon := strings.LastIndexByte(rest, ':')
+	if colon < 0 {
+		return "", ""
+	}
+	// The path has been checked, so it can be unescaped.
+	name, _ := url.PathUnescape(rest[1:colon])
+	if !strings.HasPrefix(name, "models/") && !strings.HasPrefix(name, "tunedModels/") {
+		return "", ""
+	}
+
+	return strings.TrimPrefix(name, "models/"), rest[colon+1:]
+}
+
+// placeGeminiModel exchanges the model that the path names.
+func placeGeminiModel(rest, model string) string {
+	colon := strings.LastIndexByte(rest, ':')
+	collection := "/models/"
+	if tuned, ok := strings.CutPrefix(model, "tunedModels/"); ok {
+		collection, model = "/tunedModels/", tuned
+	}
+
+	return collection + url.PathEscape(strings.TrimPrefix(model, "models/")) + rest[colon:]
+}
+
+// authorizeGemini sends Google's OAuth tokens as bearers and keys in their own
+// header.
+func authorizeGemini(h http.Header, secret string) {
+	if strings.HasPrefix(secret, "ya29.") {
+		h.Set("Authorization", "Bearer "+secret)
+	} else {
+		h.Set("X-Goog-Api-Key", secret)
+	}
+}
+
+// geminiError is a google.rpc.Status as Google's APIs put it in JSON. Our code
+// is the reason of its ErrorInfo.
+func geminiError(e Error) any {
+	type object struct {
+		Code    int                 `json:"code"`
+		Message string              `json:"message"`
+		Status  string              `json:"status"`
+		Details []map[string]string `json:"details,omitempty"`
+	}
+	const types = "type.googleapis.com/google.rpc."
+	status := object{Code: e.Status, Message: e.Message, Status: geminiStatuses.of(e.Status)}
+	if e.Code != "" {
+		status.Details = append(status.Details, map[string]string{"@type": types + "ErrorInfo", "reason": e.Code})
+	}
+	if e.RetryAfter > 0 {
+		delay := strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10) + "s"
+		status.Details = append(status.Details, map[string]string{"@type": types + "RetryInfo", "retryDelay": delay})
+	}
+	if e.RequestID != "" {
+		status.Details = append(status.Details, map[string]string{"@type": types + "RequestInfo", "requestId": e.RequestID})
+	}
+
+	return struct {
+		Error object `json:"error"`
+	}{status}
+}
+
+var geminiStatuses = statusWords{
+	exact: map[int]string{
+		http.StatusUnauthorized:       "UNAUTHENTICATED",
+		http.StatusForbidden:          "PERMISSION_DENIED",
+		http.StatusNotFound:           "NOT_FOUND",
+		http.StatusConflict:           "ABORTED",
+		http.StatusTooManyRequests:    "RESOURCE_EXHAUSTED",
+		http.StatusNotImplemented:     "UNIMPLEMENTED",
+		http.StatusBadGateway:         "UNAVAILABLE",
+		http.StatusServiceUnavailable: "UNAVAILABLE",
+		http.StatusGatewayTimeout:     "DEADLINE_EXCEEDED",
+		529:                           "UNAVAILABLE",
+	},
+	client: "INVALID_ARGUMENT",
+	server: "INTERNAL",
+}

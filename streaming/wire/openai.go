@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
+)
+
+// openai is the API of OpenAI, and of the many that are compatible with it.
+// Source: OpenAI's OpenAPI document.
+var openai = &Family{
+	Name:        "openai",
+	DefaultBase: "https://api.openai.com/v1",
+	recognize:   recognizeOpenAI,
+	join:        joinOpenAI,
+	bodyPaths:   jsonscan.Compile(map[string]jsonscan.ID{"": atRoot, "model": atModel, "stream": atStream}),
+	authorize:   func(h http.Header, secret string) { h.Set("Authorization", "Bearer "+secret) },
+	errorBody:   openaiError,
+}
+
+// openaiOperations are the endpoints that are POSTed to and answer with what
+// a model made. Images, moderations and speech have a default model.
+var openaiOperations = map[string]*Operation{
+	"/chat/completions":       {Name: "openai.chat", Dialect: dialectChat, Repeatable: true, needsBody: true, needsModel: true},
+	"/completions":            {Name: "openai.completions", Dialect: dialectChat, Repeatable: true, needsBody: true, needsModel: true},
+	"/responses":              {Name: "openai.responses", Dialect: dialectResponses, Repeatable: true, needsBody: true, needsModel: true},
+	"/responses/compact":      {Name: "openai.compact", Dialect: dialectResponses, Repeatable: true, needsBody: true, needsModel: true},
+	"/responses/input_tokens": {Name: "openai.input_tokens", Repeatable: true, needsBody: true},
+	"/embeddings":             {Name: "openai.embeddings", Dialect: dialectEmbeddings, Repeatable: true, needsBody: true, needsModel: true},
+	"/moderations":            {Name: "openai.moderations", Repeatable: true, needsBody: true},
+	"/images/generations":     {Name: "openai.images", Dialect: dialectImages, Repeatable: true, needsBody: true},
+	"/images/edits":           {Name: "openai.images", Dialect: dialectImages, Repeatable: true, needsBody: true},
+	"/images/variations":      {Name: "openai.images", Dialect: dialectImages, Repeatable: true, needsBody: true},
+	"/audio/transcriptions":   {Name: "openai.transcriptions", Dialect: dialectAudio, Repeatable: true, needsBody: true, needsModel: true},
+	"/audio/translations":     {Name: "openai.translations", Dialect: dialectAudio, Repeatable: true, needsBody: true, needsModel: true},
+	"/audio/speech":           {Name: "openai.speech", Dialect: dialectAudio, Repeatable: true, needsBody: true, needsModel: true},
+}
+
+// openaiOther is everything else under /v1: models, files, batches and what
+// else a compatible provider offers. It is passed through.
+var openaiOther = &Operation{Name: "openai.other"}
+
+// recognizeOpenAI claims /v1, and the place where Gemini's API speaks
+// OpenAI's format.
+func recognizeOpenAI(method, path string, _ http.Header) (recognized, bool) {
+	version, rest := cutSegment(path)
+	if compatible, ok := strings.CutPrefix(rest, "/openai/"); ok && (version == "/v1beta" || version == "/v1alpha") {
+		version, rest = version+"/openai", "/"+compatible
+	} else if version != "/v1" {
+		return recognized{}, false
+	}
+	if rest == "" {
+		return recognized{}, false
+	}
+	found := recognized{operation: openaiOther, path: address{version: version, rest: rest}}
+	if operation, ok := openaiOperations[rest]; ok && method == http.MethodPost {
+		found.operation = operation
+	}
+
+	return found, true
+}
+
+// joinOpenAI takes a base path as written, in the place of the client's /v1:
+// compatible providers have paths such as /api/paas/v4. Without any path the
+// version is the client's.
+func joinOpenAI(base string, hasPath bool, path address) string {
+	if !hasPath {
+		return "/v1" + path.rest
+	}
+
+	return base + path.rest
+}
+
+// openaiError is the error object of OpenAI's SDKs, which choose an exception
+// by the status.
+func openaiError(e Error) any {
+	type object struct {
+		Message string  `json:"message"`
+		Type    string  `json:"type"`
+		Param   *string `json:"param"`
+		Code    string  `json:"code"`
+	}
+
+	return struct {
+		Error     object `json:"error"`
+		RequestID string `json:"request_id,omitempty"`
+	}{object{Message: e.Message, Type: openaiTypes.of(e.Status), Code: e.Code}, e.RequestID}
+}
+
+var openaiTypes = statusWords{
+	exact: map[int]string{
+		http.StatusUnauthorized:    "authentication_error",
+		http.StatusForbidden:       "permission_error",
+		http.StatusNotFound:        "not_found_error",
+		http.StatusTooManyRequests: "rate_limit_error",
+	},
+	client: "invalid_request_error",
+	server: "server_error",
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"net/http"
+	"net/url"
+)
+
+// Request is what a client's request asks for. It is made by [Recognize] and
+// completed by [Request.ReadBody]; after that it is only read, so attempts may
+// share it.
+type Request struct {
+	// Family is the format in which the client speaks and expects the answer.
+	Family *Family
+	// Operation is the endpoint.
+	Operation *Operation
+	// Model is the model that the client names, without a prefix such as
+	// "models/". Empty where none is named.
+	Model string
+	// Stream says that the client asks for the answer event by event.
+	Stream bool
+
+	path address
+	// named are the places in the body that name the model.
+	named []place
+	// mixed says that not all of them name Model.
+	mixed bool
+	// form says that the body is a multipart form, not JSON.
+	form bool
+}
+
+// Recognize tells from a request's path, and where families share a path from
+// its header, what it asks for. The body is not needed yet. It fails with
+// [ErrUnknownPath] only.
+func Recognize(method string, u *url.URL, h http.Header) (*Request, error) {
+	path, err := checkedPath(u)
+	if err != nil {
+		return nil, err
+	}
+	for _, family := range families {
+		if found, ok := family.recognize(method, path, h); ok {
+			return &Request{
+				Family:    family,
+				Operation: found.operation,
+				Model:     found.model,
+				Stream:    found.stream,
+				path:      found.path,
+			}, nil
+		}
+	}
+
+	return nil, ErrUnknownPath
+}

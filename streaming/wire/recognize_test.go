@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire_test
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
+)
+
+func parseURL(t testing.TB, s string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	return u
+}
+
+func recognize(t testing.TB, method, path string) *wire.Request {
+	t.Helper()
+	r, err := wire.Recognize(method, parseURL(t, path), http.Header{})
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+
+	return r
+}
+
+func TestPathTellsWhatIsAskedFor(t *testing.T) {
+	anthropicVersion := http.Header{"Anthropic-Version": {"2023-06-01"}}
+	googleKey := http.Header{"X-Goog-Api-Key": {"k"}}
+	for _, test := range []struct {
+		method, path string
+		header       http.Header
+		operation    string
+		model        string
+		stream       bool
+	}{
+		{"POST", "/v1/chat/completions", nil, "openai.chat", "", false},
+		{"POST", "/v1/chat/completions", anthropicVersion, "openai.chat", "", false},
+		{"GET", "/v1/chat/completions", nil, "openai.other", "", false},
+		{"POST", "/v1/completions", nil, "openai.completions", "", false},
+		{"POST", "/v1/responses", nil, "openai.responses", "", false},
+		{"GET", "/v1/responses/resp_1", nil, "openai.other", "", false},
+		{"POST", "/v1/embeddings", nil, "openai.embeddings", "", false},
+		{"POST", "/v1/images/edits", nil, "openai.images", "", false},
+		{"POST", "/v1/audio/transcriptions", nil, "openai.transcriptions", "", false},
+		{"POST", "/v1/batches", nil, "openai.other", "", false},
+		{"GET", "/v1/models", nil, "openai.other", "", false},
+		{"GET", "/v1/models", anthropicVersion, "anthropic.other", "", false},
+		{"GET", "/v1/models", googleKey, "gemini.other", "", false},
+		{"GET", "/v1/models/ft:gpt-4o:org::1", nil, "openai.other", "", false},
+		{"GET", "/v1/models/org%2Fname", nil, "openai.other", "", false},
+		{"POST", "/v1beta/openai/chat/completions", nil, "openai.chat", "", false},
+		{"POST", "/v1/messages", nil, "anthropic.messages", "", false},
+		{"POST", "/v1/messages/count_tokens", nil, "anthropic.count_tokens", "", false},
+		{"POST", "/v1/messages/batches", nil, "anthropic.other", "", false},
+		{"GET", "/v1/files/f1", anthropicVersion, "anthropic.other", "", false},
+		{"POST", "/v1/complete", nil, "anthropic.complete", "", false},
+		{"POST", "/v1beta/models/gemini-2.5-pro:generateContent", nil, "gemini.generate", "gemini-2.5-pro", false},
+		{"POST", "/v1/models/gemini-2.5-pro:generateContent", nil, "gemini.generate", "gemini-2.5-pro", false},
+		{"POST", "/v1alpha/models/gemini-2.5-pro:streamGenerateContent?alt=sse", nil, "gemini.stream", "gemini-2.5-pro", true},
+		{"POST", "/v1beta/models/gemini%3A1:countTokens", nil, "gemini.count_tokens", "gemini:1", false},
+		{"POST", "/v1beta/models/org%2Fname:embedContent", nil, "gemini.embed", "org/name", false},
+		{"POST", "/v1beta/tunedModels/mine:generateContent", nil, "gemini.generate", "tunedModels/mine", false},
+		{"POST", "/v1beta/cachedContents", nil, "gemini.other", "", false},
+		{"POST", "/v1beta/batches/b1:cancel", nil, "gemini.other", "", false},
+		{"POST", "/upload/v1beta/files", nil, "gemini.other", "", false},
+	} {
+		header := test.header
+		if header == nil {
+			header = http.Header{}
+		}
+		r, err := wire.Recognize(test.method, parseURL(t, test.path), header)
+		if err != nil {
+			t.Errorf("%s %s: %v", test.method, test.path, err)
+			continue
+		}
+		family, _, _ := strings.Cut(test.operation, ".")
+		if r.Family.Name != family || r.Operation.Name != test.operation || r.Model != test.model || r.Stream != test.stream {
+			t.Errorf("%s %s: got %s %s model %q stream %v", test.method, test.path, r.Family.Name, r.Operation.Name, r.Model, r.Stream)
+		}
+	}
+}
+
+func TestPathThatCouldBeMisreadIsUnknown(t *testing.T) {
+	for _, path := range []string{
+		"/", "/v1", "/v1/", "/v1beta", "/v1beta/openai", "/metrics", "/v2/chat", "/v1x/models", "/upload/v1beta",
+		"/v1//chat", "/v1/chat/completions/", "/v1/./models", "/v1/../admin", "/v1/%2e%2e/admin", "/v1/.%2E/admin",
+		"/v1/a%2f..%2fb", "/v1/a%2F%2Fb", "/v1/a%5Cb", "/v1/a\\b", "/v1/a%00", "/v1/a%0d%0ab", "/v1/%252e%252e/a",
+		"/v1/..;/a", "/v1/a%ff", "/v1beta/models/..%2f..%2fx:generateContent", "/v1/" + strings.Repeat("a", 2<<10),
+	} {
+		u := &url.URL{Path: path}
+		if parsed, err := url.Parse(path); err == nil {
+			u = parsed
+		}
+		if r, err := wire.Recognize("POST", u, http.Header{}); !errors.Is(err, wire.ErrUnknownPath) {
+			t.Errorf("%q: got %v, %v", path, r, err)
+		}
+	}
+}
+
+func TestFamiliesAreKnownByName(t *testing.T) {
+	if got := strings.Join(wire.Names(), " "); got != "openai anthropic gemini" {
+		t.Errorf("families %s", got)
+	}
+	for _, name := range wire.Names() {
+		if f, ok := wire.Lookup(name); !ok || f.Name != name || !strings.HasPrefix(f.DefaultBase, "https://") {
+			t.Errorf("%s: got %+v", name, f)
+		}
+	}
+	if _, ok := wire.Lookup("nobody"); ok {
+		t.Error("found a family that does not exist")
+	}
+}

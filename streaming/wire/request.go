@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
+)
+
+// maxModel bounds the name of a model, in bytes.
+const maxModel = 256
+
+// RequestError is what is wrong with a client's request. It is meant for the
+// client: the message tells how to mend it.
+type RequestError struct {
+	// Status is the HTTP status, from 400 to 499.
+	Status int
+	// Code is the stable word by which programs tell our errors apart.
+	Code string
+	// Message is for a human.
+	Message string
+}
+
+// Error returns the message.
+func (e *RequestError) Error() string { return e.Message }
+
+func badRequest(code, message string) *RequestError {
+	return &RequestError{Status: http.StatusBadRequest, Code: code, Message: message}
+}
+
+// place is where a body names a model: its bytes from start to end, and
+// whether a prefix stands before the name.
+type place struct {
+	start, end int64
+	prefixed   bool
+}
+
+// What a family's bodyPaths find.
+const (
+	atRoot jsonscan.ID = iota + 1
+	atModel
+	atStream
+)
+
+var gzipMagic = []byte{0x1f, 0x8b}
+
+// ReadBody finds the model and the stream flag in the whole body, and
+// remembers where the model stands. What is wrong with it is a [*RequestError].
+// A body of an operation that is passed through is never wrong.
+func (r *Request) ReadBody(contentType string, body []byte) error {
+	var found bodyFacts
+	err := found.read(r.Family, contentType, body)
+	switch {
+	case err != nil && r.Operation.needsBody:
+		return err
+	case err != nil:
+		return nil
+	}
+
+	if r.Model == "" {
+		r.Model = found.model
+	}
+	if r.Model == "" && r.Operation.needsModel {
+		return badRequest("missing_model", `the request names no model: set "model" to the name of the model to use`)
+	}
+	r.Stream = r.Stream || found.stream
+	r.named, r.form = found.named, found.form
+	r.mixed = found.mixed || len(found.named) > 0 && found.model != r.Model
+
+	return nil
+}
+
+// Body returns the body with the model's name replaced wherever it stands, and
+// every other byte as it was. It is the same slice when nothing changes.
+func (r *Request) Body(body []byte, model string) []byte {
+	if len(r.named) == 0 || model == r.Model && !r.mixed {
+		return body
+	}
+	out := make([]byte, 0, len(body)+len(r.named)*(len(model)+2))
+	var done int64
+	for _, at := range r.named {
+		out = append(out, body[done:at.start]...)
+		out = append(out, r.spell(model, at)...)
+		done = at.end
+	}
+
+	return append(out, body[done:]...)
+}
+
+// spell writes a model's name the way the body has it at a place.
+func (r *Request) spell(model string, at place) []byte {
+	if at.prefixed && !strings.Contains(model, "/") {
+		model = r.Family.modelPrefix + model
+	}
+	if r.form {
+		return []byte(model)
+	}
+	// A string always encodes.
+	spelled, _ := json.Marshal(model)
+
+	return spelled
+}
+
+// bodyFacts is what a body says. It visits the values of a JSON scanner.
+type bodyFacts struct {
+	family *Family
+	model  string
+	stream bool
+	named  []place
+	// mixed says that the model is named differently in different places.
+	mixed bool
+	form  bool
+
+	roots int
+	err   *RequestError
+}
+
+// read reads a body of either kind.
+func (b *bodyFacts) read(family *Family, contentType string, body []byte) error {
+	b.family = family
+	trimmed := bytes.TrimSpace(body)
+	media, parameters, _ := mime.ParseMediaType(contentType)
+	var err *RequestError
+	switch {
+	case len(trimmed) == 0:
+		err = badRequest("missing_body", "the request has no body: send a JSON object")
+	case bytes.HasPrefix(trimmed, gzipMagic):
+		err = &RequestError{http.StatusUnsupportedMediaType, "unsupported_encoding", "the body is compressed: send it without a Content-Encoding"}
+	case media == "multipart/form-data":
+		err = b.readForm(parameters["boundary"], body)
+	case media == "application/json", strings.HasSuffix(media, "+json"), contentType == "" && trimmed[0] == '{':
+		err = b.readJSON(body)
+	default:
+		err = &RequestError{
+			http.StatusUnsupportedMediaType, "unsupported_media_type",
+			"the body is not JSON: send a JSON object with Content-Type: application/json",
+		}
+	}
+	if err != nil {
+		return err
+	}
+
+	return nil
+}
+
+func (b *bodyFacts) readJSON(body []byte) *RequestError {
+	var scanner jsonscan.Scanner
+	scanner.Reset(b.family.bodyPaths, b)
+	scanner.Write(body)
+	scanner.End()
+	switch {
+	case scanner.Broken() || !scanner.Complete() || b.roots > 1:
+		return badRequest("invalid_json", "the body is not valid JSON: check it for missing brackets, quotes and commas")
+	case b.roots == 0:
+		return badRequest("invalid_json", "the body is JSON but not an object: put the request into {…}")
+	}
+
+	return b.err
+}
+
+// Value takes a scalar of the body.
+func (b *bodyFacts) Value(id jsonscan.ID, v jsonscan.Value) {
+	switch id {
+	case atRoot:
+		// Two values in a row are no document, one is no object.
+		if b.roots > 0 {
+			b.roots++
+		}
+	case atModel:
+		if v.Kind != jsonscan.String {
+			b.fail(badRequest("invalid_model", `"model" must be a string that names the model to use`))
+		} else if v.Truncated {
+			b.fail(longModel())
+		} else {
+			b.name(v.Text(), v.Start, v.End)
+		}
+	case atStream:
+		if v.Kind != jsonscan.Bool && v.Kind != jsonscan.Null {
+			b.fail(invalidStream())
+		}
+		b.stream = string(v.Raw) == "true"
+	}
+}
+
+// Open takes the beginning of an object or array of the body.
+func (b *bodyFacts) Open(id jsonscan.ID, kind jsonscan.Kind) {
+	switch {
+	case id == atModel:
+		b.fail(badRequest("invalid_model", `"model" must be a string that names the model to use`))
+	case id == atStream:
+		b.fail(invalidStream())
+	case id == atRoot && (kind == jsonscan.Object || b.roots > 0):
+		b.roots++
+	}
+}
+
+// Close takes the end of an object or array.
+func (b *bodyFacts) Close(jsonscan.ID) {}
+
+// name takes a model's name as it stands from start to end. The last counts.
+func (b *bodyFacts) name(model string, start, end int64) {
+	plain := model
+	if b.family.modelPrefix != "" {
+		plain = strings.TrimPrefix(model, b.family.modelPrefix)
+	}
+	switch {
+	case strings.TrimSpace(plain) == "":
+		b.fail(badRequest("invalid_model", `"model" is empty: set it to the name of the model to use`))
+	case len(plain) > maxModel:
+		b.fail(longModel())
+	case !utf8.ValidString(plain) || strings.ContainsFunc(plain, func(c rune) bool { return c < ' ' || c == 0x7f }):
+		b.fail(badRequest("invalid_model", `"model" has control characters in it: set it to the name of the model to use`))
+	}
+	b.mixed = b.mixed || len(b.named) > 0 && plain != b.model
+	b.model = plain
+	b.named = append(b.named, place{start, end, plain != model})
+}
+
+// fail remembers the first thing that is wrong.
+func (b *bodyFacts) fail(err *RequestError) {
+	if b.err == nil {
+		b.err = err
+	}
+}
+
+func longModel() *RequestError {
+	return badRequest("invalid_model", `"model" is longer than `+strconv.Itoa(maxModel)+" bytes: set it to the name of the model to use")
+}
+
+func invalidStream() *RequestError {
+	return badRequest("invalid_stream", `"stream" must be true or false`)
+}

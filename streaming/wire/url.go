@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"net/url"
+	"strings"
+)
+
+// URL returns where to send the request at a provider with that base URL,
+// asking for model. in is the client's URL: its query is kept as it stands,
+// but for the client's key. The path is the one that [Recognize] has checked.
+func (r *Request) URL(base *url.URL, in *url.URL, model string) *url.URL {
+	path := r.path
+	if model != r.Model && r.Model != "" && r.Family.placeModel != nil && r.inPath() {
+		path.rest = r.Family.placeModel(path.rest, model)
+	}
+	escaped := r.Family.join(strings.TrimRight(base.EscapedPath(), "/"), base.Path != "", path)
+
+	out := *base
+	out.RawPath = escaped
+	// What the path is made of has been unescaped before.
+	out.Path, _ = url.PathUnescape(escaped)
+	out.RawQuery = joinQueries(base.RawQuery, withoutKey(in.RawQuery))
+	out.ForceQuery, out.Fragment, out.RawFragment = false, "", ""
+
+	return &out
+}
+
+// inPath tells whether the model stands in the path and not only in the body.
+func (r *Request) inPath() bool { return r.Operation.needsModel }
+
+// joinVersioned puts the client's path, version and all, under the base. A
+// base that ends in a version of its own decides which version is asked for.
+func joinVersioned(base string, _ bool, path address) string {
+	if last := strings.LastIndexByte(base, '/'); last >= 0 && isVersion(base[last:]) {
+		base, path.version = base[:last], base[last:]
+	}
+
+	return base + path.String()
+}
+
+// withoutKey drops the key parameter from a raw query and leaves all else as
+// it stands, in its order.
+func withoutKey(query string) string {
+	if !strings.Contains(query, "key") && !strings.Contains(query, "%") {
+		return query
+	}
+	var kept []string
+	for pair := range strings.SplitSeq(query, "&") {
+		if name, _, _ := strings.Cut(pair, "="); !isKeyParameter(name) {
+			kept = append(kept, pair)
+		}
+	}
+
+	return strings.Join(kept, "&")
+}
+
+func joinQueries(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+
+	return a + "&" + b
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import "github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
+
+// usdPerTick is the unit of xAI's costs.
+const usdPerTick = 1e-10
+
+// Usage is what an answer says it took, in tokens unless noted. The numbers
+// are the provider's own and mean what it means by them; to compare providers,
+// use InputTotal and OutputTotal. What was not stated is zero.
+type Usage struct {
+	// Input is the prompt. At OpenAI and Google it includes CacheRead and
+	// CacheWrite, at Anthropic it does not.
+	Input int64
+	// Output is what was generated. At Google and xAI it does not include
+	// Reasoning.
+	Output int64
+	// Total is the sum of everything.
+	Total int64
+	// CacheRead is the part of the prompt that came from the provider's cache.
+	CacheRead int64
+	// CacheWrite is the part of the prompt that went into the cache, of which
+	// CacheWrite5m stays there for five minutes and CacheWrite1h for an hour.
+	CacheWrite, CacheWrite5m, CacheWrite1h int64
+	// Reasoning is what was generated but is no part of the answer.
+	Reasoning int64
+	// AudioInput and AudioOutput are the parts that are sound.
+	AudioInput, AudioOutput int64
+	// ToolPrompt is what tools that the provider ran have added to the prompt.
+	ToolPrompt int64
+	// Seconds is the length of a recording that is paid by time.
+	Seconds float64
+	// Cost is the price in US dollars.
+	Cost float64
+
+	// stated has a bit for each fact that was stated.
+	stated                  uint64
+	inputTotal, outputTotal int64
+}
+
+// InputTotal returns all that was read, cached or not, prompts of tools
+// included.
+func (u Usage) InputTotal() int64 { return u.inputTotal }
+
+// OutputTotal returns all that was generated, reasoning included.
+func (u Usage) OutputTotal() int64 { return u.outputTotal }
+
+// Stated tells whether the answer has said anything of its usage. An answer
+// without is not one that took nothing.
+func (u Usage) Stated() bool { return u.stated != 0 }
+
+func (u *Usage) has(id jsonscan.ID) bool { return u.stated&(1<<id) != 0 }
+
+// set notes one part of the usage. What is no number, or negative, is not
+// stated.
+func (u *Usage) set(id jsonscan.ID, v jsonscan.Value) {
+	if f, ok := v.Float(); !ok || f < 0 {
+		return
+	}
+	switch id {
+	case factSeconds:
+		u.Seconds, _ = v.Float()
+	case factCost:
+		u.Cost, _ = v.Float()
+	case factTicks:
+		ticks, _ := v.Float()
+		u.Cost = ticks * usdPerTick
+		id = factCost
+	default:
+		n, ok := v.Int()
+		if !ok {
+			return
+		}
+		*u.tokens(id) = n
+	}
+	u.stated |= 1 << id
+}
+
+// tokens returns the number that a fact is about.
+func (u *Usage) tokens(id jsonscan.ID) *int64 {
+	switch id {
+	case factInput:
+		return &u.Input
+	case factOutputTokens:
+		return &u.Output
+	case factTotal:
+		return &u.Total
+	case factCacheRead:
+		return &u.CacheRead
+	case factCacheWrite:
+		return &u.CacheWrite
+	case factCacheWrite5m:
+		return &u.CacheWrite5m
+	case factCacheWrite1h:
+		return &u.CacheWrite1h
+	case factReasoning:
+		return &u.Reasoning
+	case factAudioInput:
+		return &u.AudioInput
+	case factAudioOutput:
+		return &u.AudioOutput
+	default:
+		return &u.ToolPrompt
+	}
+}

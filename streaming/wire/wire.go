@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package wire knows the formats of the API families: what a request asks
+// for, where a credential goes, where an answer states its usage, what ends a
+// stream, and how an error is read and written.
+//
+// Families differ mostly in facts, so they are tables: a [Family] is how to
+// address a provider, an [Operation] is one of its endpoints, and a [Dialect]
+// says where the answers of an operation keep what we want to know.
+package wire
+
+import (
+	"net/http"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
+)
+
+// Family is one API family: the format that a client's SDK and a provider
+// agree on. Families are fixed; see [Lookup].
+type Family struct {
+	// Name is the family's name in configs and logs, such as "openai".
+	Name string
+	// DefaultBase is the base URL of the company that the family is named
+	// after, for providers that give none.
+	DefaultBase string
+
+	// recognize tells what an escaped path asks for; ok is false for what is
+	// not of this family.
+	recognize func(method, path string, h http.Header) (found recognized, ok bool)
+	// join puts a path that a client asked for under the escaped path of a
+	// base URL, which has no slash at its end.
+	join func(base string, hasPath bool, path address) string
+	// placeModel returns the path's rest with another model in it. It is nil
+	// where the path names no model.
+	placeModel func(rest, model string) string
+	// bodyPaths says where a JSON body has what interests us.
+	bodyPaths *jsonscan.Paths
+	// modelPrefix may stand before a model's name in bodies.
+	modelPrefix string
+	// authorize places a credential.
+	authorize func(h http.Header, secret string)
+	// errorBody returns the JSON value that clients expect of an error.
+	errorBody func(e Error) any
+}
+
+// recognized is what a path tells of a request.
+type recognized struct {
+	operation *Operation
+	// path is the address, divided the way the family means it.
+	path   address
+	model  string
+	stream bool
+}
+
+// Operation is one endpoint of a family, or a group of endpoints alike.
+type Operation struct {
+	// Name is the operation's name in logs, such as "openai.chat".
+	Name string
+	// Dialect says how the operation's answers are read. Nil means they pass
+	// through unread.
+	Dialect *Dialect
+	// Repeatable says that the request can be sent again when it is unknown
+	// whether the provider has acted on it: nothing but an answer comes of it.
+	Repeatable bool
+
+	// needsBody and needsModel are what a request is refused without. A body
+	// that is not needed is also not judged: what can be read of it is.
+	needsBody, needsModel bool
+}
+
+// families in the order in which they may claim a path: OpenAI's comes last,
+// for it takes everything under /v1.
+var families = []*Family{gemini, anthropic, openai}
+
+// Lookup returns the family of that name.
+func Lookup(name string) (*Family, bool) {
+	for _, f := range families {
+		if f.Name == name {
+			return f, true
+		}
+	}
+
+	return nil, false
+}
+
+// Names returns the names of all families, the most common first.
+func Names() []string {
+	names := make([]string, len(families))
+	for i, f := range families {
+		names[len(families)-1-i] = f.Name
+	}
+
+	return names
+}
+
+// Authorize places a provider's credential in a request's header, where the
+// family wants it. Other credentials should have been taken out; see
+// [StripCredentials].
+func (f *Family) Authorize(h http.Header, secret string) { f.authorize(h, secret) }
