@@ -20,9 +20,15 @@ func TestRotatesPastFailingKeys(t *testing.T) {
 			w.Header().Set("Retry-After", "30")
 			answerJSON(w, 429, `{"error":{"message":"slow down","type":"requests","code":"rate_limit_exceeded"}}`)
 		},
-		"rejected":  func(w http.ResponseWriter) { answerJSON(w, 401, `{"error":{"message":"Incorrect API key provided","code":"invalid_api_key"}}`) },
-		"no quota":  func(w http.ResponseWriter) { answerJSON(w, 429, `{"error":{"message":"quota","type":"insufficient_quota","code":"insufficient_quota"}}`) },
-		"no access": func(w http.ResponseWriter) { answerJSON(w, 403, `{"error":{"message":"no","code":"insufficient_permissions"}}`) },
+		"rejected": func(w http.ResponseWriter) {
+			answerJSON(w, 401, `{"error":{"message":"Incorrect API key provided","code":"invalid_api_key"}}`)
+		},
+		"no quota": func(w http.ResponseWriter) {
+			answerJSON(w, 429, `{"error":{"message":"quota","type":"insufficient_quota","code":"insufficient_quota"}}`)
+		},
+		"no access": func(w http.ResponseWriter) {
+			answerJSON(w, 403, `{"error":{"message":"no","code":"insufficient_permissions"}}`)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bad, good := "bad-"+t.Name(), "good-"+t.Name()

@@ -14,6 +14,11 @@ const (
 	finishOther  = "other"
 )
 
+// notFinished are words that stand where the reason would, before there is
+// one: of the Responses API, of Google as a word and as a number, and of
+// DashScope.
+var notFinished = []string{"in_progress", "queued", "FINISH_REASON_UNSPECIFIED", "0", "null"}
+
 // finishReasons translates the providers' words, in lower case. The numbers
 // are Google's, for clients that ask for enums as integers.
 var finishReasons = map[string]string{

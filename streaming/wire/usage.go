@@ -69,12 +69,18 @@ func (u *Usage) set(id jsonscan.ID, v jsonscan.Value) {
 		u.Cost = ticks * usdPerTick
 		id = factCost
 	default:
-		n, ok := v.Int()
-		if !ok {
-			return
+		if n, ok := v.Int(); ok {
+			u.state(id, n)
 		}
-		*u.tokens(id) = n
+
+		return
 	}
+	u.stated |= 1 << id
+}
+
+// state notes a number of tokens.
+func (u *Usage) state(id jsonscan.ID, tokens int64) {
+	*u.tokens(id) = tokens
 	u.stated |= 1 << id
 }
 

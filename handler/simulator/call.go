@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulator
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// call is one request and what its answer is made of.
+type call struct {
+	api     *api
+	request *http.Request
+	body    map[string]any
+	model   string
+	stream  bool
+	// tool is the tool to be called, arguments with what; empty for text.
+	tool      string
+	arguments string
+	// input is the number of words in the prompt.
+	input int
+	pace  pace
+}
+
+// api is how one endpoint answers.
+type api struct {
+	family family
+	// list answers what lists models.
+	list func(models []string) any
+	// plain makes an answer that comes whole, events one that is streamed.
+	plain  func(c *call) any
+	events func(c *call) []event
+	// binary says that the plain answer is not JSON.
+	binary bool
+}
+
+// family is what the endpoints of a family have in common.
+type family struct {
+	name   string
+	errors map[string]simulatedError
+	// errorBody makes the body of an error.
+	errorBody func(e simulatedError) any
+	// errorEvent makes the event that reports an error in a stream.
+	errorEvent func(e simulatedError) event
+}
+
+// simulatedError is an error in the words of a provider.
+type simulatedError struct {
+	status              int
+	kind, code, message string
+}
+
+// event is one event of a stream.
+type event struct {
+	// name goes into the event field, if there is one.
+	name string
+	data string
+	kind kind
+}
+
+// kind is the part that an event plays in its stream.
+type kind uint8
+
+const (
+	prelude kind = iota
+	content
+	closing
+	terminator
+)
+
+// read finds out what the request asks for.
+func (c *call) read() {
+	if model, ok := c.body["model"].(string); ok && c.model == "" {
+		c.model = model
+	}
+	if stream, ok := c.body["stream"].(bool); ok {
+		c.stream = c.stream || stream
+	}
+	for _, field := range []string{"messages", "input", "prompt", "system", "contents", "content", "instructions"} {
+		c.input += countWords(c.body[field])
+	}
+	c.input = max(c.input, 1)
+	c.readTool()
+}
+
+// chunks returns the text of the answer, cut as it is streamed.
+func (c *call) chunks() []string {
+	chunks := make([]string, c.pace.chunks)
+	for i := range chunks {
+		word := words[i%len(words)] + " "
+		if size := c.pace.size; size > 0 {
+			word = strings.Repeat(word, size/len(word)+1)[:size]
+		}
+		chunks[i] = word
+	}
+	return chunks
+}
+
+func (c *call) text() string { return strings.Join(c.chunks(), "") }
+
+// words are what answers are made of, one after the other.
+var words = strings.Fields("the quick brown fox jumps over the lazy dog while seven wise owls watch from tall trees")
+
+// countWords counts the words of all strings in v.
+func countWords(v any) int {
+	n := 0
+	switch v := v.(type) {
+	case string:
+		n = len(strings.Fields(v))
+	case []any:
+		for _, item := range v {
+			n += countWords(item)
+		}
+	case map[string]any:
+		for _, field := range []string{"content", "text", "parts", "output"} {
+			n += countWords(v[field])
+		}
+	}
+	return n
+}
+
+// wait pauses, for ever if d is 0. It reports false if the client has gone.
+func (c *call) wait(d time.Duration) bool {
+	var done <-chan time.Time
+	if d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		done = timer.C
+	}
+	select {
+	case <-done:
+		return true
+	case <-c.request.Context().Done():
+		return false
+	}
+}
+
+// fail answers with an error.
+func (c *call) fail(w http.ResponseWriter, f Fault) {
+	e, ok := c.api.family.errors[f.Name]
+	if !ok {
+		e = c.api.family.errors[FaultError]
+	}
+	if f.Duration > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int((f.Duration+time.Second-1)/time.Second)))
+	}
+	writeJSON(w, e.status, c.api.family.errorBody(e))
+}
+
+// writePlain answers whole. Faults of streams strike it where they make sense.
+func (c *call) writePlain(w http.ResponseWriter, f Fault) {
+	pause := c.pace.firstToken
+	if f.Name == FaultSlow {
+		pause = f.Duration
+	}
+	if pause > 0 && !c.wait(pause) {
+		return
+	}
+	switch f.Name {
+	case FaultCut, FaultStall:
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Length", "1000000")
+		_, _ = io.WriteString(w, "{")
+		_ = http.NewResponseController(w).Flush()
+		if f.Name == FaultStall && c.wait(f.Duration) {
+			return
+		}
+		panic(http.ErrAbortHandler)
+	case FaultErrorEvent:
+		c.fail(w, Fault{Name: FaultOverloaded})
+		return
+	}
+	if c.api.binary {
+		w.Header().Set("Content-Type", "audio/mpeg")
+		_, _ = io.WriteString(w, c.text())
+		return
+	}
+	writeJSON(w, http.StatusOK, c.api.plain(c))
+}
+
+// unknown answers a path that is not simulated.
+func unknown(r *http.Request) any {
+	return map[string]any{"error": map[string]any{
+		"message": fmt.Sprintf("Invalid URL (%s %s)", r.Method, r.URL.Path), "type": "invalid_request_error", "param": nil, "code": nil,
+	}}
+}

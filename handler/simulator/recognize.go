@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulator
+
+import (
+	"net/http"
+	"strings"
+)
+
+// recognize finds the endpoint of a request, and the model if the path names
+// one.
+func recognize(r *http.Request) (*api, string) {
+	path := r.URL.Path
+	anthropicClient := r.Header.Get("Anthropic-Version") != ""
+	switch {
+	case strings.HasPrefix(path, "/v1beta/openai/"):
+		path = "/v1/" + strings.TrimPrefix(path, "/v1beta/openai/")
+	case strings.HasPrefix(path, "/v1beta/") || strings.Contains(path, ":"):
+		return recognizeGemini(path)
+	}
+	switch {
+	case path == "/v1/models" && anthropicClient:
+		return &api{family: anthropic, list: listAnthropic}, ""
+	case path == "/v1/models":
+		return &api{family: openai, list: listOpenAI}, ""
+	}
+	if found, ok := endpoints[path]; ok && r.Method == http.MethodPost {
+		return found, ""
+	}
+	return &api{family: openai, plain: func(c *call) any { return unknown(c.request) }}, ""
+}
+
+var endpoints = map[string]*api{
+	"/v1/chat/completions":      {family: openai, plain: chatPlain, events: chatEvents},
+	"/v1/completions":           {family: openai, plain: completionPlain, events: completionEvents},
+	"/v1/responses":             {family: responses, plain: responsePlain, events: responseEvents},
+	"/v1/embeddings":            {family: openai, plain: embeddings},
+	"/v1/moderations":           {family: openai, plain: moderation},
+	"/v1/images/generations":    {family: openai, plain: image},
+	"/v1/audio/transcriptions":  {family: openai, plain: transcription},
+	"/v1/audio/speech":          {family: openai, binary: true},
+	"/v1/messages":              {family: anthropic, plain: messagePlain, events: messageEvents},
+	"/v1/messages/count_tokens": {family: anthropic, plain: countTokens},
+}
+
+func recognizeGemini(path string) (*api, string) {
+	name := path[strings.LastIndexByte(path, '/')+1:]
+	model, method, _ := strings.Cut(name, ":")
+	switch method {
+	case "generateContent":
+		return &api{family: gemini, plain: generatePlain}, model
+	case "streamGenerateContent":
+		return &api{family: gemini, plain: generatePlain, events: generateEvents}, model
+	case "countTokens":
+		return &api{family: gemini, plain: func(c *call) any { return map[string]any{"totalTokens": c.input} }}, model
+	case "embedContent":
+		return &api{family: gemini, plain: embedContent}, model
+	case "batchEmbedContents":
+		return &api{family: gemini, plain: batchEmbedContents}, model
+	default:
+		return &api{family: gemini, list: listGemini}, ""
+	}
+}

@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package jsonscan finds values by their path in JSON that arrives in pieces.
+//
+// A [Scanner] is written to like a file and calls a [Visitor] when a value
+// at one of its [Paths] has gone by. It keeps a fixed amount of state, however
+// long or deep the text is, and allocates nothing. Several values in a row, as
+// in NDJSON, are matched each from its root.
+package jsonscan
+
+import "bytes"
+
+// maxDepth bounds how deep values may be nested.
+const maxDepth = 10_000
+
+// Visitor is told what a scanner finds.
+type Visitor interface {
+	// Value is called when a scalar at a compiled path has ended.
+	Value(id ID, v Value)
+	// Open is called when an object or array at a compiled path begins.
+	Open(id ID, kind Kind)
+	// Close is called when what Open announced has ended.
+	Close(id ID)
+}
+
+// state is what a scanner expects next.
+type state uint8
+
+const (
+	atRoot     state = iota // a value, or the end of the text
+	atValue                 // a value
+	atFirst                 // an array's first element, or its end
+	atFirstKey              // an object's first key, or its end
+	atKey                   // a key
+	atColon                 // the colon behind a key
+	atNext                  // a comma, or the end of the object or array
+	inKey                   // the rest of a key
+	inString                // the rest of a string
+	inWord                  // the rest of a number or literal
+	broken                  // nothing: this is not JSON
+)
+
+// Scanner finds values in one JSON text. The zero value needs a Reset. It is
+// not safe for concurrent use.
+type Scanner struct {
+	paths   *Paths
+	visitor Visitor
+	state   state
+	roots   int
+	// offset is where the piece that is being written begins in the text, and
+	// at is the byte of it that is being looked at; -1 between pieces.
+	offset int64
+	at     int
+
+	// depth counts the open objects and arrays; objects has a bit for each of
+	// them. The matched outermost are on a path, whose nodes are in nodes.
+	depth, matched int
+	objects        [maxDepth/64 + 1]uint64
+	nodes          [maxSteps + 1]int16
+
+	// next is the node of the value that comes next or is being read, and
+	// start is where that begins in the text.
+	next  int16
+	start int64
+	// kept has the length first bytes of a key or scalar that came in several
+	// pieces, if it is wanted, and last is the last of them all.
+	kept   [MaxValue]byte
+	length int
+	last   byte
+	// wanted says that somebody will look at the key or scalar, truncated that
+	// it does not fit, escaping that the next byte of a string stands behind a
+	// backslash, and literal that a word is no number.
+	wanted, truncated, escaping, literal bool
+}
+
+// Reset prepares the scanner for another text.
+func (s *Scanner) Reset(paths *Paths, visitor Visitor) {
+	s.paths, s.visitor = paths, visitor
+	s.state, s.next = atRoot, 0
+	s.roots, s.offset, s.at = 0, 0, -1
+	s.depth, s.matched = 0, 0
+	s.nodes[0] = none
+}
+
+// Write takes the next piece of the text. It never fails and keeps no part of
+// p; what it makes of it, [Scanner.Broken] and [Scanner.Complete] tell.
+func (s *Scanner) Write(p []byte) {
+	for i := 0; i < len(p); {
+		switch s.state {
+		case inKey, inString:
+			i = s.readString(p, i)
+		case inWord:
+			i = s.readWord(p, i)
+		case broken:
+			i = len(p)
+		default:
+			if c := p[i]; !isSpace(c) {
+				s.at = i
+				s.step(c, i)
+			}
+			// A number or literal is read with its first byte.
+			if s.state != inWord {
+				i++
+			}
+		}
+	}
+	s.offset += int64(len(p))
+	s.at = -1
+}
+
+// End says that the text is over: a number that nothing follows is whole now.
+func (s *Scanner) End() {
+	if s.state == inWord {
+		s.endWord(nil, s.offset)
+	}
+}
+
+// Broken tells whether what came is not JSON. Whatever followed was ignored.
+func (s *Scanner) Broken() bool { return s.state == broken }
+
+// Complete tells whether at least one whole value came, and nothing is half
+// open.
+func (s *Scanner) Complete() bool { return s.state == atRoot && s.roots > 0 }
+
+// Offset returns how much of the text has been taken, in bytes. When called
+// during Open or Close, it includes the bracket that these report.
+func (s *Scanner) Offset() int64 { return s.offset + int64(s.at) + 1 }
+
+// step takes one byte that stands between scalars. It is p[i] of the piece.
+func (s *Scanner) step(c byte, i int) {
+	switch s.state {
+	case atRoot, atValue:
+		s.begin(c, i)
+	case atFirst:
+		if c == ']' {
+			s.close(false)
+		} else {
+			s.begin(c, i)
+		}
+	case atFirstKey, atKey:
+		switch {
+		case c == '"':
+			s.next = none
+			s.keep(inKey, i+1)
+			s.wanted = s.node() != none && len(s.paths.nodes[s.node()].members) > 0
+		case c == '}' && s.state == atFirstKey:
+			s.close(true)
+		default:
+			s.state = broken
+		}
+	case atColon:
+		s.state = atValue
+		if c != ':' {
+			s.state = broken
+		}
+	case atNext:
+		switch {
+		case c == '}' || c == ']':
+			s.close(c == '}')
+		case c != ',':
+			s.state = broken
+		case s.inObject():
+			s.state = atKey
+		default:
+			s.state = atValue
+			s.next = s.element()
+		}
+	}
+}
+
+// begin takes the first byte of a value.
+func (s *Scanner) begin(c byte, i int) {
+	switch {
+	case c == '{':
+		s.push(Object)
+	case c == '[':
+		s.push(Array)
+	case c == '"':
+		s.keep(inString, i+1)
+		s.start--
+	case c == '-' || c >= '0' && c <= '9' || c == 't' || c == 'f' || c == 'n':
+		s.keep(inWord, i)
+		s.literal = c >= 'f'
+	default:
+		s.state = broken
+	}
+}
+
+// keep begins a key or scalar, whose text begins at p[i] of the piece.
+func (s *Scanner) keep(in state, i int) {
+	s.state = in
+	s.start = s.offset + int64(i)
+	s.wanted = s.id(s.next) != 0
+	s.escaping, s.truncated, s.length = false, false, 0
+}
+
+// id returns the id of a node, or zero.
+func (s *Scanner) id(at int16) ID {
+	if at == none {
+		return 0
+	}
+
+	return s.paths.nodes[at].id
+}
+
+// node returns the node of the innermost object or array.
+func (s *Scanner) node() int16 {
+	if s.matched < s.depth {
+		return none
+	}
+
+	return s.nodes[s.depth]
+}
+
+// element returns the node of the innermost array's elements.
+func (s *Scanner) element() int16 {
+	if at := s.node(); at != none {
+		return s.paths.nodes[at].element
+	}
+
+	return none
+}
+
+func (s *Scanner) inObject() bool {
+	return s.objects[s.depth>>6]&(1<<(s.depth&63)) != 0
+}
+
+// push opens an object or array.
+func (s *Scanner) push(kind Kind) {
+	if s.depth == maxDepth {
+		s.state = broken
+
+		return
+	}
+	onPath := s.next != none && s.matched == s.depth
+	s.depth++
+	if onPath {
+		s.matched = s.depth
+		s.nodes[s.depth] = s.next
+	}
+	id := s.id(s.next)
+	if kind == Object {
+		s.objects[s.depth>>6] |= 1 << (s.depth & 63)
+		s.state = atFirstKey
+	} else {
+		s.objects[s.depth>>6] &^= 1 << (s.depth & 63)
+		s.state = atFirst
+		s.next = s.element()
+	}
+	if id != 0 {
+		s.visitor.Open(id, kind)
+	}
+}
+
+// close ends the innermost object or array.
+func (s *Scanner) close(object bool) {
+	if s.inObject() != object {
+		s.state = broken
+
+		return
+	}
+	id := s.id(s.node())
+	s.depth--
+	s.matched = min(s.matched, s.depth)
+	s.after()
+	if id != 0 {
+		s.visitor.Close(id)
+	}
+}
+
+// after says what may follow a value.
+func (s *Scanner) after() {
+	s.state = atNext
+	if s.depth == 0 {
+		s.state = atRoot
+		s.next = 0
+		s.roots++
+	}
+}
+
+// readString reads a key or string from p[i] on, and returns where it ended.
+func (s *Scanner) readString(p []byte, i int) int {
+	begun := i
+	for {
+		length := bytes.IndexByte(p[i:], '"')
+		end := i + length
+		if length < 0 {
+			end = len(p)
+		}
+		// A quote behind an odd number of backslashes is part of the string.
+		slashes := end
+		for slashes > i && p[slashes-1] == '\\' {
+			slashes--
+		}
+		odd := (end-slashes)&1 == 1
+		if slashes == i {
+			odd = odd != s.escaping
+		}
+		s.escaping = odd && length < 0
+		switch {
+		case length < 0:
+			s.store(p[begun:])
+
+			return end
+		case !odd:
+			s.endString(s.text(p[begun:end]), s.offset+int64(end))
+
+			return end + 1
+		}
+		i = end + 1
+	}
+}
+
+// endString takes the end of a key or string, whose closing quote stands at
+// end.
+func (s *Scanner) endString(raw []byte, end int64) {
+	if s.state == inKey {
+		s.state = atColon
+		if s.wanted && !s.truncated {
+			s.next = s.key(raw)
+		}
+
+		return
+	}
+	s.value(String, raw, end+1)
+}
+
+// key returns the node of the innermost object's member.
+func (s *Scanner) key(raw []byte) int16 {
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return s.paths.member(s.node(), raw)
+	}
+	var plain [MaxValue]byte
+
+	return s.paths.member(s.node(), unescape(plain[:0], raw))
+}
+
+// readWord reads a number or literal from p[i] on, and returns where it ended.
+func (s *Scanner) readWord(p []byte, i int) int {
+	begun := i
+	for i < len(p) && s.isWord(p[i]) {
+		i++
+	}
+	if i == len(p) {
+		s.store(p[begun:])
+
+		return i
+	}
+	s.endWord(p[begun:i], s.offset+int64(i))
+	// Only in a row of root values can something follow at once.
+	if c := p[i]; s.state == atRoot && !isSpace(c) && c != '{' && c != '[' && c != '"' {
+		s.state = broken
+	}
+
+	return i
+}
+
+// isWord tells whether c can be part of the number or literal at hand.
+func (s *Scanner) isWord(c byte) bool {
+	if s.literal {
+		return c >= 'a' && c <= 'z'
+	}
+
+	return c >= '0' && c <= '9' || c == '.' || c == '-' || c == '+' || c|0x20 == 'e'
+}
+
+// endWord takes the end of a number or literal, given its last piece.
+func (s *Scanner) endWord(piece []byte, end int64) {
+	if len(piece) > 0 {
+		s.last = piece[len(piece)-1]
+	}
+	raw := s.text(piece)
+	switch {
+	case !s.literal && s.last >= '0' && s.last <= '9':
+		s.value(Number, raw, end)
+	case string(raw) == "true", string(raw) == "false":
+		s.value(Bool, raw, end)
+	case string(raw) == "null":
+		s.value(Null, raw, end)
+	default:
+		s.state = broken
+	}
+}
+
+// value takes the end of a scalar.
+func (s *Scanner) value(kind Kind, raw []byte, end int64) {
+	id := s.id(s.next)
+	s.after()
+	if id != 0 {
+		s.visitor.Value(id, Value{Kind: kind, Raw: raw, Truncated: s.truncated, Start: s.start, End: end})
+	}
+}
+
+// store keeps a piece of a key or scalar that goes on in the next piece. A
+// number or literal is kept even if nobody wants it, so that it can be judged.
+func (s *Scanner) store(piece []byte) {
+	if !s.wanted && s.state != inWord || len(piece) == 0 {
+		return
+	}
+	s.last = piece[len(piece)-1]
+	n := copy(s.kept[s.length:], piece)
+	s.length += n
+	s.truncated = s.truncated || n < len(piece)
+}
+
+// text returns the whole of a key or scalar, given its last piece.
+func (s *Scanner) text(piece []byte) []byte {
+	if s.length > 0 {
+		s.store(piece)
+
+		return s.kept[:s.length]
+	}
+	if len(piece) > MaxValue {
+		s.truncated = true
+		piece = piece[:MaxValue]
+	}
+
+	return piece
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }

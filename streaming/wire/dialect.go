@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
+)
+
+// Dialect says where the answers of an operation keep what we want to know.
+// It is a table of facts; [Scanner] knows what to do with them.
+type Dialect struct {
+	// values leads to the facts of one answer or one event, elements to the
+	// same within a streamed JSON array.
+	values, elements *jsonscan.Paths
+	// overlay says that of each part of the usage the last one stated counts.
+	// Otherwise the last usage object counts as a whole.
+	overlay bool
+	// totals works out the comparable totals of a usage.
+	totals func(*Usage)
+	// ends and fails are the types of events that say that the answer is
+	// whole, or that it failed.
+	ends, fails []string
+}
+
+// paths is where a dialect keeps its facts; see [jsonscan.Compile].
+type paths map[string]jsonscan.ID
+
+// The facts that dialects have paths to.
+const (
+	// factEvent is one whole answer or event.
+	factEvent jsonscan.ID = iota + 1
+	// factType is the type of an event.
+	factType
+	factModel
+	// factError is an error object or text, where no error is null.
+	factError
+	// factOutput is generated, unless it is empty: text, reasoning, the
+	// arguments of a tool, media. An object there is never empty.
+	factOutput
+	// factChoice is one of several answers to one question; factIndex and
+	// factFinish are its number and why it ended.
+	factChoice
+	factIndex
+	factFinish
+	// factStop is why the one answer ended, and factDetail more about that.
+	// factBlock is why there will be none.
+	factStop
+	factDetail
+	factBlock
+	// factUsage is the object that states the usage. What follows are its
+	// parts.
+	factUsage
+	factInput
+	factOutputTokens
+	factTotal
+	factCacheRead
+	factCacheWrite
+	factCacheWrite5m
+	factCacheWrite1h
+	factReasoning
+	factAudioInput
+	factAudioOutput
+	factToolPrompt
+	factSeconds
+	factCost
+	factTicks
+	// factInputPart and factOutputPart are objects that state how much of the
+	// usage is of one kind: their factModality and factPartTokens.
+	factInputPart
+	factOutputPart
+	factModality
+	factPartTokens
+)
+
+// compile makes a dialect of its facts.
+func (d Dialect) compile(all ...paths) *Dialect {
+	values := paths{"": factEvent}
+	for _, some := range all {
+		maps.Copy(values, some)
+	}
+	d.values = jsonscan.Compile(values)
+	d.elements = jsonscan.Compile(values.under("*"))
+
+	return &d
+}
+
+// under returns the same facts further down.
+func (p paths) under(prefix string) paths {
+	moved := make(paths, len(p))
+	for path, id := range p {
+		if path != "" {
+			path = "." + path
+		}
+		moved[prefix+path] = id
+	}
+
+	return moved
+}
+
+// outputs are paths to what is generated.
+func outputs(prefix string, names ...string) paths {
+	found := make(paths, len(names))
+	for _, name := range names {
+		found[prefix+name] = factOutput
+	}
+
+	return found
+}
+
+// is tells whether an event's type is one of those.
+func is(kinds []string, kind []byte) bool {
+	return slices.ContainsFunc(kinds, func(known string) bool { return known == string(kind) })
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+// messagesUsage is a usage object of Anthropic's. Its iterations are left
+// alone: they repeat what the object says. Source: Anthropic's API reference.
+var messagesUsage = paths{
+	"":                            factUsage,
+	"input_tokens":                factInput,
+	"output_tokens":               factOutputTokens,
+	"cache_read_input_tokens":     factCacheRead,
+	"cache_creation_input_tokens": factCacheWrite,
+	"cache_creation.ephemeral_5m_input_tokens": factCacheWrite5m,
+	"cache_creation.ephemeral_1h_input_tokens": factCacheWrite1h,
+	"output_tokens_details.thinking_tokens":    factReasoning,
+}
+
+// dialectMessages is the Messages API. A stream begins with an estimate of the
+// usage, which later events overlay with what they know better.
+var dialectMessages = Dialect{
+	overlay: true,
+	totals:  messagesTotals,
+	ends:    []string{"message_stop"},
+	fails:   []string{"error"},
+}.compile(
+	paths{
+		"type":              factType,
+		"error":             factError,
+		"model":             factModel,
+		"message.model":     factModel,
+		"stop_reason":       factStop,
+		"delta.stop_reason": factStop,
+	},
+	messagesUsage.under("usage"),
+	messagesUsage.under("message.usage"),
+	outputs("delta.", "text", "thinking", "partial_json"),
+	outputs("content_block.", "text", "thinking"),
+)
+
+// dialectCountTokens is Anthropic's counting of tokens. What is counted is
+// not used, so there is no usage.
+var dialectCountTokens = Dialect{totals: messagesTotals, fails: []string{"error"}}.compile(
+	paths{"type": factType, "error": factError},
+)
+
+// messagesTotals adds what was read from the cache and written to it to the
+// input, which has neither.
+func messagesTotals(u *Usage) {
+	u.inputTotal, u.outputTotal = u.Input+u.CacheRead+u.CacheWrite, u.Output
+}

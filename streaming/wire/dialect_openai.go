@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+// openaiUsage is a usage object of OpenAI's APIs and of those compatible with
+// them. Chat says prompt and completion where others say input and output.
+// Sources: OpenAI's OpenAPI document, and the providers' references as noted.
+var openaiUsage = paths{
+	"": factUsage,
+
+	"prompt_tokens":                              factInput,
+	"completion_tokens":                          factOutputTokens,
+	"total_tokens":                               factTotal,
+	"prompt_tokens_details.cached_tokens":        factCacheRead,
+	"prompt_tokens_details.cache_write_tokens":   factCacheWrite,
+	"prompt_tokens_details.audio_tokens":         factAudioInput,
+	"completion_tokens_details.reasoning_tokens": factReasoning,
+	"completion_tokens_details.audio_tokens":     factAudioOutput,
+	"input_tokens":                               factInput,
+	"output_tokens":                              factOutputTokens,
+	"input_tokens_details.cached_tokens":         factCacheRead,
+	"input_tokens_details.cache_write_tokens":    factCacheWrite,
+	"input_tokens_details.audio_tokens":          factAudioInput,
+	"output_tokens_details.reasoning_tokens":     factReasoning,
+	"output_tokens_details.audio_tokens":         factAudioOutput,
+	"input_token_details.cached_tokens":          factCacheRead, // audio endpoints
+	"input_token_details.audio_tokens":           factAudioInput,
+	"output_token_details.audio_tokens":          factAudioOutput,
+	"seconds":                                    factSeconds, // transcription billed by time
+
+	"cached_tokens":               factCacheRead,  // Together, Moonshot
+	"prompt_cache_hit_tokens":     factCacheRead,  // DeepSeek
+	"num_cached_tokens":           factCacheRead,  // Mistral
+	"cache_creation_input_tokens": factCacheWrite, // Vercel's gateway
+	"cost":                        factCost,       // OpenRouter, Vercel, Avian: USD
+	"cost.total_cost":             factCost,       // Perplexity: USD
+	"cost_in_usd_ticks":           factTicks,      // xAI
+}
+
+// dialectChat is chat completions and the older completions.
+var dialectChat = Dialect{totals: openaiTotals}.compile(
+	paths{
+		"model":                   factModel,
+		"error":                   factError,
+		"choices.*":               factChoice,
+		"choices.*.index":         factIndex,
+		"choices.*.finish_reason": factFinish,
+		"choices.*.error":         factError, // OpenRouter
+	},
+	openaiUsage.under("usage"),
+	openaiUsage.under("x_groq.usage"),
+	openaiUsage.under("choices.*.usage"), // Moonshot
+	outputs("choices.*.",
+		"text",
+		"delta.content", "delta.content.*", // Mistral sends a list of parts
+		"delta.reasoning", "delta.reasoning_content", "delta.reasoning_details.*",
+		"delta.tool_calls.*", "delta.function_call", "delta.refusal", "delta.audio", "delta.images.*",
+	),
+)
+
+// dialectResponses is the Responses API. A stream's events repeat the whole
+// response in "response".
+var dialectResponses = Dialect{
+	totals: openaiTotals,
+	ends:   []string{"response.completed", "response.incomplete", "response.failed", "response.cancelled"},
+	fails:  []string{"error", "response.error", "response.failed"},
+}.compile(
+	paths{"type": factType},
+	response, response.under("response"),
+	outputs("", "delta", "partial_image_b64"),
+)
+
+var response = func() paths {
+	facts := openaiUsage.under("usage")
+	facts["model"] = factModel
+	facts["status"] = factStop
+	facts["incomplete_details.reason"] = factDetail
+	facts["error"] = factError
+
+	return facts
+}()
+
+// dialectEmbeddings is embeddings.
+var dialectEmbeddings = Dialect{totals: openaiTotals}.compile(
+	paths{"model": factModel, "error": factError},
+	openaiUsage.under("usage"),
+)
+
+// dialectImages is the generation of images, whole or in ever better drafts.
+var dialectImages = Dialect{
+	totals: openaiTotals,
+	ends:   []string{"image_generation.completed", "image_edit.completed"},
+	fails:  []string{"error"},
+}.compile(
+	paths{"type": factType, "model": factModel, "error": factError},
+	openaiUsage.under("usage"),
+	outputs("", "b64_json"),
+)
+
+// dialectAudio is transcription, translation and speech.
+var dialectAudio = Dialect{
+	totals: openaiTotals,
+	ends:   []string{"transcript.text.done", "transcription.done", "speech.audio.done"},
+	fails:  []string{"error"},
+}.compile(
+	paths{"type": factType, "model": factModel, "error": factError},
+	openaiUsage.under("usage"),
+	outputs("", "delta", "text", "audio"),
+)
+
+// openaiTotals takes the cached for a part of the input, and reasoning for a
+// part of the output. Where the total says otherwise, it is right: xAI counts
+// reasoning apart, Mistral counts audio apart, and Gemini in OpenAI's format
+// states its reasoning in the total only.
+func openaiTotals(u *Usage) {
+	u.inputTotal, u.outputTotal = u.Input, u.Output
+	if !u.has(factTotal) {
+		return
+	}
+	if !u.has(factInput) && !u.has(factOutputTokens) {
+		u.inputTotal = u.Total
+
+		return
+	}
+	if !u.has(factInput) || !u.has(factOutputTokens) {
+		return
+	}
+	switch apart := u.Total - u.Input - u.Output; {
+	case apart <= 0:
+	case apart == u.AudioInput && apart != u.Reasoning:
+		u.inputTotal += apart
+	default:
+		u.outputTotal += apart
+	}
+}

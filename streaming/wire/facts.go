@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import "github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
+
+// facts is what one answer has said so far.
+type facts struct {
+	dialect *Dialect
+
+	// model is the first name given. The others are the last ones given.
+	model, finish, stop, detail, block word
+	usage                              Usage
+	// stale says that a new usage object has begun, and that the old one
+	// counts no more when the new one says anything.
+	stale bool
+
+	// choices has a bit for each choice seen, finished for those that ended.
+	choices, finished uint64
+	// index and ending are of the choice that is going by.
+	index  int64
+	ending word
+
+	// sound says that the part of the usage that is going by is about sound,
+	// and tokens how many.
+	sound  bool
+	tokens int64
+
+	// What the current event has said: a type, something generated, that the
+	// answer is whole, that it failed.
+	typed, output, ended, failed bool
+}
+
+// word is a short text, as it stands in the JSON.
+type word struct {
+	text [jsonscan.MaxValue]byte
+	size int
+}
+
+func (w *word) set(v jsonscan.Value) { w.size = copy(w.text[:], v.Raw) }
+
+// String returns the word without its escapes.
+func (w *word) String() string {
+	return jsonscan.Value{Kind: jsonscan.String, Raw: w.text[:w.size]}.Text()
+}
+
+// value takes a scalar at one of the dialect's paths.
+func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
+	if v.Empty() {
+		return
+	}
+	switch id {
+	case factEvent:
+	case factType:
+		f.typed = true
+		f.kind(v.Raw)
+	case factModel:
+		if f.model.size == 0 {
+			f.model.set(v)
+		}
+	case factError:
+		f.failed = f.failed || string(v.Raw) != "false"
+	case factOutput:
+		f.output = true
+	case factIndex:
+		f.index, _ = v.Int()
+	case factFinish:
+		if !is(notFinished, v.Raw) {
+			f.ending.set(v)
+		}
+	case factStop:
+		if !is(notFinished, v.Raw) {
+			f.stop.set(v)
+		}
+	case factDetail:
+		f.detail.set(v)
+	case factBlock:
+		f.block.set(v)
+	case factModality:
+		// Google's enum has 5 for it where enums are integers.
+		f.sound = string(v.Raw) == "AUDIO" || string(v.Raw) == "5"
+	case factPartTokens:
+		f.tokens, _ = v.Int()
+	case factUsage, factInputPart, factOutputPart:
+	default:
+		if f.stale {
+			f.stale = false
+			f.usage = Usage{}
+		}
+		f.usage.set(id, v)
+	}
+}
+
+// open takes the beginning of an object or array.
+func (f *facts) open(id jsonscan.ID, kind jsonscan.Kind) {
+	switch id {
+	case factError:
+		f.failed = true
+	case factOutput:
+		// What is in an array has a path of its own.
+		f.output = f.output || kind == jsonscan.Object
+	case factChoice:
+		f.index, f.ending.size = 0, 0
+	case factInputPart, factOutputPart:
+		f.sound, f.tokens = false, 0
+	case factUsage:
+		f.stale = !f.dialect.overlay
+	}
+}
+
+// close takes the end of an object or array.
+func (f *facts) close(id jsonscan.ID) {
+	switch {
+	case id == factChoice:
+		f.endChoice()
+	case id == factInputPart && f.sound:
+		f.usage.state(factAudioInput, f.tokens)
+	case id == factOutputPart && f.sound:
+		f.usage.state(factAudioOutput, f.tokens)
+	}
+}
+
+// endChoice takes the end of a choice.
+func (f *facts) endChoice() {
+	bit := uint64(1) << (uint64(f.index) & 63)
+	f.choices |= bit
+	if f.ending.size == 0 {
+		return
+	}
+	f.finished |= bit
+	if f.index == 0 {
+		f.finish = f.ending
+	}
+}
+
+// kind takes the type of an event.
+func (f *facts) kind(name []byte) {
+	f.ended = f.ended || is(f.dialect.ends, name)
+	f.failed = f.failed || is(f.dialect.fails, name)
+}
+
+// whole tells whether every choice has ended, or there will be none.
+func (f *facts) whole() bool {
+	return f.block.size > 0 || f.finished != 0 && f.finished == f.choices
+}
+
+// lastWord returns the provider's word for why the answer ended.
+func (f *facts) lastWord() string {
+	switch {
+	case f.finish.size > 0:
+		return f.finish.String()
+	case f.stop.size > 0 && f.detail.size > 0 && string(f.stop.text[:f.stop.size]) == "incomplete":
+		return "incomplete:" + f.detail.String()
+	case f.stop.size > 0:
+		return f.stop.String()
+	default:
+		return f.block.String()
+	}
+}

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"bytes"
+	"sync"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/sse"
+)
+
+// Result is what an answer has said of itself.
+type Result struct {
+	// Model is the first name that the answer gives its model.
+	Model string
+	// Finish is the provider's word for why the answer ended; for the
+	// Responses API its status, followed by the reason if it is incomplete:
+	// "incomplete:max_output_tokens". Empty if the answer has not said so.
+	Finish string
+	// FinishReason is the same in a common language: stop, length,
+	// tool_calls, content_filter, error or other.
+	FinishReason string
+	// Usage is what the answer took.
+	Usage Usage
+	// Bytes is the length of the answer.
+	Bytes int64
+	// Events counts the events of a stream, "[DONE]" included, and is 1 for a
+	// whole JSON document.
+	Events int
+	// FirstOutputEvent is the index of the first event in which something was
+	// generated; -1 if there was none.
+	FirstOutputEvent int
+}
+
+// Scanner reads along one answer. It is not safe for concurrent use. Writing
+// to it never fails and keeps no part of what is written, except that of the
+// event at hand up to 64 KiB are copied, in case it is an error.
+type Scanner struct {
+	facts   facts
+	framing framing
+	media   string
+	// head is the beginning of an answer whose framing is not yet known.
+	head     [16]byte
+	headSize int
+
+	events sse.Scanner
+	json   jsonscan.Scanner
+	// inEvent says that the data of an event has begun.
+	inEvent bool
+	// piece is what is being written, and done how much of it belongs to
+	// events that have ended.
+	piece []byte
+	done  int
+	base  int64
+
+	// text is that of the current event, stray what stood between events, if
+	// anything, and strayFails that this is called an error.
+	text, stray []byte
+	strayFails  bool
+	// failure is the text of the first error.
+	failure []byte
+
+	started, ended     bool
+	count, firstOutput int
+	bytes              int64
+}
+
+var scanners = sync.Pool{New: func() any { return new(Scanner) }}
+
+// maxKept bounds the buffers that a scanner takes back to the pool.
+const maxKept = 16 << 10
+
+// NewScanner returns a scanner for an answer to the operation op, given the
+// answer's status and its headers Content-Type and Content-Encoding. Answers
+// that are compressed or not successful are only counted, and so are those to
+// an operation without a dialect.
+func NewScanner(op *Operation, status int, contentType, contentEncoding string) *Scanner {
+	s := scanners.Get().(*Scanner)
+	s.facts.dialect = op.Dialect
+	s.media = mediaType(contentType)
+	s.framing = firstFraming(op, status, contentEncoding, s.media)
+	s.firstOutput = -1
+
+	return s
+}
+
+// Release gives the scanner back. Neither it nor what Failure returned may be
+// used after that.
+func (s *Scanner) Release() {
+	text, stray := s.text, s.stray
+	*s = Scanner{}
+	if cap(text) <= maxKept {
+		s.text = text[:0]
+	}
+	if cap(stray) <= maxKept {
+		s.stray = stray[:0]
+	}
+	scanners.Put(s)
+}
+
+// Write takes the next piece of the answer.
+func (s *Scanner) Write(p []byte) {
+	s.bytes += int64(len(p))
+	if s.framing == unknown {
+		p = s.begin(p)
+	}
+	s.write(p)
+}
+
+// begin looks at the first bytes until they tell the framing, and returns
+// those that are yet to be written.
+func (s *Scanner) begin(p []byte) []byte {
+	for i, c := range p {
+		// An answer may be preceded by any amount of blank lines.
+		if s.headSize == 0 && (c == ' ' || c == '\n' || c == '\r' || c == '\t') {
+			continue
+		}
+		if s.headSize == len(s.head) {
+			s.framing = opaque
+
+			return p[i:]
+		}
+		s.head[s.headSize] = c
+		s.headSize++
+		if s.framing = sniff(s.head[:s.headSize], s.media); s.framing != unknown {
+			s.decide()
+
+			return p[i+1:]
+		}
+	}
+
+	return nil
+}
+
+// decide begins to read in the framing that was found.
+func (s *Scanner) decide() {
+	switch s.framing {
+	case eventStream:
+		s.events.Reset(eventVisitor{s})
+	case document, lines:
+		s.json.Reset(s.facts.dialect.values, factVisitor{s})
+	case array:
+		s.json.Reset(s.facts.dialect.elements, factVisitor{s})
+	}
+	s.write(bytes.TrimPrefix(s.head[:s.headSize], byteOrderMark))
+}
+
+func (s *Scanner) write(p []byte) {
+	switch s.framing {
+	case opaque:
+		s.started = s.started || len(p) > 0
+	case eventStream:
+		s.events.Write(p)
+	case document, array, lines:
+		s.piece, s.done, s.base = p, 0, s.json.Offset()
+		s.json.Write(p)
+		s.text = keep(s.text, s.piece[s.done:])
+		s.piece = nil
+	}
+}
+
+// Close says that the answer came to its end: what is pending counts.
+func (s *Scanner) Close() {
+	switch s.framing {
+	case unknown, opaque:
+		s.ended = s.ended || s.framing == opaque
+	case eventStream:
+		s.events.End()
+		s.endStray()
+	case document, array, lines:
+		s.json.End()
+		// A document may be a bare word, or an error that was cut off.
+		if s.framing == document && s.json.Complete() && s.count == 0 || s.facts.failed {
+			s.endEvent()
+		}
+		s.ended = s.ended || s.framing == array && s.json.Complete()
+	}
+}
+
+// Started tells whether anything generated has been seen: text, reasoning, a
+// tool's arguments, media. Of a plain JSON answer that is its end; what is not
+// looked into starts with its first byte.
+func (s *Scanner) Started() bool { return s.started }
+
+// Ended tells whether the answer is known to be whole: its terminal signal
+// was seen, or a JSON document is complete. What is not looked into ends with
+// Close.
+func (s *Scanner) Ended() bool { return s.ended || s.facts.whole() }
+
+// Failure returns the error that the answer reported in spite of its status:
+// the data of the event, or the body, of which at most 64 KiB; nil if there
+// was none. It is valid until Release.
+func (s *Scanner) Failure() []byte { return s.failure }
+
+// Result returns what the answer has said so far.
+func (s *Scanner) Result() Result {
+	r := Result{
+		Model:            s.facts.model.String(),
+		Finish:           s.facts.lastWord(),
+		Usage:            s.facts.usage,
+		Bytes:            s.bytes,
+		Events:           s.count,
+		FirstOutputEvent: s.firstOutput,
+	}
+	r.FinishReason = finishReason(r.Finish)
+	if r.Usage.Stated() {
+		s.facts.dialect.totals(&r.Usage)
+	}
+
+	return r
+}
+
+// endEvent takes the end of an event of any framing.
+func (s *Scanner) endEvent() {
+	if s.facts.failed && s.failure == nil {
+		s.failure = bytes.Clone(bytes.Trim(s.text, "[, \t\r\n"))
+	}
+	whole := s.framing == document && s.json.Complete()
+	if (s.facts.output || whole && !s.facts.failed) && s.firstOutput < 0 {
+		s.firstOutput = s.count
+	}
+	s.started = s.started || s.firstOutput >= 0
+	s.ended = s.ended || whole || s.facts.ended
+	s.count++
+	s.facts.typed, s.facts.output, s.facts.ended, s.facts.failed = false, false, false, false
+	s.text = s.text[:0]
+}
+
+// keep appends a piece to text, as far as it is to be kept.
+func keep(text, piece []byte) []byte {
+	return append(text, piece[:min(len(piece), maxErrorBody-len(text))]...)
+}
+
+// factVisitor visits the JSON of an answer or event.
+type factVisitor struct{ s *Scanner }
+
+func (v factVisitor) Value(id jsonscan.ID, value jsonscan.Value) { v.s.facts.value(id, value) }
+
+func (v factVisitor) Open(id jsonscan.ID, kind jsonscan.Kind) { v.s.facts.open(id, kind) }
+
+func (v factVisitor) Close(id jsonscan.ID) {
+	v.s.facts.close(id)
+	if id == factEvent && v.s.framing != eventStream {
+		v.s.endObject()
+	}
+}
+
+// endObject takes the end of an event that is a JSON object of its own.
+func (s *Scanner) endObject() {
+	end := int(s.json.Offset() - s.base)
+	s.text = keep(s.text, s.piece[s.done:end])
+	s.done = end
+	s.endEvent()
+}
+
+// eventVisitor visits the events of a stream.
+type eventVisitor struct{ s *Scanner }
+
+func (v eventVisitor) Data(p []byte) {
+	s := v.s
+	if !s.inEvent {
+		s.inEvent = true
+		s.json.Reset(s.facts.dialect.values, factVisitor{s})
+	}
+	s.text = keep(s.text, p)
+	s.json.Write(p)
+}
+
+var doneMarker = []byte("[DONE]")
+
+func (v eventVisitor) Event(name []byte, _ int64) {
+	s := v.s
+	if s.inEvent {
+		s.json.End()
+	}
+	s.inEvent = false
+	s.facts.ended = s.facts.ended || bytes.Equal(bytes.TrimSpace(s.text), doneMarker)
+	if !s.facts.typed {
+		s.facts.kind(name)
+	}
+	if string(name) == "error" {
+		s.facts.failed = true
+		if len(s.text) == 0 {
+			s.text = append(s.text, name...)
+		}
+	}
+	s.endEvent()
+	s.endStray()
+}
+
+// Field takes what is neither data nor a name. llama.cpp sends errors in a
+// field of that name, and Google as bare JSON behind the events.
+func (v eventVisitor) Field(name, p []byte) {
+	if isError := string(name) == "error"; isError || len(name) == 0 {
+		v.s.stray = keep(v.s.stray, p)
+		v.s.strayFails = v.s.strayFails || isError
+	}
+}
+
+func (v eventVisitor) Comment() {}
+
+// strayErrors are where an error that is no event stands.
+var strayErrors = jsonscan.Compile(map[string]jsonscan.ID{"error": factError, "*.error": factError})
+
+// endStray looks at what stood between two events.
+func (s *Scanner) endStray() {
+	if len(s.stray) == 0 {
+		return
+	}
+	s.json.Reset(strayErrors, factVisitor{s})
+	s.json.Write(s.stray)
+	if (s.facts.failed || s.strayFails) && s.failure == nil {
+		s.failure = bytes.Clone(bytes.TrimSpace(s.stray))
+	}
+	s.facts.failed, s.strayFails = false, false
+	s.stray = s.stray[:0]
+}
