@@ -150,12 +150,22 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	r = r.WithContext(streaming.WithCall(r.Context(), a.call))
 	r.Body, r.ContentLength = http.NoBody, 0
+	hideCredentials(r)
 	a.call.Outcome = ""
 	err := next.ServeHTTP(w, r)
 	if err != nil && a.call.Outcome == "" {
 		a.call.Outcome = streaming.OutcomeError
 	}
 	return err
+}
+
+// hideCredentials takes the client's credentials out of the request. Nothing
+// behind us needs them, and reverse_proxy logs the request it was given.
+func hideCredentials(r *http.Request) {
+	wire.StripCredentials(r.Header)
+	if stripped := wire.StripKey(r.URL); stripped != r.URL {
+		r.URL, r.RequestURI = stripped, stripped.RequestURI()
+	}
 }
 
 // admit finds out all that must be known of the call before it is handed on.

@@ -6,17 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
 // clock is a clock that stands still until it is moved.
-type clock struct{ now time.Time }
+type clock struct{ passed atomic.Int64 }
 
-func newClock() *clock { return &clock{time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)} }
+func newClock() *clock { return new(clock) }
 
-func (c *clock) Now() time.Time          { return c.now }
-func (c *clock) advance(d time.Duration) { c.now = c.now.Add(d) }
+func (c *clock) Now() time.Time {
+	return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(c.passed.Load()))
+}
+
+func (c *clock) advance(d time.Duration) { c.passed.Add(int64(d)) }
 
 // newPool makes a pool of n keys, called k0, k1, …
 func newPool(t testing.TB, c *clock, n int, policy Policy) *Pool {
@@ -44,8 +48,8 @@ func use(t *testing.T, p *Pool, model string, v Verdict) string {
 	return lease.KeyID()
 }
 
-// rests returns how long the only key of a pool rests for model.
-func rests(p *Pool, c *clock, model string) time.Duration {
+// restOf returns how long the only key of a pool rests for model.
+func restOf(p *Pool, c *clock, model string) time.Duration {
 	lease, err := p.Acquire(model, new(Tried))
 	if err == nil {
 		lease.Report(Outcome{Verdict: Verdict{Class: ClassCanceled}})
@@ -55,7 +59,7 @@ func rests(p *Pool, c *clock, model string) time.Duration {
 	if !errors.As(err, &cooling) || !errors.Is(err, ErrNoKey) {
 		return -1
 	}
-	return cooling.Until.Sub(c.now)
+	return cooling.Until.Sub(c.Now())
 }
 
 // What each class of failure costs a key, for the model asked and for others.
@@ -86,10 +90,10 @@ func TestWhatRests(t *testing.T) {
 			c := newClock()
 			p := newPool(t, c, 1, RoundRobin)
 			use(t, p, "m", Verdict{Class: class})
-			if got := rests(p, c, "m"); got != want.model {
+			if got := restOf(p, c, "m"); got != want.model {
 				t.Errorf("rests %s for the model, want %s", got, want.model)
 			}
-			if got := rests(p, c, "other"); got != want.other {
+			if got := restOf(p, c, "other"); got != want.other {
 				t.Errorf("rests %s for others, want %s", got, want.other)
 			}
 		})
@@ -103,15 +107,15 @@ func TestRestDoublesAndResets(t *testing.T) {
 	p := newPool(t, c, 1, RoundRobin)
 	for _, seconds := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
 		use(t, p, "m", Verdict{Class: ClassRateLimited})
-		if got := rests(p, c, "m"); got != time.Duration(seconds)*time.Second {
+		if got := restOf(p, c, "m"); got != time.Duration(seconds)*time.Second {
 			t.Errorf("rests %s, want %ds", got, seconds)
 		}
-		c.advance(rests(p, c, "m"))
+		c.advance(restOf(p, c, "m"))
 	}
 	c.advance(time.Second)
 	use(t, p, "m", Verdict{Class: ClassOK})
 	use(t, p, "m", Verdict{Class: ClassRateLimited})
-	if got := rests(p, c, "m"); got != time.Second {
+	if got := restOf(p, c, "m"); got != time.Second {
 		t.Errorf("after a success: rests %s, want 1s", got)
 	}
 }
@@ -121,11 +125,11 @@ func TestStatedWait(t *testing.T) {
 	c := newClock()
 	p := newPool(t, c, 1, RoundRobin)
 	use(t, p, "m", Verdict{Class: ClassRateLimited, Wait: 2 * time.Hour})
-	if got := rests(p, c, "m"); got != 2*time.Hour {
+	if got := restOf(p, c, "m"); got != 2*time.Hour {
 		t.Errorf("rests %s", got)
 	}
 	use(t, p, "n", Verdict{Class: ClassQuota, Wait: 400 * time.Hour})
-	if got := rests(p, c, "n"); got != DefaultMaxWait {
+	if got := restOf(p, c, "n"); got != DefaultMaxWait {
 		t.Errorf("rests %s", got)
 	}
 }
@@ -148,12 +152,12 @@ func TestConcurrentFailuresCountOnce(t *testing.T) {
 	for i := range leases[1:] {
 		leases[1+i].Report(Outcome{Verdict: Verdict{Class: ClassRateLimited}})
 	}
-	if got := rests(p, c, "m"); got != 20*time.Second {
+	if got := restOf(p, c, "m"); got != 20*time.Second {
 		t.Errorf("rests %s, want the 20s that were stated", got)
 	}
 	c.advance(20 * time.Second)
 	use(t, p, "m", Verdict{Class: ClassRateLimited})
-	if got := rests(p, c, "m"); got != 2*time.Second {
+	if got := restOf(p, c, "m"); got != 2*time.Second {
 		t.Errorf("the second failure rests %s, want 2s", got)
 	}
 }
@@ -166,7 +170,7 @@ func TestLateSuccessDoesNotLiftRest(t *testing.T) {
 	c.advance(time.Second)
 	use(t, p, "m", Verdict{Class: ClassRateLimited, Wait: time.Minute})
 	slow.Report(Outcome{Verdict: Verdict{Class: ClassOK}})
-	if got := rests(p, c, "m"); got != time.Minute {
+	if got := restOf(p, c, "m"); got != time.Minute {
 		t.Errorf("rests %s, want 1m", got)
 	}
 }
@@ -186,12 +190,97 @@ func TestRejectedKeyIsProbed(t *testing.T) {
 		t.Error("a second call may use the suspect key")
 	}
 	probe.Report(Outcome{Verdict: Verdict{Class: ClassCanceled}})
+	if got := restOf(p, c, "m"); got != 0 {
+		t.Errorf("after a probe that was given up the key rests %s", got)
+	}
 	c.advance(time.Second)
 	use(t, p, "m", Verdict{Class: ClassOK})
 	for range 2 {
 		if _, err := p.Acquire("m", new(Tried)); err != nil {
 			t.Errorf("after the proof: %v", err)
 		}
+	}
+}
+
+// A probe that neither fails nor ends, such as a long stream, or one whose
+// report is lost, does not keep the others away.
+func TestEndlessProbeHoldsNobodyUp(t *testing.T) {
+	c := newClock()
+	p := newPool(t, c, 1, RoundRobin)
+	use(t, p, "m", Verdict{Class: ClassQuota, Wait: time.Hour})
+	c.advance(time.Hour)
+	if _, err := p.Acquire("m", new(Tried)); err != nil {
+		t.Fatal(err)
+	}
+	if got := restOf(p, c, "m"); got != proofTime {
+		t.Errorf("the others wait %s, want %s", got, proofTime)
+	}
+	c.advance(proofTime)
+	use(t, p, "m", Verdict{Class: ClassOK})
+	for range 3 {
+		if _, err := p.Acquire("m", new(Tried)); err != nil {
+			t.Errorf("after the proof: %v", err)
+		}
+	}
+}
+
+// A probe that meets a rate limit proves nothing of the key: the ramp stays
+// where it was, and the next call is a probe again.
+func TestRateLimitIsNeutralToProbe(t *testing.T) {
+	c := newClock()
+	p := newPool(t, c, 1, RoundRobin)
+	use(t, p, "m", Verdict{Class: ClassCredential})
+	c.advance(30 * time.Second)
+	use(t, p, "m", Verdict{Class: ClassRateLimited, Wait: 5 * time.Second})
+	if got := restOf(p, c, "m"); got != 5*time.Second {
+		t.Errorf("rests %s, want 5s", got)
+	}
+	use(t, p, "other", Verdict{Class: ClassCredential})
+	if got := restOf(p, c, "other"); got != time.Minute {
+		t.Errorf("the second rejection rests %s, want 1m", got)
+	}
+}
+
+// A failure that was under way when the key came to rest may lengthen the
+// rest, never shorten it, whatever its class.
+func TestRestIsNeverShortened(t *testing.T) {
+	c := newClock()
+	p := newPool(t, c, 1, RoundRobin)
+	first, _ := p.Acquire("m", new(Tried))
+	second, _ := p.Acquire("m", new(Tried))
+	third, _ := p.Acquire("m", new(Tried))
+	c.advance(time.Second)
+	first.Report(Outcome{Verdict: Verdict{Class: ClassQuota, Wait: time.Hour}})
+	second.Report(Outcome{Verdict: Verdict{Class: ClassCredential}})
+	if got := p.Snapshot()[0]; got.CoolingUntil.Sub(c.Now()) != time.Hour || got.CoolingClass != ClassQuota {
+		t.Errorf("rests until %s for %s", got.CoolingUntil, got.CoolingClass)
+	}
+	third.Report(Outcome{Verdict: Verdict{Class: ClassCredential, Wait: 2 * time.Hour}})
+	if got := p.Snapshot()[0]; got.CoolingUntil.Sub(c.Now()) != 2*time.Hour || got.CoolingClass != ClassCredential {
+		t.Errorf("rests until %s for %s", got.CoolingUntil, got.CoolingClass)
+	}
+}
+
+// What is known of a key outlives the pool that learned it.
+func TestStateOutlivesPool(t *testing.T) {
+	c := newClock()
+	old := newPool(t, c, 1, RoundRobin)
+	running, _ := old.Acquire("m", new(Tried))
+	use(t, old, "m", Verdict{Class: ClassRateLimited, Wait: time.Minute})
+	state := old.members[0].state
+	if err := state.Destruct(); err != nil {
+		t.Fatal(err)
+	}
+	p, err := New([]Key{old.members[0].key}, []*State{state}, Options{Now: c.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := restOf(p, c, "m"); got != time.Minute {
+		t.Errorf("rests %s in the new pool, want 1m", got)
+	}
+	running.Report(Outcome{Verdict: Verdict{Class: ClassCredential}})
+	if got := p.Snapshot()[0]; got.InFlight != 0 || got.CoolingClass != ClassCredential {
+		t.Errorf("a call of the old pool is not seen in the new one: %+v", got)
 	}
 }
 
@@ -204,24 +293,59 @@ func TestModelsAreBounded(t *testing.T) {
 	for i := range 10 * maxModels {
 		use(t, p, fmt.Sprintf("m%d", i), Verdict{Class: ClassRateLimited, Wait: time.Second})
 	}
-	if n := len(p.states[0].models); n > maxModels {
-		t.Errorf("%d models are remembered", n)
+	if n := len(p.Snapshot()[0].CoolingModels); n != maxModels {
+		t.Errorf("%d models are remembered, want %d", n, maxModels)
 	}
-	if got := rests(p, c, "precious"); got != time.Hour {
+	if got := restOf(p, c, "precious"); got != time.Hour {
 		t.Errorf("rests %s, want 1h", got)
+	}
+
+	long := strings.Repeat("x", 1<<20)
+	use(t, p, long, Verdict{Class: ClassRateLimited, Wait: time.Minute})
+	if got := restOf(p, c, long); got != time.Minute {
+		t.Errorf("rests %s for the long name, want 1m", got)
+	}
+	for model := range p.Snapshot()[0].CoolingModels {
+		if len(model) > maxModelName {
+			t.Errorf("%d bytes of a name are kept", len(model))
+		}
 	}
 }
 
-// A second report changes nothing.
+// A second report changes nothing, whichever copy of the lease makes it, and
+// even if its slot has since been taken by another call.
 func TestReportOnce(t *testing.T) {
 	c := newClock()
 	p := newPool(t, c, 1, RoundRobin)
 	lease, _ := p.Acquire("m", new(Tried))
+	copied := lease
 	lease.Report(Outcome{})
 	lease.Report(Outcome{Verdict: Verdict{Class: ClassCredential}})
+	other, _ := p.Acquire("m", new(Tried))
+	copied.Report(Outcome{Verdict: Verdict{Class: ClassCredential}})
 	status := p.Snapshot()[0]
-	if status.InFlight != 0 || status.Total != 1 || !status.CoolingUntil.IsZero() {
+	if status.InFlight != 1 || status.Total != 1 || !status.CoolingUntil.IsZero() {
 		t.Errorf("got %+v", status)
+	}
+	other.Report(Outcome{})
+	if status = p.Snapshot()[0]; status.InFlight != 0 || status.Total != 2 {
+		t.Errorf("got %+v", status)
+	}
+	new(Lease).Report(Outcome{})
+}
+
+// The client's own faults say nothing of a key's health, in either direction.
+func TestHealthIgnoresTheClientsFaults(t *testing.T) {
+	c := newClock()
+	p := newPool(t, c, 1, RoundRobin)
+	use(t, p, "m", Verdict{Class: ClassOK})
+	use(t, p, "m", Verdict{Class: ClassUpstream})
+	for _, class := range []Class{ClassCaller, ClassContext, ClassPolicy, ClassTier, ClassCanceled} {
+		use(t, p, "m", Verdict{Class: class})
+	}
+	got := p.Snapshot()[0]
+	if got.Total != 6 || got.Successes != 1 || got.ConsecutiveFailures != 1 || got.SuccessRate != 0.5 || got.LastErrorClass != ClassUpstream {
+		t.Errorf("got %+v", got)
 	}
 }
 
@@ -234,6 +358,7 @@ func TestRefusedKeys(t *testing.T) {
 		"same secret":     {{ID: "a", Secret: NewSecret("canary")}, {ID: "b", Secret: NewSecret("canary")}},
 		"same id":         {{ID: "a", Secret: NewSecret("canary")}, {ID: "a", Secret: NewSecret("canary2")}},
 		"negative weight": {{ID: "a", Secret: NewSecret("canary"), Weight: -1}},
+		"huge weight":     {{ID: "a", Secret: NewSecret("canary"), Weight: 1 << 40}},
 	} {
 		states := make([]*State, len(keys))
 		_, err := New(keys, states, Options{})

@@ -21,20 +21,22 @@ type health struct {
 	latency, firstToken time.Duration
 }
 
-func newHealth() health { return health{} }
-
 // note takes an outcome in. What is the client's doing says nothing of the
-// key.
+// key: it is neither a success nor a failure, and how fast a request was
+// refused tells nothing of how fast one is answered.
 func (h *health) note(o Outcome, now time.Time) {
 	class := o.Verdict.Class
 	if class == ClassCanceled {
 		return
 	}
 	h.total++
-	good := rules[class].next == Answer && class != ClassBroken
+	switch class {
+	case ClassCaller, ClassContext, ClassPolicy, ClassTier:
+		return
+	}
 	h.recent <<= 1
 	h.recentCount = min(h.recentCount+1, window)
-	if !good {
+	if class != ClassOK {
 		h.consecutiveFailures++
 		h.lastError, h.lastErrorClass = now, class
 		return

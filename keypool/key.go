@@ -19,10 +19,13 @@ type Key struct {
 	ID string
 	// Secret is the credential.
 	Secret Secret
-	// Weight is the key's share of the calls under the weighted policy.
-	// Default: 1.
+	// Weight is the key's share of the calls under the weighted policy, at most
+	// a million. Default: 1; a key cannot be given no share at all.
 	Weight int
 }
+
+// maxWeight keeps sums of weights far from overflowing.
+const maxWeight = 1_000_000
 
 // checkKeys fills in defaults, and refuses keys that cannot be used or told
 // apart. Errors name ids and positions, never secrets.
@@ -42,8 +45,8 @@ func checkKeys(keys []Key) ([]Key, error) {
 		if key.Weight == 0 {
 			key.Weight = 1
 		}
-		if key.Weight < 0 {
-			return nil, fmt.Errorf("key %q: the weight must not be negative", key.ID)
+		if key.Weight < 0 || key.Weight > maxWeight {
+			return nil, fmt.Errorf("key %q: the weight must be between 1 and %d", key.ID, maxWeight)
 		}
 		if other, twice := secrets[key.Secret.Reveal()]; twice {
 			return nil, fmt.Errorf("key %q: the secret is also that of key %q", key.ID, other)

@@ -4,7 +4,7 @@ package keypool
 
 import (
 	"fmt"
-	"iter"
+	"time"
 )
 
 // Policy is how a key is chosen among those that are free.
@@ -29,61 +29,52 @@ func ParsePolicy(name string) (Policy, error) {
 	return policy, nil
 }
 
-// order yields the keys in the order in which they should be considered.
-func (p *Pool) order() iter.Seq[int] {
+// chooseLocked returns the key that is next by the policy, of those that are
+// free for model and not in tried; -1 if there is none.
+func (p *Pool) chooseLocked(model string, now time.Time, tried *Tried) int {
 	if p.opts.Policy == Weighted {
-		return p.byCredit
+		return p.byCreditLocked(model, now, tried)
 	}
-	return p.inTurn
+	return p.inTurnLocked(model, now, tried)
 }
 
-func (p *Pool) inTurn(yield func(int) bool) {
-	n := uint64(len(p.keys))
-	start := p.cursor.Add(1) - 1
+// inTurnLocked goes on from the key after the last one taken, not from the
+// last one asked: so what resting keys leave undone is shared by all others,
+// and does not fall to whichever stands behind them.
+func (p *Pool) inTurnLocked(model string, now time.Time, tried *Tried) int {
+	n := len(p.members)
 	for offset := range n {
-		if !yield(int((start + offset) % n)) {
-			return
+		i := p.turn + offset
+		if i >= n {
+			i -= n
+		}
+		if !tried.has(i) && p.members[i].state.free(model, now) {
+			p.turn = i + 1
+			return i
 		}
 	}
+	return -1
 }
 
-// byCredit yields the key with the most credit first. Every key earns its
-// weight each time one is chosen, and the chosen one pays for all: the smooth
-// weighted round robin.
-func (p *Pool) byCredit(yield func(int) bool) {
-	var passed Tried
-	for range p.keys {
-		best := -1
-		p.mu.Lock()
-		for i, key := range p.keys {
-			if !passed.has(i) && (best < 0 || p.credits[i]+key.Weight > p.credits[best]+p.keys[best].Weight) {
-				best = i
-			}
+// byCreditLocked is the smooth weighted round robin: every key that could be
+// taken earns its weight, the one with the most credit is, and pays what all
+// have earned. A key that rests earns nothing, so that it does not come back
+// to a debt of the others.
+func (p *Pool) byCreditLocked(model string, now time.Time, tried *Tried) int {
+	best, total := -1, 0
+	for i := range p.members {
+		m := &p.members[i]
+		if tried.has(i) || !m.state.free(model, now) {
+			continue
 		}
-		p.mu.Unlock()
-		passed.add(best)
-		if !yield(best) {
-			return
+		m.credit += m.key.Weight
+		total += m.key.Weight
+		if best < 0 || m.credit > p.members[best].credit {
+			best = i
 		}
 	}
-}
-
-// charge settles the account of the weighted policy once a key was taken.
-// Credits are held within what one round can bring, so that a key that rested
-// for long does not come back to a debt of all the others.
-func (p *Pool) charge(taken int) {
-	if p.opts.Policy != Weighted {
-		return
+	if best >= 0 {
+		p.members[best].credit -= total
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	total := 0
-	for i, key := range p.keys {
-		p.credits[i] += key.Weight
-		total += key.Weight
-	}
-	p.credits[taken] -= total
-	for i := range p.credits {
-		p.credits[i] = max(-total, min(p.credits[i], total))
-	}
+	return best
 }

@@ -13,20 +13,31 @@ const redacted = "REDACTED"
 
 // Secret is a credential. Whatever prints it prints REDACTED; only
 // [Secret.Reveal] gives it away. The zero value is an empty secret.
-type Secret struct{ value string }
+type Secret struct {
+	// value is a pointer because package fmt does not call the methods of a
+	// value in an unexported field, nor after a wrong verb, but prints what it
+	// is made of: then an address shows, not the credential.
+	value *string
+}
 
 // NewSecret wraps a credential.
-func NewSecret(value string) Secret { return Secret{value} }
+func NewSecret(value string) Secret { return Secret{&value} }
 
 // Reveal returns the credential itself, to be put into a request.
-func (s Secret) Reveal() string { return s.value }
+func (s Secret) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
 
 // Empty reports whether there is no credential.
-func (s Secret) Empty() bool { return s.value == "" }
+func (s Secret) Empty() bool { return s.Reveal() == "" }
 
-// Equal compares two secrets in constant time.
+// Equal compares two secrets in constant time. The == operator does not tell
+// whether two secrets are equal.
 func (s Secret) Equal(other Secret) bool {
-	return subtle.ConstantTimeCompare([]byte(s.value), []byte(other.value)) == 1
+	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(other.Reveal())) == 1
 }
 
 // String returns REDACTED.

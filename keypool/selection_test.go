@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -29,7 +31,7 @@ func TestRoundRobin(t *testing.T) {
 func TestWeighted(t *testing.T) {
 	c := newClock()
 	p := newPool(t, c, 3, Weighted)
-	p.keys[0].Weight, p.keys[1].Weight, p.keys[2].Weight = 5, 1, 1
+	p.members[0].key.Weight = 5
 	var order []string
 	for range 7 {
 		order = append(order, use(t, p, "m", Verdict{}))
@@ -48,15 +50,36 @@ func TestWeighted(t *testing.T) {
 	for range 70 {
 		counts[use(t, p, "m", Verdict{})]++
 	}
-	if counts["k0"] < 45 || counts["k0"] > 55 {
+	if counts["k0"] < 49 || counts["k0"] > 51 {
 		t.Errorf("after a rest: %v", counts)
+	}
+}
+
+// What resting keys leave undone is shared by all others alike.
+func TestSharesAreFairBesideRestingKeys(t *testing.T) {
+	for _, policy := range []Policy{RoundRobin, Weighted} {
+		p := newPool(t, newClock(), 1000, policy)
+		for i := range p.members {
+			if i%250 > 1 {
+				p.members[i].state.rests.Store(&rests{key: coolDown{until: p.opts.Now().Add(time.Hour), strikes: 1, class: ClassQuota}})
+			}
+		}
+		counts := map[string]int{}
+		for range 800 {
+			counts[use(t, p, "m", Verdict{})]++
+		}
+		for id, n := range counts {
+			if n != 100 || len(counts) != 8 {
+				t.Errorf("%v: %s had %d of 800 calls, with %d keys free", policy, id, n, len(counts))
+			}
+		}
 	}
 }
 
 // A call is given keys that it has not tried, and one that it has only when
 // nothing else is left and the key is not to blame.
 func TestTriedKeysComeLast(t *testing.T) {
-	for _, n := range []int{3, 200} {
+	for _, n := range []int{3, 200, 1500} {
 		p := newPool(t, newClock(), n, RoundRobin)
 		var tried Tried
 		seen := map[string]bool{}
@@ -85,7 +108,7 @@ func TestEarliest(t *testing.T) {
 	use(t, p, "m", Verdict{Class: ClassCredential})
 	_, err := p.Acquire("m", new(Tried))
 	var cooling *CoolingError
-	if !errors.As(err, &cooling) || cooling.Until.Sub(c.now) != 5*time.Second || cooling.Class != ClassRateLimited {
+	if !errors.As(err, &cooling) || cooling.Until.Sub(c.Now()) != 5*time.Second || cooling.Class != ClassRateLimited {
 		t.Errorf("got %v", err)
 	}
 }
@@ -115,7 +138,7 @@ func TestInvariantsUnderRandomEvents(t *testing.T) {
 					continue
 				}
 				status := before[lease.index]
-				if c.now.Before(status.CoolingUntil) || c.now.Before(status.CoolingModels[model]) {
+				if c.Now().Before(status.CoolingUntil) || c.Now().Before(status.CoolingModels[model]) {
 					t.Fatalf("seed %d: a resting key was used: %+v", seed, status)
 				}
 				open = append(open, held{lease, model})
@@ -136,34 +159,79 @@ func TestInvariantsUnderRandomEvents(t *testing.T) {
 				t.Fatalf("seed %d: %d slots have leaked", seed, status.InFlight)
 			}
 		}
-		for range p.keys {
+		for range p.members {
 			use(t, p, "m0", Verdict{})
 		}
 	}
 }
 
-// A thousand calls at once, for the race detector.
+// A thousand calls at once, while time passes: no key is used that was known
+// to rest before the call began, and no slot leaks.
 func TestConcurrentUse(t *testing.T) {
-	c := newClock()
-	p := newPool(t, c, 5, Weighted)
-	var wg sync.WaitGroup
-	for i := range 1000 {
-		wg.Go(func() {
-			lease, err := p.Acquire("m", new(Tried))
-			if err != nil {
-				return
+	classes := []Class{ClassOK, ClassOK, ClassOK, ClassUpstream, ClassCanceled, ClassRateLimited, ClassQuota}
+	for _, policy := range []Policy{RoundRobin, Weighted} {
+		c := newClock()
+		p := newPool(t, c, 7, policy)
+		var mu sync.Mutex
+		known := map[string]time.Time{}
+		var wg sync.WaitGroup
+		for i := range uint64(1000) {
+			wg.Go(func() {
+				random := rand.New(rand.NewPCG(i, 2))
+				var tried Tried
+				for range 5 {
+					mu.Lock()
+					before := maps.Clone(known)
+					mu.Unlock()
+					lease, err := p.Acquire("m", &tried)
+					if err != nil {
+						c.advance(time.Second)
+						continue
+					}
+					if until := before[lease.KeyID()]; lease.began.Before(until) {
+						t.Errorf("%s was used %s too early", lease.KeyID(), until.Sub(lease.began))
+					}
+					c.advance(time.Duration(random.IntN(1000)) * time.Millisecond)
+					verdict := Verdict{Class: classes[random.IntN(len(classes))]}
+					if verdict.Scope() == ScopeKey || verdict.Scope() == ScopeKeyModel {
+						verdict.Wait = time.Duration(1+random.IntN(10)) * time.Second
+					}
+					sent := c.Now()
+					lease.Report(Outcome{Verdict: verdict})
+					mu.Lock()
+					if until := sent.Add(verdict.Wait); verdict.Wait > 0 && until.After(known[lease.KeyID()]) {
+						known[lease.KeyID()] = until
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		for _, status := range p.Snapshot() {
+			if status.InFlight != 0 || status.Total == 0 {
+				t.Errorf("%s: %d slots have leaked after %d calls", status.ID, status.InFlight, status.Total)
 			}
-			class := ClassOK
-			if i%100 == 0 {
-				class = ClassRateLimited
-			}
-			lease.Report(Outcome{Verdict: Verdict{Class: class}})
-		})
+		}
 	}
-	wg.Wait()
-	for _, status := range p.Snapshot() {
-		if status.InFlight != 0 {
-			t.Errorf("%s: %d slots have leaked", status.ID, status.InFlight)
+}
+
+// Calls at the same moment get different keys as long as there are any.
+func TestConcurrentCallsAreSpread(t *testing.T) {
+	for _, policy := range []Policy{RoundRobin, Weighted} {
+		p := newPool(t, newClock(), 50, policy)
+		var wg sync.WaitGroup
+		for range 500 {
+			wg.Go(func() {
+				if _, err := p.Acquire("m", new(Tried)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		for _, status := range p.Snapshot() {
+			if status.InFlight != 10 {
+				t.Errorf("%s has %d of 500 calls, want 10", status.ID, status.InFlight)
+			}
 		}
 	}
 }
@@ -177,6 +245,15 @@ func TestSecretNeverPrints(t *testing.T) {
 		t.Fatal(err)
 	}
 	text += string(encoded)
+	// Where fmt cannot call a method: unexported fields and wrong verbs.
+	p, _ := New([]Key{key}, []*State{NewState()}, Options{})
+	lease, _ := p.Acquire("m", new(Tried))
+	wrong := "%p %w %!"
+	text += fmt.Sprintf("%+v %#v %v %+v", p, p, lease, struct{ s Secret }{key.Secret}) + fmt.Sprintf(wrong, key.Secret, key.Secret, key.Secret)
+	var log strings.Builder
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("m", "key", key, "secret", key.Secret)
+	slog.New(slog.NewTextHandler(&log, nil)).Info("m", "key", key, "secret", key.Secret)
+	text += log.String()
 	for _, leak := range []string{"canary", fmt.Sprintf("%x", "canary"), "[99 97 110"} {
 		if strings.Contains(text, leak) {
 			t.Errorf("the secret shows: %s", text)
@@ -187,21 +264,37 @@ func TestSecretNeverPrints(t *testing.T) {
 	}
 }
 
+// The cost of one attempt, in parallel, with all keys free and with 99 of 100
+// at rest for the model.
 func BenchmarkAcquireReport(b *testing.B) {
 	for _, n := range []int{10, 1000} {
 		b.Run(fmt.Sprintf("keys=%d", n), func(b *testing.B) {
-			p := newPool(b, newClock(), n, RoundRobin)
-			b.ReportAllocs()
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					var tried Tried
-					lease, err := p.Acquire("m", &tried)
-					if err != nil {
-						b.Fatal(err)
-					}
-					lease.Report(Outcome{})
-				}
-			})
+			acquireAndReport(b, newPool(b, newClock(), n, RoundRobin))
+		})
+		b.Run(fmt.Sprintf("keys=%d/weighted", n), func(b *testing.B) {
+			acquireAndReport(b, newPool(b, newClock(), n, Weighted))
 		})
 	}
+	b.Run("keys=1000/resting=990", func(b *testing.B) {
+		p := newPool(b, newClock(), 1000, RoundRobin)
+		for i := range 990 {
+			lease := Lease{pool: p, index: i, model: "m", began: p.opts.Now(), slot: p.members[i].state.slots.take()}
+			lease.Report(Outcome{Verdict: Verdict{Class: ClassRateLimited}})
+		}
+		acquireAndReport(b, p)
+	})
+}
+
+func acquireAndReport(b *testing.B, p *Pool) {
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			var tried Tried
+			lease, err := p.Acquire("m", &tried)
+			if err != nil {
+				b.Fatal(err)
+			}
+			lease.Report(Outcome{})
+		}
+	})
 }

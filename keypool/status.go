@@ -14,6 +14,8 @@ type KeyStatus struct {
 	// InFlight is how many attempts use the key now.
 	InFlight int
 	// Total and Successes count the attempts since the key was first seen.
+	// Those that were the client's fault count in Total alone; those that the
+	// client gave up count nowhere.
 	Total, Successes uint64
 	// SuccessRate is the share of successes in the latest 64 attempts, from 0
 	// to 1; 1 before the first.
@@ -29,6 +31,8 @@ type KeyStatus struct {
 	Latency, FirstToken time.Duration
 	// CoolingUntil is when the key may be used again; the zero time means now.
 	CoolingUntil time.Time
+	// CoolingClass is why it rests; ClassOK if it does not.
+	CoolingClass Class
 	// CoolingModels is the same for single models.
 	CoolingModels map[string]time.Time
 }
@@ -36,9 +40,9 @@ type KeyStatus struct {
 // Snapshot returns the status of every key, in the order of the config.
 func (p *Pool) Snapshot() []KeyStatus {
 	now := p.opts.Now()
-	statuses := make([]KeyStatus, len(p.keys))
-	for i, state := range p.states {
-		statuses[i] = state.status(p.keys[i].ID, now)
+	statuses := make([]KeyStatus, len(p.members))
+	for i := range p.members {
+		statuses[i] = p.members[i].state.status(p.members[i].key.ID, now)
 	}
 	return statuses
 }
@@ -49,7 +53,7 @@ func (s *State) status(id string, now time.Time) KeyStatus {
 	h := &s.health
 	status := KeyStatus{
 		ID:                  id,
-		InFlight:            s.inFlight,
+		InFlight:            s.slots.taken(),
 		Total:               h.total,
 		Successes:           h.successes,
 		SuccessRate:         1,
@@ -63,15 +67,19 @@ func (s *State) status(id string, now time.Time) KeyStatus {
 	if h.recentCount > 0 {
 		status.SuccessRate = float64(bits.OnesCount64(h.recent)) / float64(h.recentCount)
 	}
-	if s.key.cooling(now) {
-		status.CoolingUntil = s.key.until
+	r := s.rests.Load()
+	if r == nil {
+		return status
 	}
-	for model, c := range s.models {
-		if c.cooling(now) {
+	if now.Before(r.key.until) {
+		status.CoolingUntil, status.CoolingClass = r.key.until, r.key.class
+	}
+	for _, m := range r.models {
+		if now.Before(m.until) {
 			if status.CoolingModels == nil {
 				status.CoolingModels = map[string]time.Time{}
 			}
-			status.CoolingModels[model] = c.until
+			status.CoolingModels[m.model] = m.until
 		}
 	}
 	return status

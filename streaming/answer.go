@@ -86,7 +86,7 @@ func (a *answer) read(p []byte) (int, error) {
 	if err == io.EOF {
 		a.scan.Close()
 		a.done = true
-		if a.whole && !a.scan.Ended() && a.scan.Failure() == nil {
+		if a.whole && a.truncated() {
 			err = errTruncated
 		}
 	}
@@ -97,6 +97,13 @@ func (a *answer) read(p []byte) (int, error) {
 		a.call.FirstToken = time.Since(a.call.Started)
 	}
 	return n, err
+}
+
+// truncated reports whether a stream that is over lacks its end. Of one that
+// says nothing we understand, it cannot be said.
+func (a *answer) truncated() bool {
+	understood := a.scan.Started() || a.scan.Result().Model != ""
+	return understood && !a.scan.Ended() && a.scan.Failure() == nil
 }
 
 // Close ends the answer: the provider's connection is released or broken off,

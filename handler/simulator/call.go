@@ -34,6 +34,8 @@ type api struct {
 	// plain makes an answer that comes whole, events one that is streamed.
 	plain  func(c *call) any
 	events func(c *call) []event
+	// streams says that the path alone asks for a stream.
+	streams bool
 	// binary says that the plain answer is not JSON.
 	binary bool
 }
@@ -80,6 +82,7 @@ func (c *call) read() {
 	if stream, ok := c.body["stream"].(bool); ok {
 		c.stream = c.stream || stream
 	}
+	c.stream = c.stream || c.api.streams
 	for _, field := range []string{"messages", "input", "prompt", "system", "contents", "content", "instructions"} {
 		c.input += countWords(c.body[field])
 	}

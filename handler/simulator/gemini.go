@@ -69,7 +69,6 @@ func generatePlain(c *call) any {
 }
 
 func generateEvents(c *call) []event {
-	c.stream = true
 	if c.tool != "" {
 		return []event{{kind: content, data: encode(generated(c, c.functionCall(), "STOP", c.output()))}}
 	}

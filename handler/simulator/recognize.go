@@ -50,7 +50,7 @@ func recognizeGemini(path string) (*api, string) {
 	case "generateContent":
 		return &api{family: gemini, plain: generatePlain}, model
 	case "streamGenerateContent":
-		return &api{family: gemini, plain: generatePlain, events: generateEvents}, model
+		return &api{family: gemini, events: generateEvents, streams: true}, model
 	case "countTokens":
 		return &api{family: gemini, plain: func(c *call) any { return map[string]any{"totalTokens": c.input} }}, model
 	case "embedContent":

@@ -170,8 +170,14 @@ func (s *Scanner) read(p []byte, i int) int {
 	}
 }
 
-// lineLength returns how much of p comes before the end of a line.
+// window bounds how far ahead the end of a line is looked for, in bytes: a
+// stream whose lines end in CR would else be searched for LF over and over.
+const window = 4 << 10
+
+// lineLength returns how much of p comes before the end of a line, or before
+// the end of the window.
 func lineLength(p []byte) int {
+	p = p[:min(len(p), window)]
 	if n := bytes.IndexByte(p, '\n'); n >= 0 {
 		p = p[:n]
 	}

@@ -49,8 +49,7 @@ func Credentials(h http.Header, u *url.URL) iter.Seq[string] {
 }
 
 // StripCredentials deletes every header in which a client may have sent a
-// secret, and those that say whose it is. The key in the query is left out by
-// [Request.URL].
+// secret, and those that say whose it is. See [StripKey] for the query.
 func StripCredentials(h http.Header) {
 	h.Del("Authorization")
 	for _, name := range keyHeaders {
@@ -59,6 +58,18 @@ func StripCredentials(h http.Header) {
 	for _, name := range accountHeaders {
 		h.Del(name)
 	}
+}
+
+// StripKey returns u without the key in its query: u itself if there is none.
+func StripKey(u *url.URL) *url.URL {
+	query := withoutKey(u.RawQuery)
+	if query == u.RawQuery {
+		return u
+	}
+	stripped := *u
+	stripped.RawQuery = query
+
+	return &stripped
 }
 
 // bearer returns the token of an Authorization header.

@@ -77,8 +77,7 @@ func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
 	case factBlock:
 		f.block.set(v)
 	case factModality:
-		// Google's enum has 5 for it where enums are integers.
-		f.sound = string(v.Raw) == "AUDIO" || string(v.Raw) == "5"
+		f.sound = string(v.Raw) == "AUDIO"
 	case factPartTokens:
 		f.tokens, _ = v.Int()
 	case factUsage, factInputPart, factOutputPart:

@@ -53,7 +53,7 @@ func mediaType(contentType string) string {
 // It returns unknown if it needs more of them.
 func sniff(head []byte, media string) framing {
 	head = bytes.TrimLeft(bytes.TrimPrefix(head, byteOrderMark), " \t\r\n")
-	if len(head) == 0 {
+	if bytes.HasPrefix(byteOrderMark, head) {
 		return unknown
 	}
 	isJSON := strings.HasSuffix(media, "json") || strings.HasSuffix(media, "jsonl")

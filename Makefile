@@ -1,0 +1,44 @@
+# The same targets serve people and CI. `make` alone lists them.
+
+GO ?= go
+FUZZTIME ?= 10s
+MODULE := github.com/seed83435595/caddy-llm-proxy
+
+.PHONY: help run build test unit lint fuzz xcaddy sdks
+
+help:
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+run: build ## start a gateway with a simulated provider behind it
+	./bin/caddy run --config examples/quickstart.Caddyfile
+
+build: ## build bin/caddy
+	$(GO) build -o bin/caddy ./cmd/caddy
+
+test: sdks build ## run everything that must pass
+	$(GO) vet ./...
+	test -z "$$(gofmt -l .)" || { gofmt -l .; echo "these files want gofmt"; exit 1; }
+	./scripts/xcaddy.sh
+	LLM_CADDY="$(CURDIR)/bin/caddy" $(GO) test -race -timeout 20m ./...
+
+unit: ## run the tests that need no servers
+	$(GO) test -short ./...
+
+sdks: ## install the SDKs that the end-to-end tests drive the gateway with
+	./scripts/install-sdks.sh
+
+xcaddy: ## build a Caddy with xcaddy and look for our modules in it
+	./scripts/xcaddy.sh
+
+lint: ## run the linters and the vulnerability check
+	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.8.0 run
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...
+
+fuzz: ## run every fuzz target for FUZZTIME
+	@for package in $$($(GO) list ./...); do \
+		dir=$${package#$(MODULE)}; \
+		for target in $$(grep -hos '^func Fuzz[A-Za-z0-9]*' .$$dir/*_test.go | cut -c6-); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done

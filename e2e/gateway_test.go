@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package e2e tests the built Caddy as its users meet it: a process with a
+// Caddyfile, over real sockets, with a simulated provider behind it.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// binary is the Caddy under test.
+var binary string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	if testing.Short() {
+		fmt.Println("e2e: these tests start servers; -short leaves them out")
+		return 0
+	}
+	binary = os.Getenv("LLM_CADDY")
+	if binary == "" {
+		dir, err := os.MkdirTemp("", "caddy-e2e")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		binary = filepath.Join(dir, "caddy")
+		if out, err := exec.Command("go", "build", "-o", binary, "../cmd/caddy").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "building caddy: %v\n%s", err, out)
+			return 1
+		}
+	}
+	return m.Run()
+}
+
+// clientKey is the key of the client "app" in every config here.
+const clientKey = "clp-canary-client"
+
+// hash returns the hash of a client's key, as configs have it.
+func hash(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// fingerprint is what default key ids and the simulator's stats call a secret.
+func fingerprint(secret string) string { return hash(secret)[len("sha256:"):][:8] }
+
+// gateway is a running Caddy.
+type gateway struct {
+	// url, sim and admin are the base URLs of the gateway, of the simulator
+	// behind it, and of Caddy's admin API.
+	url, sim, admin string
+	log             *output
+}
+
+// start runs Caddy with a Caddyfile, in which GATEWAY, SIM and ADMIN stand for
+// ports and CLIENT for the hash of clientKey. It returns once Caddy serves.
+func start(t *testing.T, caddyfile string, env ...string) *gateway {
+	t.Helper()
+	ports := freePorts(t, 3)
+	config := expand(caddyfile, ports)
+	path := filepath.Join(t.TempDir(), "Caddyfile")
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := &gateway{
+		url:   "http://127.0.0.1:" + ports[0],
+		sim:   "http://127.0.0.1:" + ports[1],
+		admin: "http://127.0.0.1:" + ports[2],
+		log:   new(output),
+	}
+	cmd := exec.Command(binary, "run", "--config", path, "--adapter", "caddyfile")
+	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+t.TempDir(), "XDG_CONFIG_HOME="+t.TempDir())
+	cmd.Env = append(cmd.Env, env...)
+	cmd.Stdout, cmd.Stderr = g.log, g.log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		select {
+		case <-exited:
+		case <-time.After(10 * time.Second):
+			_ = cmd.Process.Kill()
+			<-exited
+		}
+		if t.Failed() {
+			t.Logf("Caddy's log ends:\n%s", g.log.tail(6000))
+		}
+	})
+	g.awaitReady(t, exited)
+	return g
+}
+
+func expand(caddyfile string, ports []string) string {
+	return strings.NewReplacer("GATEWAY", ports[0], "SIM", ports[1], "ADMIN", ports[2], "CLIENT", hash(clientKey)).Replace(caddyfile)
+}
+
+// awaitReady waits until Caddy has loaded its config.
+func (g *gateway) awaitReady(t *testing.T, exited <-chan error) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	timeout := time.After(30 * time.Second)
+	for {
+		select {
+		case err := <-exited:
+			t.Fatalf("Caddy ended at once: %v\n%s", err, g.log.tail(6000))
+		case <-timeout:
+			t.Fatalf("Caddy does not get ready:\n%s", g.log.tail(6000))
+		case <-tick.C:
+			if strings.Contains(g.log.String(), "serving initial configuration") {
+				return
+			}
+		}
+	}
+}
+
+// freePorts returns ports that nobody listens on.
+func freePorts(t *testing.T, n int) []string {
+	t.Helper()
+	var ports []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		ports = append(ports, port)
+	}
+	return ports
+}
+
+// output is what a process has written.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+func (o *output) tail(n int) string {
+	text := o.String()
+	return text[max(0, len(text)-n):]
+}
+
+// calls returns the fields of the log lines about whole calls.
+func (g *gateway) calls(t *testing.T) []map[string]any {
+	t.Helper()
+	var calls []map[string]any
+	for line := range strings.Lines(g.log.String()) {
+		if !strings.Contains(line, `"msg":"call"`) {
+			continue
+		}
+		var fields map[string]any
+		if err := json.Unmarshal([]byte(line), &fields); err != nil {
+			t.Fatalf("reading the log line %s: %v", line, err)
+		}
+		calls = append(calls, fields)
+	}
+	return calls
+}
+
+// awaitCalls waits until the log tells of n calls.
+func (g *gateway) awaitCalls(t *testing.T, n int) []map[string]any {
+	t.Helper()
+	for range 500 {
+		if calls := g.calls(t); len(calls) >= n {
+			return calls
+		}
+		time.Sleep(20 * time.Millisecond) // another process writes the log
+	}
+	t.Fatalf("the log does not tell of %d calls", n)
+	return nil
+}
+
+const chatBody = `{"model":"gpt-4o","messages":[{"role":"user","content":"Tell me a story"}]}`
+const chatStreamBody = `{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"Tell me a story"}]}`
+
+// newRequest makes a call to the gateway with the client's key.
+func (g *gateway) newRequest(t *testing.T, method, path, body string) *http.Request {
+	t.Helper()
+	req, err := http.NewRequestWithContext(context.Background(), method, g.url+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+clientKey)
+	req.Header.Set("Content-Type", "application/json")
+	return req
+}
+
+// do makes a call and returns the status and the whole answer.
+func (g *gateway) do(t *testing.T, method, path, body string) (int, string) {
+	t.Helper()
+	res, err := http.DefaultClient.Do(g.newRequest(t, method, path, body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return readAll(t, res)
+}
+
+func readAll(t *testing.T, res *http.Response) (int, string) {
+	t.Helper()
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatalf("reading the answer: %v", err)
+	}
+	return res.StatusCode, string(text)
+}
+
+// asked returns how often the simulator was asked, by key.
+func (g *gateway) asked(t *testing.T) map[string]int {
+	t.Helper()
+	res, err := http.Get(g.sim + "/simulator/stats")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text := readAll(t, res)
+	var stats struct{ Keys map[string]int }
+	if err := json.Unmarshal([]byte(text), &stats); err != nil {
+		t.Fatal(err)
+	}
+	return stats.Keys
+}

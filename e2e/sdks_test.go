@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// families is a gateway for all families. Every pool has a key that is
+// limited and one that is rejected beside the good one, and for each family
+// there is a provider whose only key is limited.
+const families = `{
+	admin localhost:ADMIN
+	persist_config off
+	skip_install_trust
+}
+http://127.0.0.1:GATEWAY {
+	llm_proxy {
+		client app CLIENT
+		provider openai http://127.0.0.1:SIM {
+			keys sim-limited sim-invalid sim-good
+		}
+		provider anthropic http://127.0.0.1:SIM {
+			keys sim-limited sim-invalid sim-good
+		}
+		provider gemini http://127.0.0.1:SIM {
+			keys sim-limited sim-invalid sim-good
+		}
+		provider openai-limited http://127.0.0.1:SIM {
+			key sim-limited
+		}
+		provider anthropic-limited http://127.0.0.1:SIM {
+			api anthropic
+			key sim-limited
+		}
+		provider gemini-limited http://127.0.0.1:SIM {
+			api gemini
+			key sim-limited
+		}
+		model exhausted-* openai-limited anthropic-limited gemini-limited
+		model gpt-* openai
+		model whisper-* openai
+		model claude-* anthropic
+		model gemini-* gemini
+		model text-embedding-* openai gemini
+		model slow-* openai anthropic gemini
+		model cut-* openai
+	}
+}
+http://127.0.0.1:SIM {
+	llm_simulator {
+		key sim-good
+		key sim-limited rate_limited 20s
+		model cut-* cut 5
+		model slow-* {
+			delay 100ms
+			chunks 100
+		}
+	}
+}
+`
+
+// The official SDKs do their work through the gateway, and raise their own
+// exceptions where it refuses.
+func TestOfficialSDKs(t *testing.T) {
+	if _, err := os.Stat("sdk/node_modules"); err != nil {
+		t.Fatal("the SDKs are not installed: run 'make sdks'")
+	}
+	g := start(t, families)
+	for _, sdk := range []string{"openai", "anthropic", "gemini"} {
+		t.Run(sdk, func(t *testing.T) {
+			cmd := exec.Command("node", "--test", "--test-reporter=spec", sdk+".test.mjs")
+			cmd.Dir = "sdk"
+			cmd.Env = append(os.Environ(), "GATEWAY_URL="+g.url, "GATEWAY_KEY="+clientKey)
+			out, err := cmd.CombinedOutput()
+			t.Logf("%s", out)
+			if err != nil {
+				t.Fatalf("%s: %v", sdk, err)
+			}
+			if !strings.Contains(string(out), "fail 0") || strings.Contains(string(out), "pass 0") {
+				t.Fatal("no test was run")
+			}
+		})
+	}
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// leaky logs all that can be logged, with the filter that the documentation
+// gives for the access log.
+const leaky = `{
+	admin localhost:ADMIN
+	persist_config off
+	skip_install_trust
+	debug
+}
+http://127.0.0.1:GATEWAY {
+	log {
+		format filter {
+			request>headers>X-Api-Key delete
+			request>headers>Api-Key delete
+			request>headers>X-Goog-Api-Key delete
+			request>uri query {
+				delete key
+			}
+		}
+	}
+	llm_proxy {
+		client app {env.CLIENT_KEY}
+		provider openai http://127.0.0.1:SIM {
+			keys {env.PROVIDER_KEYS}
+		}
+		provider anthropic http://127.0.0.1:SIM {
+			keys {env.PROVIDER_KEYS}
+		}
+		provider gemini http://127.0.0.1:SIM {
+			keys {env.PROVIDER_KEYS}
+		}
+		verbose_logs
+	}
+}
+http://127.0.0.1:SIM {
+	llm_simulator {
+		key sk-canary-good
+		key sk-canary-limited rate_limited 20s
+		model cut-* cut 2
+	}
+}
+`
+
+// No key, of a client or a provider, shows in any log, error or answer of the
+// admin API.
+func TestSecretsStayIn(t *testing.T) {
+	g := start(t, leaky, "CLIENT_KEY="+clientKey, "PROVIDER_KEYS=sk-canary-limited,sk-canary-rejected,sk-canary-good")
+	var answers strings.Builder
+	call := func(path, header, value, body string) {
+		req := g.newRequest(t, "POST", path, body)
+		req.Header.Del("Authorization")
+		if header != "" {
+			req.Header.Set(header, value)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return // the cut stream: what the log says of it is what counts
+		}
+		defer res.Body.Close()
+		for name, values := range res.Header {
+			answers.WriteString(name + ": " + strings.Join(values, " ") + "\n")
+		}
+		buffer := make([]byte, 64<<10)
+		n, _ := res.Body.Read(buffer)
+		answers.Write(buffer[:n])
+	}
+	const google = "/v1beta/models/gemini-2.5-flash:generateContent"
+	for _, key := range []string{clientKey, clientKey + "-wrong"} {
+		call("/v1/chat/completions", "Authorization", "Bearer "+key, chatBody)
+		call("/v1/chat/completions", "Authorization", "Bearer "+key, strings.Replace(chatStreamBody, "gpt-4o", "cut-model", 1))
+		call("/v1/messages", "X-Api-Key", key, `{"model":"claude","messages":[]}`)
+		call("/v1/chat/completions", "Api-Key", key, chatBody)
+		call(google, "X-Goog-Api-Key", key, `{"contents":[]}`)
+		call(google+"?key="+key, "", "", `{"contents":[]}`)
+		call("/v1/nothing", "Authorization", "Bearer "+key, "{")
+	}
+	_, config := g.send(t, "GET", "/config/apps/http/servers", "", "")
+	g.awaitCalls(t, 14)
+
+	// The simulator's own keys stand in its config, in the clear: they are
+	// no secrets. What the gateway has of them must not show.
+	gatewayConfig := strings.ReplaceAll(config, `"secret":"sk-canary-good"`, "")
+	gatewayConfig = strings.ReplaceAll(gatewayConfig, `"fault":"rate_limited 20s","secret":"sk-canary-limited"`, "")
+	for where, text := range map[string]string{"the log": withoutSimulator(g.log.String()), "an answer": answers.String(), "the config": gatewayConfig} {
+		for _, canary := range []string{"clp-canary", "sk-canary"} {
+			if at := strings.Index(text, canary); at >= 0 {
+				t.Errorf("a secret shows in %s: …%s…", where, text[max(0, at-300):min(len(text), at+40)])
+			}
+		}
+	}
+}
+
+// withoutSimulator drops the lines in which Caddy logs what the simulator's
+// site was configured with when it started.
+func withoutSimulator(log string) string {
+	var kept strings.Builder
+	for line := range strings.Lines(log) {
+		if !strings.Contains(line, "http.handlers.llm_simulator") {
+			kept.WriteString(line)
+		}
+	}
+	return kept.String()
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package wire
+
+import (
+	"strings"
+	"testing"
+)
+
+var dialects = []*Dialect{
+	dialectChat, dialectResponses, dialectEmbeddings, dialectImages, dialectAudio, dialectMessages, dialectCountTokens, dialectGenerate,
+}
+
+// FuzzScanner wants the same result however the answer is cut.
+func FuzzScanner(f *testing.F) {
+	media := []string{eventStreamType, jsonType, "text/plain", "", "application/x-ndjson"}
+	for i, seed := range []string{
+		stream(`{"model":"m","choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1}}`, "[DONE]"),
+		"event: error\n\n", "error: {}\n\ndata: [DONE]", `[{"candidates":[{"finishReason":"STOP"}]},{"error":{}}]`, "{\"error\":1}\n{}\n", "\ufeff{}",
+		stream(`{"type":"message_delta","usage":{"output_tokens":3}}`) + "{\n \"error\": 1}\n",
+	} {
+		f.Add(seed, uint8(i), uint8(i), uint8(1), uint8(3))
+	}
+	f.Fuzz(func(t *testing.T, body string, dialect, label, a, b uint8) {
+		d, m := dialects[int(dialect)%len(dialects)], media[int(label)%len(media)]
+		whole := scanned(d, m, []byte(body), func() int { return max(1, len(body)) })
+		turn := 0
+		cut := scanned(d, m, []byte(body), func() int {
+			turn++
+			if turn%2 == 0 {
+				return int(a) + 1
+			}
+
+			return int(b) + 1
+		})
+		if cut != whole {
+			t.Errorf("whole: %+v\npieces: %+v", whole, cut)
+		}
+	})
+}
+
+const longChatChunk = `data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"gpt-4o-mini","service_tier":"default",` +
+	`"choices":[{"index":0,"delta":{"content":" world"},"logprobs":null,"finish_reason":null}],"usage":null,"obfuscation":"x8dfk2"}` + "\n\n"
+
+// BenchmarkScanner reads a long chat, in pieces as a network brings them.
+func BenchmarkScanner(b *testing.B) {
+	const events = 1000
+	body := []byte(strings.Repeat(longChatChunk, events))
+	s := NewScanner(&Operation{Dialect: dialectChat}, 200, eventStreamType, "")
+	defer s.Release()
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		for rest := body; len(rest) > 0; {
+			n := min(len(rest), 1400)
+			s.Write(rest[:n])
+			rest = rest[n:]
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/events, "ns/event")
+}
+
+func TestReadingAlongAllocatesNothingPerEvent(t *testing.T) {
+	s := NewScanner(&Operation{Dialect: dialectChat}, 200, eventStreamType, "")
+	defer s.Release()
+	event := []byte(longChatChunk)
+	s.Write(event)
+	if n := testing.AllocsPerRun(1000, func() { s.Write(event) }); n != 0 {
+		t.Errorf("%v allocations per event", n)
+	}
+}
