@@ -41,9 +41,9 @@ func TestAdminAPI(t *testing.T) {
 			t.Errorf("after a reload: %d %s", status, text)
 		}
 	}
-	asked := g.asked(t)
-	if limited, invalid := asked[fingerprint("sim-limited")], asked[fingerprint("sim-invalid")]; limited != 1 || invalid != 1 {
-		t.Errorf("the reload forgot cool-downs: limited asked %d times, invalid %d", limited, invalid)
+	// The simulator counts anew with each config.
+	if asked := g.asked(t); asked[fingerprint("sim-good")] != 3 || len(asked) != 1 {
+		t.Errorf("the reload forgot cool-downs: asked %v", asked)
 	}
 
 	// The gateway's site is the first server, its handler the first.

@@ -97,8 +97,11 @@ func start(t *testing.T, caddyfile string, env ...string) *gateway {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	exited := make(chan error, 1)
-	go func() { exited <- cmd.Wait() }()
+	exited := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(exited)
+	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
 		select {
@@ -111,7 +114,7 @@ func start(t *testing.T, caddyfile string, env ...string) *gateway {
 			t.Logf("Caddy's log ends:\n%s", g.log.tail(6000))
 		}
 	})
-	g.awaitReady(t, exited)
+	g.await(t, "serving initial configuration", exited)
 	return g
 }
 
@@ -119,22 +122,20 @@ func expand(caddyfile string, ports []string) string {
 	return strings.NewReplacer("GATEWAY", ports[0], "SIM", ports[1], "ADMIN", ports[2], "CLIENT", hash(clientKey)).Replace(caddyfile)
 }
 
-// awaitReady waits until Caddy has loaded its config.
-func (g *gateway) awaitReady(t *testing.T, exited <-chan error) {
+// await waits until the log holds a text, or until Caddy ends; exited may be
+// nil.
+func (g *gateway) await(t *testing.T, text string, exited <-chan struct{}) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	timeout := time.After(30 * time.Second)
-	for {
+	for !strings.Contains(g.log.String(), text) {
 		select {
-		case err := <-exited:
-			t.Fatalf("Caddy ended at once: %v\n%s", err, g.log.tail(6000))
+		case <-exited:
+			t.Fatalf("Caddy ended at once:\n%s", g.log.tail(6000))
 		case <-timeout:
-			t.Fatalf("Caddy does not get ready:\n%s", g.log.tail(6000))
+			t.Fatalf("the log does not come to say %q:\n%s", text, g.log.tail(6000))
 		case <-tick.C:
-			if strings.Contains(g.log.String(), "serving initial configuration") {
-				return
-			}
 		}
 	}
 }

@@ -58,6 +58,8 @@ type Handler struct {
 // KeyConfig is a key that the simulator knows.
 type KeyConfig struct {
 	// Secret is the key. It protects nothing; choose one that is not real.
+	// Placeholders such as {env.SIM_KEY} are evaluated when the config is
+	// loaded.
 	Secret string `json:"secret"`
 
 	// Fault strikes every call with this key. Default: none.
@@ -108,7 +110,11 @@ func (h *Handler) Provision(caddy.Context) error {
 		if err != nil {
 			return fmt.Errorf("key %d: %w", i+1, err)
 		}
-		opts.Keys = append(opts.Keys, Key{Secret: key.Secret, Fault: fault})
+		secret, err := caddy.NewReplacer().ReplaceOrErr(key.Secret, true, true)
+		if err != nil {
+			return fmt.Errorf("key %d: %w", i+1, err)
+		}
+		opts.Keys = append(opts.Keys, Key{Secret: secret, Fault: fault})
 	}
 	for _, rule := range h.Rules {
 		fault, err := parseFault(rule.Fault)
