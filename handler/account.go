@@ -104,6 +104,9 @@ func answerFields(call *streaming.Call) []zap.Field {
 	if result.Finish != "" {
 		fields = append(fields, zap.String("llm_finish", result.Finish))
 	}
+	if call.Cause != nil {
+		fields = append(fields, zap.String("llm_cause", call.Cause.Error()))
+	}
 	if result.Events > 0 {
 		fields = append(fields, zap.Int("llm_events", result.Events))
 	}

@@ -15,90 +15,118 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
-
-// errHeadersTimeout is why an attempt was given up that got no headers.
-var errHeadersTimeout = errors.New("no response headers in time")
 
 // maxErrorBody is how much of an error answer is read to judge it, in bytes.
 const maxErrorBody = 64 << 10
 
-// attempt makes one round trip. It returns either a response for the client,
-// whose body holds the lease until it is closed, or the failure.
-func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease) (*http.Response, *failure) {
-	r.call.Provider, r.call.KeyID = to.provider.Name, lease.KeyID()
-	r.call.TargetModel = to.modelFor(r.call.Request.Model)
+// attempt makes one round trip. It returns either a leg that has begun well
+// and holds the lease until it is closed, or the failure. An answer is held
+// back until it has generated something: until then it may still fail.
+func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, last bool) (*leg, *failure) {
+	call, limits := r.call, &r.transport.Timeouts
+	call.Provider, call.KeyID = to.provider.Name, lease.KeyID()
+	call.TargetModel = to.modelFor(call.Request.Model)
 
 	began := time.Now()
 	ctx, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(r.transport.headersTimeout(r.call.Request.Stream), func() { cancel(errHeadersTimeout) })
+	l := &leg{
+		to: to, lease: lease, call: call, began: began,
+		ctx: ctx, cancel: cancel, watch: newWatch(cancel, r.until), limits: limits,
+		urgent: call.Request.Stream && !last && limits.FirstToken > 0,
+	}
+	l.watch.arm(r.headersLimit(l.urgent))
 	res, err := to.provider.transport.RoundTrip(r.outgoing(ctx, to, lease.Secret()))
-	if err != nil {
-		timer.Stop()
-		f := &failure{verdict: keypool.Verdict{Class: classifyFault(ctx, err)}, cause: err}
-		cancel(nil)
-		r.report(to, lease, f.verdict, time.Since(began))
-		return nil, f
-	}
-
-	if res.StatusCode < 400 {
-		timer.Stop()
-		return r.accept(ctx, cancel, to, lease, res, began)
-	}
-
-	// The timer goes on: it bounds reading the error, too.
-	f := r.readFailure(ctx, res, cancel)
-	timer.Stop()
-	r.report(to, lease, f.verdict, time.Since(began))
-	return nil, f
-}
-
-// accept takes an answer that begins well. A stream is held back until it has
-// generated something: until then it can still turn out to be a failure.
-func (r *rotation) accept(ctx context.Context, cancel context.CancelCauseFunc, to target, lease keypool.Lease, res *http.Response, began time.Time) (*http.Response, *failure) {
-	a := r.newAnswer(ctx, cancel, res, lease, began)
-	if a.whole {
-		if f := a.hold(); f != nil {
-			_ = res.Body.Close()
-			cancel(nil)
-			a.scan.Release()
-			r.report(to, lease, f.verdict, time.Since(began))
-			return nil, f
+	l.watch.disarm()
+	switch {
+	case err != nil:
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
 		}
+		cancel(nil)
+		return nil, r.failed(l, fault(err))
+	case res.StatusCode >= 400:
+		l.response = res
+		return nil, r.failed(l, r.readFailure(l))
 	}
-	r.call.record(Attempt{Provider: to.provider.Name, KeyID: lease.KeyID(), Duration: time.Since(began)})
-	return r.deliver(res, a), nil
+	l.response = res
+	l.scan = wire.NewScanner(call.Request.Operation, res.StatusCode, res.Header.Get("Content-Type"), res.Header.Get("Content-Encoding"))
+	l.stream = call.Request.Stream && call.Request.Operation.Dialect != nil && res.StatusCode == http.StatusOK
+	if f := r.hold(l); f != nil {
+		l.drop()
+		return nil, r.failed(l, f)
+	}
+	call.record(Attempt{Provider: to.provider.Name, KeyID: lease.KeyID(), Duration: time.Since(began)})
+	return l, nil
 }
 
-// readFailure reads as much of an error answer as it takes to judge it.
-func (r *rotation) readFailure(ctx context.Context, res *http.Response, cancel context.CancelCauseFunc) *failure {
-	defer cancel(nil)
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
-	if err != nil && ctx.Err() != nil {
-		return &failure{verdict: keypool.Verdict{Class: classifyFault(ctx, err)}, cause: err}
+// headersLimit returns how long to wait for the headers: for those of a
+// stream no longer than for its first token.
+func (r *rotation) headersLimit(urgent bool) (time.Duration, *timeoutError) {
+	limits := &r.transport.Timeouts
+	headers := limits.headers(r.call.Request.Stream)
+	if first := time.Duration(limits.FirstToken); urgent && (headers <= 0 || first < headers) {
+		return first, errFirstTokenTimeout
 	}
-	return &failure{
-		verdict: r.call.Request.Judge(res.StatusCode, res.Header, body, time.Now()),
-		status:  res.StatusCode,
-		header:  res.Header,
+	return headers, errHeadersTimeout
+}
+
+// failed closes the account of a failed attempt.
+func (r *rotation) failed(l *leg, f *failure) *failure {
+	r.report(l.to, l.lease, f.verdict, time.Since(l.began))
+	return f
+}
+
+// readFailure reads as much of an error answer as it takes to judge it. What
+// is more than that goes to the client only if it is the client's answer.
+func (r *rotation) readFailure(l *leg) *failure {
+	l.watch.arm(r.headersLimit(l.urgent))
+	body, err := io.ReadAll(io.LimitReader(l.response.Body, maxErrorBody))
+	l.watch.disarm()
+	f := &failure{
+		verdict: r.call.Request.Judge(l.response.StatusCode, l.response.Header, body, time.Now()),
+		status:  l.response.StatusCode,
+		header:  l.response.Header,
 		body:    body,
 	}
+	if err == nil && len(body) == maxErrorBody && f.verdict.Next() == keypool.Answer {
+		f.rest = restOf{l.response.Body, l.cancel}
+		return f
+	}
+	_ = l.response.Body.Close()
+	l.cancel(nil)
+	if err != nil && r.in.Context().Err() != nil {
+		return fault(context.Cause(r.in.Context()))
+	}
+	return f
 }
 
-// classifyFault says what the failure of a round trip means, by whether the
-// request can have left.
-func classifyFault(ctx context.Context, err error) keypool.Class {
+// restOf is what an error answer holds behind the part that was judged.
+type restOf struct {
+	io.ReadCloser
+	cancel context.CancelCauseFunc
+}
+
+func (r restOf) Close() error {
+	defer r.cancel(nil)
+	return r.ReadCloser.Close()
+}
+
+// fault says what it means that a round trip failed, or its answer before it
+// had generated anything: by whether the request can have left.
+func fault(err error) *failure {
+	class := keypool.ClassReset
+	var timeout *timeoutError
 	switch {
-	case errors.Is(context.Cause(ctx), errHeadersTimeout):
-		return keypool.ClassSlow
-	case ctx.Err() != nil:
-		return keypool.ClassCanceled
+	case errors.As(err, &timeout):
+		class = keypool.ClassSlow
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		class = keypool.ClassCanceled
 	case beforeSending(err):
-		return keypool.ClassNotSent
-	default:
-		return keypool.ClassReset
+		class = keypool.ClassNotSent
 	}
+	return &failure{verdict: keypool.Verdict{Class: class}, cause: err}
 }
 
 // beforeSending reports whether err arose while the connection was being set

@@ -25,14 +25,22 @@ import (
 //			select    round_robin|weighted
 //			transport <module> { ... }
 //		}
-//		model <pattern> <provider>[/<upstream model>]...
+//		model <pattern> <provider>[/<upstream model>]... {
+//			context_length <provider>[/<upstream model>]...
+//			content_filter <provider>[/<upstream model>]...
+//		}
 //		retry {
-//			attempts <n>
-//			delay    <duration>
-//			deadline <duration>
+//			attempts     <n>
+//			delay        <duration>
+//			deadline     <duration>
+//			wait_for_key <duration>|off
 //		}
 //		timeouts {
-//			headers <duration>
+//			connect     <duration>|off
+//			headers     <duration>|off
+//			first_token <duration>|off
+//			idle        <duration>|off
+//			total       <duration>|off
 //		}
 //	}
 func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -175,18 +183,38 @@ func (t *Transport) parseModel(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	route := &ModelRoute{Match: d.Val()}
-	for _, arg := range d.RemainingArgs() {
-		provider, model, _ := strings.Cut(arg, "/")
-		route.Targets = append(route.Targets, Target{Provider: provider, Model: model})
-	}
+	route.Targets = parseTargets(d)
 	if len(route.Targets) == 0 {
 		return d.Errf("model %s is routed nowhere: name at least one provider behind the pattern", route.Match)
 	}
-	if d.NextBlock(d.Nesting()) {
-		return d.Errf("model %s: unrecognized option %s", route.Match, d.Val())
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		into := map[string]*[]Target{
+			"context_length": &route.ContextLength,
+			"content_filter": &route.ContentFilter,
+		}[d.Val()]
+		if into == nil {
+			return d.Errf("model %s: unrecognized option %s", route.Match, d.Val())
+		}
+		if *into != nil {
+			return d.Errf("%s: already specified", d.Val())
+		}
+		if *into = parseTargets(d); len(*into) == 0 {
+			return d.ArgErr()
+		}
 	}
 	t.Models = append(t.Models, route)
 	return nil
+}
+
+// parseTargets reads targets, each a provider's name that may have a slash and
+// a model behind it, to the end of the line.
+func parseTargets(d *caddyfile.Dispenser) []Target {
+	var targets []Target
+	for _, arg := range d.RemainingArgs() {
+		provider, model, _ := strings.Cut(arg, "/")
+		targets = append(targets, Target{Provider: provider, Model: model})
+	}
+	return targets
 }
 
 func (t *Transport) parseRetry(d *caddyfile.Dispenser) error {
@@ -208,6 +236,8 @@ func (t *Transport) parseRetry(d *caddyfile.Dispenser) error {
 			err = parseDuration(d, &t.Retry.Delay)
 		case "deadline":
 			err = parseDuration(d, &t.Retry.Deadline)
+		case "wait_for_key":
+			err = parseLimit(d, &t.Retry.WaitForKey)
 		default:
 			return d.Errf("retry: unrecognized option %s", d.Val())
 		}
@@ -223,10 +253,17 @@ func (t *Transport) parseTimeouts(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if d.Val() != "headers" {
+		into := map[string]*caddy.Duration{
+			"connect":     &t.Timeouts.Connect,
+			"headers":     &t.Timeouts.Headers,
+			"first_token": &t.Timeouts.FirstToken,
+			"idle":        &t.Timeouts.Idle,
+			"total":       &t.Timeouts.Total,
+		}[d.Val()]
+		if into == nil {
 			return d.Errf("timeouts: unrecognized option %s", d.Val())
 		}
-		if err := parseDuration(d, &t.Timeouts.Headers); err != nil {
+		if err := parseLimit(d, into); err != nil {
 			return err
 		}
 	}
@@ -250,12 +287,28 @@ func parseOnce(d *caddyfile.Dispenser, into *string) error {
 
 func parseDuration(d *caddyfile.Dispenser, into *caddy.Duration) error {
 	option := d.Val()
+	if err := parseLimit(d, into); err != nil {
+		return err
+	}
+	if *into < 0 {
+		return d.Errf("%s: cannot be switched off", option)
+	}
+	return nil
+}
+
+// parseLimit reads a duration, or "off", for which a negative one stands.
+func parseLimit(d *caddyfile.Dispenser, into *caddy.Duration) error {
+	option := d.Val()
 	if *into != 0 {
 		return d.Errf("%s: already specified", option)
 	}
 	var text string
 	if !d.AllArgs(&text) {
 		return d.ArgErr()
+	}
+	if text == "off" {
+		*into = -1
+		return nil
 	}
 	value, err := caddy.ParseDuration(text)
 	if err != nil {

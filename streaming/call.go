@@ -38,6 +38,8 @@ type Call struct {
 	Result wire.Result
 	// Outcome says how the call ended.
 	Outcome Outcome
+	// Cause is why the answer broke; nil if it did not.
+	Cause error
 
 	answer *answer
 }

@@ -4,6 +4,7 @@ package streaming
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -25,6 +26,8 @@ type failure struct {
 	status int
 	header http.Header
 	body   []byte
+	// rest is what the provider's answer holds behind body, if anything.
+	rest io.ReadCloser
 }
 
 // rank orders failures by how much they tell the client. What concerns the
@@ -49,6 +52,15 @@ func (f *failure) rank() int {
 	}
 }
 
+// withoutRest lets go of what was not read of the provider's answer.
+func (f *failure) withoutRest() *failure {
+	if f.rest != nil {
+		_ = f.rest.Close()
+		f.rest = nil
+	}
+	return f
+}
+
 // private reports whether the provider's own words must stay with us: they
 // may quote our key or speak of our account, and their status would tell the
 // client that its own credential is at fault.
@@ -69,15 +81,23 @@ func (f *failure) response(in *http.Request, call *Call) *http.Response {
 	call.Status = f.status
 	call.Outcome = OutcomeError
 	cleanAnswerHeader(f.header)
-	return newResponse(in, f.status, f.header, f.body)
+	res := newResponse(in, f.status, f.header, f.body)
+	if f.rest != nil {
+		res.Header.Del("Content-Length")
+		res.ContentLength = -1
+		res.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(res.Body, f.rest), f.rest}
+	}
+	return res
 }
 
 // explain says in our own words what went wrong with the provider.
 func (f *failure) explain() wire.Error {
 	switch f.verdict.Class {
 	case keypool.ClassSlow:
-		return wire.Error{Status: http.StatusGatewayTimeout, Code: "upstream_timeout",
-			Message: "the provider did not answer in time"}
+		return timedOut(f.cause)
 	case keypool.ClassNotSent, keypool.ClassReset:
 		return wire.Error{Status: http.StatusBadGateway, Code: "upstream_unreachable",
 			Message: "the connection to the provider failed"}
@@ -91,6 +111,16 @@ func (f *failure) explain() wire.Error {
 		return wire.Error{Status: http.StatusServiceUnavailable, Code: "no_provider_key",
 			Message: "no provider key for this model is working at the moment"}
 	}
+}
+
+// timedOut says which limit a provider has kept waiting past.
+func timedOut(cause error) wire.Error {
+	e := wire.Error{Status: http.StatusGatewayTimeout, Code: "upstream_timeout", Message: "the provider did not answer in time"}
+	var timeout *timeoutError
+	if errors.As(cause, &timeout) {
+		e.Message = timeout.message
+	}
+	return e
 }
 
 // exhausted answers a call for which nothing is left to try: with what the

@@ -7,46 +7,75 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
-// How much of a stream is held back until its first generated event. What
-// comes before that (role-only chunks, pings, "response created") tells the
-// client nothing yet, so that an error among it can still be mended.
+// How much of an answer is held back. Of a stream that is what comes before
+// the first generated event (role-only chunks, pings, "response created"),
+// which tells the client nothing yet; an answer that comes whole says nothing
+// before its end. As long as nothing was passed on, an error can be mended.
 const (
-	maxHeldBytes  = 256 << 10
+	maxHeldStream = 256 << 10
+	maxHeldWhole  = 64 << 10
 	maxHeldEvents = 16
 )
 
-// hold reads the answer until it generates something, is over, or has been
-// silent about that for too long. What was read is passed on first, byte for
-// byte. It returns a failure if the stream said that it had failed, or broke,
-// before anything was generated; the answer is closed then.
-func (a *answer) hold() *failure {
-	buffer := make([]byte, 4<<10)
-	for !a.scan.Started() && !a.scan.Ended() && len(a.held) < maxHeldBytes && a.scan.Result().Events < maxHeldEvents {
-		n, err := a.read(buffer)
-		a.held = append(a.held, buffer[:n]...)
-		if failure := a.scan.Failure(); failure != nil {
-			return a.failed(failure)
-		}
-		if err != nil {
-			a.heldErr = err
-			break
-		}
+// hold reads the leg until it generates something, is over, or the bounds are
+// reached; what was read is passed on first, byte for byte. If the answer said
+// that it had failed, or broke, before anything was generated, that is a
+// failure.
+func (r *rotation) hold(l *leg) *failure {
+	if l.call.Request.Operation.Dialect == nil {
+		return nil
 	}
-	if a.heldErr != nil && a.heldErr != io.EOF && !a.scan.Started() {
-		return &failure{verdict: keypool.Verdict{Class: classifyFault(a.ctx, a.heldErr)}, cause: a.heldErr}
+	most := maxHeldWhole
+	if l.stream {
+		most = maxHeldStream
+	}
+	l.held = make([]byte, 0, firstHeld(l.response.ContentLength))
+	for l.end == nil && l.scan.Failure() == nil && !l.scan.Started() && len(l.held) < most &&
+		(!l.stream || !l.scan.Ended() && l.scan.Result().Events < maxHeldEvents) {
+		l.held = slices.Grow(l.held, 1)
+		n, err := l.read(l.held[len(l.held):cap(l.held)])
+		l.held, l.end = l.held[:len(l.held)+n], err
+	}
+	switch body := l.scan.Failure(); {
+	case body != nil:
+		return r.failedInside(body)
+	case l.scan.Started():
+		return nil
+	case l.end != nil && l.end != io.EOF:
+		return fault(l.end)
+	case (l.end == io.EOF || l.scan.Ended()) && saysNothing(l.scan.Result()) && !r.emptied:
+		// Once more: it may be a hiccup, or the model's honest answer.
+		r.emptied = true
+		return &failure{verdict: keypool.Verdict{Class: keypool.ClassEmpty}}
 	}
 	return nil
 }
 
-// failed judges an error that came as part of a stream whose status was 200.
-func (a *answer) failed(body []byte) *failure {
-	request := a.call.Request
+// firstHeld returns how much room to begin with: one byte more than a short
+// answer has, so that its end is met without growing.
+func firstHeld(length int64) int {
+	if length >= 0 && length < maxHeldWhole {
+		return int(length) + 1
+	}
+	return 4 << 10
+}
+
+// saysNothing reports whether an answer that is over without having generated
+// anything has no reason for that, such as a filter or a limit.
+func saysNothing(result wire.Result) bool {
+	return result.FinishReason == "" || result.FinishReason == "stop"
+}
+
+// failedInside judges an error that came in an answer whose status was 200.
+func (r *rotation) failedInside(body []byte) *failure {
+	request := r.call.Request
 	verdict := request.Judge(http.StatusOK, http.Header{}, body, time.Now())
 	status := statusOf(verdict.Class)
 	var shape struct {
@@ -54,7 +83,7 @@ func (a *answer) failed(body []byte) *failure {
 	}
 	if json.Unmarshal(body, &shape) != nil || !bytes.HasPrefix(shape.Error, []byte("{")) {
 		body = request.Family.ErrorBody(wire.Error{Status: status, Code: "upstream_error",
-			Message: "the provider reported an error before it answered", RequestID: a.call.ID})
+			Message: "the provider reported an error before it answered", RequestID: r.call.ID})
 	}
 	return &failure{
 		verdict: verdict,

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -17,6 +18,9 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
+
+// defaultIdleConns is how many idle connections to a provider are kept.
+const defaultIdleConns = 256
 
 // Provider is an upstream service: a base URL, an API family and a pool of
 // keys.
@@ -81,14 +85,14 @@ var keyStates = caddy.NewUsagePool()
 
 // provision prepares p. It returns the names of the key states it acquired,
 // also when it fails.
-func (p *Provider) provision(ctx caddy.Context) ([]string, error) {
+func (p *Provider) provision(ctx caddy.Context, connect caddy.Duration) ([]string, error) {
 	if p.Name == "" {
 		return nil, errors.New("a provider needs a name")
 	}
 	if err := p.provisionAddress(); err != nil {
 		return nil, err
 	}
-	if err := p.provisionTransport(ctx); err != nil {
+	if err := p.provisionTransport(ctx, connect); err != nil {
 		return nil, err
 	}
 	return p.provisionPool()
@@ -152,7 +156,7 @@ func (p *Provider) setBase(base string) error {
 
 // provisionTransport loads the transport to the provider. Caddy's own turns
 // TLS on only when it is told to, so it is told to for https.
-func (p *Provider) provisionTransport(ctx caddy.Context) error {
+func (p *Provider) provisionTransport(ctx caddy.Context, connect caddy.Duration) error {
 	options := map[string]json.RawMessage{}
 	if len(p.TransportRaw) > 0 {
 		if err := json.Unmarshal(p.TransportRaw, &options); err != nil {
@@ -160,10 +164,15 @@ func (p *Provider) provisionTransport(ctx caddy.Context) error {
 		}
 	} else {
 		options["protocol"] = json.RawMessage(`"http"`)
-		options["keep_alive"] = json.RawMessage(fmt.Sprintf(`{"max_idle_conns_per_host":%d}`, defaultIdleConnsPerIP))
+		options["keep_alive"] = json.RawMessage(fmt.Sprintf(`{"max_idle_conns_per_host":%d}`, defaultIdleConns))
 	}
-	if string(options["protocol"]) == `"http"` && p.base.Scheme == "https" && options["tls"] == nil {
-		options["tls"] = json.RawMessage(`{}`)
+	if string(options["protocol"]) == `"http"` {
+		if p.base.Scheme == "https" && options["tls"] == nil {
+			options["tls"] = json.RawMessage(`{}`)
+		}
+		if connect > 0 && options["dial_timeout"] == nil {
+			options["dial_timeout"] = json.RawMessage(strconv.FormatInt(int64(connect), 10))
+		}
 	}
 	raw, err := json.Marshal(options)
 	if err != nil {

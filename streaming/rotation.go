@@ -22,12 +22,17 @@ type rotation struct {
 	call      *Call
 	in        *http.Request
 	header    http.Header
+	// until is when the call must be over; the zero time means never.
+	until time.Time
 
 	// retries counts the repetitions after faults of the upstream, over all
-	// targets.
+	// targets, and waited the time spent on waiting for keys.
 	retries int
-	// once holds the classes that are worth one other key and no more.
-	once map[keypool.Class]bool
+	waited  time.Duration
+	// once holds the classes that are worth one other key and no more, and
+	// emptied says that an answer with nothing in it was asked for again.
+	once    map[keypool.Class]bool
+	emptied bool
 	// best is the failure that tells the client most, should all fail.
 	best *failure
 	// cooling is the earliest time at which some key comes free again, of
@@ -35,47 +40,69 @@ type rotation struct {
 	cooling *keypool.CoolingError
 }
 
-// run tries the targets in order.
-func (r *rotation) run(ctx context.Context, targets []target) (*http.Response, error) {
-	for _, to := range targets {
-		res, err := r.runTarget(ctx, to)
-		if res != nil || err != nil {
-			return res, err
-		}
-		if r.expired() {
-			break
+// run finds an answer for the client.
+func (r *rotation) run(ctx context.Context, chain *chain) (*http.Response, error) {
+	l, final := r.find(ctx, chain.targets)
+	if final != nil {
+		// Another target may be able to take what this one cannot.
+		if others := chain.after(final.verdict.Class); len(others) > 0 {
+			r.best = final.withoutRest()
+			l, final = r.find(ctx, others)
 		}
 	}
-	return r.exhausted(), nil
+	switch {
+	case l != nil:
+		return r.deliver(l), nil
+	case ctx.Err() != nil:
+		r.call.Outcome = OutcomeCanceled
+		return nil, ctx.Err()
+	case final != nil:
+		return final.response(r.in, r.call), nil
+	default:
+		return r.exhausted(), nil
+	}
 }
 
-// runTarget tries the keys of one target. It returns neither a response nor
-// an error when the next target should be tried.
-func (r *rotation) runTarget(ctx context.Context, to target) (*http.Response, error) {
+// find asks the targets in order. It returns an answer that has begun well, or
+// a failure that is the answer, or neither if nothing is left.
+func (r *rotation) find(ctx context.Context, targets []target) (*leg, *failure) {
+	for i, to := range targets {
+		l, final := r.ask(ctx, to, i == len(targets)-1)
+		if l != nil || final != nil || ctx.Err() != nil || r.expired() {
+			return l, final
+		}
+	}
+	return nil, nil
+}
+
+// ask tries the keys of one target. It returns neither an answer nor a failure
+// when the next target should be asked; last says that there is none.
+func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failure) {
 	var tried keypool.Tried
 	for {
 		lease, err := to.provider.pool.Acquire(to.modelFor(r.call.Request.Model), &tried)
 		if err != nil {
-			r.noteCooling(err)
+			if r.waitForKey(ctx, err, last) {
+				continue
+			}
 			return nil, nil
 		}
-		res, failed := r.attempt(ctx, to, lease)
-		if res != nil {
-			return res, nil
+		l, failed := r.attempt(ctx, to, lease, last)
+		if l != nil {
+			return l, nil
 		}
-		if err := ctx.Err(); err != nil {
-			r.call.Outcome = OutcomeCanceled
-			return nil, err
+		if ctx.Err() != nil {
+			return nil, nil
 		}
 		next := r.next(failed)
 		if next == keypool.Answer {
-			return failed.response(r.in, r.call), nil
+			return nil, failed
 		}
 		if next == keypool.NextTarget || r.expired() {
 			return nil, nil
 		}
 		if next == keypool.Retry && !r.pause(ctx) {
-			return nil, ctx.Err()
+			return nil, nil
 		}
 	}
 }
@@ -96,7 +123,7 @@ func (r *rotation) next(f *failure) keypool.Next {
 			r.once = map[keypool.Class]bool{}
 		}
 		r.once[f.verdict.Class] = true
-	case keypool.ClassReset:
+	case keypool.ClassReset, keypool.ClassSlow:
 		if !r.call.Request.Operation.Repeatable && r.in.Method != http.MethodGet {
 			// It may have created something, which asking again would double.
 			return keypool.Answer
@@ -114,31 +141,47 @@ func (r *rotation) next(f *failure) keypool.Next {
 
 // expired reports whether the call may not be sent anywhere else any more.
 func (r *rotation) expired() bool {
-	return time.Since(r.call.Started) >= time.Duration(r.transport.Retry.Deadline)
+	return time.Since(r.call.Started) >= time.Duration(r.transport.Retry.Deadline) ||
+		!r.until.IsZero() && !time.Now().Before(r.until)
 }
 
 // pause waits a random part of the retry delay, which doubles with each
 // retry. It reports false if the client went away meanwhile.
 func (r *rotation) pause(ctx context.Context) bool {
 	most := time.Duration(r.transport.Retry.Delay) << min(r.retries-1, 6)
-	timer := time.NewTimer(rand.N(most + 1))
+	return sleep(ctx, rand.N(most+1))
+}
+
+// waitForKey waits until a key comes free, if that is soon enough. It is not
+// worth it where another target may serve the call at once, unless the key is
+// only rate limited: then the wait is sure to be over in time, and the other
+// target is another model as a rule.
+func (r *rotation) waitForKey(ctx context.Context, err error, last bool) bool {
+	var cooling *keypool.CoolingError
+	if !errors.As(err, &cooling) {
+		return false
+	}
+	wait := time.Until(cooling.Until)
+	if (last || cooling.Class == keypool.ClassRateLimited) &&
+		r.waited+wait <= time.Duration(r.transport.Retry.WaitForKey) && !r.expired() {
+		r.waited += wait
+		return sleep(ctx, wait)
+	}
+	if r.cooling == nil || cooling.Until.Before(r.cooling.Until) {
+		r.cooling = cooling
+	}
+	return false
+}
+
+// sleep reports false if the client went away meanwhile.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return true
 	case <-ctx.Done():
-		r.call.Outcome = OutcomeCanceled
 		return false
-	}
-}
-
-func (r *rotation) noteCooling(err error) {
-	var cooling *keypool.CoolingError
-	if !errors.As(err, &cooling) {
-		return
-	}
-	if r.cooling == nil || cooling.Until.Before(r.cooling.Until) {
-		r.cooling = cooling
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -21,6 +22,16 @@ type ModelRoute struct {
 	// Targets are tried in order. A call goes only to those of its own API
 	// family.
 	Targets []Target `json:"targets"`
+
+	// ContextLength are asked in place of the others when the prompt is too
+	// long for the model: models with a larger window. Default: none, the
+	// client gets the provider's error.
+	ContextLength []Target `json:"context_length,omitempty"`
+
+	// ContentFilter are asked in place of the others when a filter of the
+	// provider refuses the prompt. Default: none, the client gets the
+	// provider's error.
+	ContentFilter []Target `json:"content_filter,omitempty"`
 }
 
 // Target is a provider together with the model to ask it for.
@@ -47,25 +58,43 @@ func (t target) modelFor(asked string) string {
 	return asked
 }
 
+// chain is what a call is asked of: the targets in order, and those that are
+// asked when they cannot take the prompt.
+type chain struct {
+	targets, contextLength, contentFilter []target
+}
+
+// after returns the targets to ask when the client's request was refused.
+func (c *chain) after(class keypool.Class) []target {
+	switch class {
+	case keypool.ClassContext:
+		return c.contextLength
+	case keypool.ClassPolicy:
+		return c.contentFilter
+	default:
+		return nil
+	}
+}
+
 // routes finds the targets of a request.
 type routes struct {
 	lines []routeLine
 	// open holds, for each family that no line sends to, its only provider.
-	open map[*wire.Family][]target
+	open map[*wire.Family]*chain
 	// first holds each family's first provider, which serves what names no
 	// model, such as a list of models.
-	first map[*wire.Family][]target
+	first map[*wire.Family]*chain
 }
 
 type routeLine struct {
-	match   string
-	targets map[*wire.Family][]target
+	match  string
+	chains map[*wire.Family]*chain
 }
 
 // newRoutes resolves the names in lines and refuses what could never serve a
 // call.
 func newRoutes(providers []*Provider, lines []*ModelRoute) (routes, error) {
-	r := routes{open: map[*wire.Family][]target{}, first: map[*wire.Family][]target{}}
+	r := routes{open: map[*wire.Family]*chain{}, first: map[*wire.Family]*chain{}}
 	byName := make(map[string]*Provider, len(providers))
 	for _, p := range providers {
 		if byName[p.Name] != nil {
@@ -73,7 +102,7 @@ func newRoutes(providers []*Provider, lines []*ModelRoute) (routes, error) {
 		}
 		byName[p.Name] = p
 		if r.first[p.family] == nil {
-			r.first[p.family] = []target{{provider: p}}
+			r.first[p.family] = &chain{targets: []target{{provider: p}}}
 		}
 	}
 
@@ -84,7 +113,7 @@ func newRoutes(providers []*Provider, lines []*ModelRoute) (routes, error) {
 			return r, fmt.Errorf("model %q: %w", line.Match, err)
 		}
 		r.lines = append(r.lines, ready)
-		for family := range ready.targets {
+		for family := range ready.chains {
 			routed[family] = true
 		}
 	}
@@ -95,40 +124,57 @@ func newRoutes(providers []*Provider, lines []*ModelRoute) (routes, error) {
 		}
 		if other := r.open[p.family]; other != nil {
 			return r, fmt.Errorf("providers %q and %q both speak %s: say with 'model <pattern> <provider>' which models go where",
-				other[0].provider.Name, p.Name, p.family.Name)
+				other.targets[0].provider.Name, p.Name, p.family.Name)
 		}
-		r.open[p.family] = []target{{provider: p}}
+		r.open[p.family] = &chain{targets: []target{{provider: p}}}
 	}
 	return r, nil
 }
 
 func newRouteLine(byName map[string]*Provider, line *ModelRoute) (routeLine, error) {
-	ready := routeLine{match: line.Match, targets: map[*wire.Family][]target{}}
+	ready := routeLine{match: line.Match, chains: map[*wire.Family]*chain{}}
 	if line.Match == "" {
 		return ready, errors.New("a model pattern is needed; '*' stands for any model")
 	}
 	if len(line.Targets) == 0 {
 		return ready, errors.New("routed nowhere: name at least one provider")
 	}
-	for _, t := range line.Targets {
-		p := byName[t.Provider]
-		if p == nil {
-			return ready, fmt.Errorf("unknown provider %q", t.Provider)
+	for _, list := range []struct {
+		targets []Target
+		of      func(*chain) *[]target
+	}{
+		{line.Targets, func(c *chain) *[]target { return &c.targets }},
+		{line.ContextLength, func(c *chain) *[]target { return &c.contextLength }},
+		{line.ContentFilter, func(c *chain) *[]target { return &c.contentFilter }},
+	} {
+		for _, t := range list.targets {
+			p := byName[t.Provider]
+			if p == nil {
+				return ready, fmt.Errorf("unknown provider %q", t.Provider)
+			}
+			if ready.chains[p.family] == nil {
+				ready.chains[p.family] = new(chain)
+			}
+			targets := list.of(ready.chains[p.family])
+			*targets = append(*targets, target{provider: p, model: t.Model})
 		}
-		ready.targets[p.family] = append(ready.targets[p.family], target{provider: p, model: t.Model})
+	}
+	for family, chain := range ready.chains {
+		if len(chain.targets) == 0 {
+			return ready, fmt.Errorf("context_length and content_filter name a provider of the %s family, but no target does", family.Name)
+		}
 	}
 	return ready, nil
 }
 
-// match returns the targets for req, best first; none if no line knows its
-// model.
-func (r routes) match(req *wire.Request) []target {
+// match returns the targets for req; nil if no line knows its model.
+func (r routes) match(req *wire.Request) *chain {
 	if req.Model == "" {
 		return r.first[req.Family]
 	}
 	for _, line := range r.lines {
-		if targets := line.targets[req.Family]; targets != nil && matches(line.match, req.Model) {
-			return targets
+		if chain := line.chains[req.Family]; chain != nil && matches(line.match, req.Model) {
+			return chain
 		}
 	}
 	return r.open[req.Family]

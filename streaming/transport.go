@@ -49,41 +49,6 @@ type Transport struct {
 	states []string
 }
 
-// Retry bounds how often and how long a call is tried again. Going on to
-// another key because a key was refused is bounded by the deadline alone.
-type Retry struct {
-	// Attempts is how many times a call is sent again after a fault of the
-	// provider: a broken connection, a 5xx status, an overload. Default: 2.
-	// A negative number means never.
-	Attempts int `json:"attempts,omitempty"`
-
-	// Delay is the longest pause before such a retry. The pause is a random
-	// part of it, doubled for each further retry. Default: 200ms.
-	Delay caddy.Duration `json:"delay,omitempty"`
-
-	// Deadline is how long after its start a call may still be sent to
-	// another key or target. Default: 60s.
-	Deadline caddy.Duration `json:"deadline,omitempty"`
-}
-
-// Timeouts bound how long a provider may be silent. Each ends in the next
-// target, or in an error that names it.
-type Timeouts struct {
-	// Headers is how long to wait for the headers of an answer.
-	// Default: 60s for a stream, and 10m for an answer that comes whole,
-	// whose headers come only when all of it has been generated.
-	Headers caddy.Duration `json:"headers,omitempty"`
-}
-
-const (
-	defaultRetries        = 2
-	defaultRetryDelay     = 200 * time.Millisecond
-	defaultDeadline       = 60 * time.Second
-	defaultHeadersStream  = 60 * time.Second
-	defaultHeadersPlain   = 10 * time.Minute
-	defaultIdleConnsPerIP = 256
-)
-
 // CaddyModule returns the Caddy module information.
 func (*Transport) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
@@ -98,7 +63,8 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if len(t.Providers) == 0 {
 		return errors.New("no provider: transport llm needs at least one 'provider' with a key")
 	}
-	t.applyDefaults()
+	t.Retry.applyDefaults()
+	t.Timeouts.applyDefaults()
 	for _, p := range t.Providers {
 		if err := t.provisionProvider(ctx, p); err != nil {
 			return fmt.Errorf("provider %q: %w", p.Name, err)
@@ -112,38 +78,20 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	return nil
 }
 
-func (t *Transport) applyDefaults() {
-	if t.Retry.Attempts == 0 {
-		t.Retry.Attempts = defaultRetries
-	}
-	if t.Retry.Delay == 0 {
-		t.Retry.Delay = caddy.Duration(defaultRetryDelay)
-	}
-	if t.Retry.Deadline == 0 {
-		t.Retry.Deadline = caddy.Duration(defaultDeadline)
-	}
-}
-
 // provisionProvider prepares p and remembers the key states it acquired, so
 // that Cleanup gives back exactly those even when Provision fails midway.
 func (t *Transport) provisionProvider(ctx caddy.Context, p *Provider) error {
-	states, err := p.provision(ctx)
+	states, err := p.provision(ctx, t.Timeouts.Connect)
 	t.states = append(t.states, states...)
 	return err
 }
 
 // Validate checks what Provision could not make sense of.
 func (t *Transport) Validate() error {
-	for name, d := range map[string]caddy.Duration{
-		"retry delay":      t.Retry.Delay,
-		"retry deadline":   t.Retry.Deadline,
-		"timeouts headers": t.Timeouts.Headers,
-	} {
-		if d < 0 {
-			return fmt.Errorf("%s: must not be negative", name)
-		}
+	if err := t.Retry.validate(); err != nil {
+		return err
 	}
-	return nil
+	return t.Timeouts.validate()
 }
 
 // Cleanup gives back the shared state of the keys. Calls in flight keep what
@@ -166,24 +114,15 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !ok {
 		return nil, errors.New("transport llm needs the llm_proxy handler in front of its reverse_proxy; add 'llm_proxy' to the same route")
 	}
-	targets := t.routes.match(call.Request)
-	if len(targets) == 0 {
+	chain := t.routes.match(call.Request)
+	if chain == nil {
 		return refuse(req, call, unknownModel(call.Request)), nil
 	}
 	r := rotation{transport: t, call: call, in: req, header: outgoingHeader(req.Header)}
-	return r.run(req.Context(), targets)
-}
-
-// headersTimeout returns how long to wait for an answer's headers.
-func (t *Transport) headersTimeout(stream bool) time.Duration {
-	switch {
-	case t.Timeouts.Headers > 0:
-		return time.Duration(t.Timeouts.Headers)
-	case stream:
-		return defaultHeadersStream
-	default:
-		return defaultHeadersPlain
+	if total := time.Duration(t.Timeouts.Total); total > 0 {
+		r.until = call.Started.Add(total)
 	}
+	return r.run(req.Context(), chain)
 }
 
 // Interface guards

@@ -120,6 +120,15 @@ func (s *Scanner) Broken() bool { return s.state == broken }
 // open.
 func (s *Scanner) Complete() bool { return s.state == atRoot && s.roots > 0 }
 
+// Between tells whether the text stands between two elements of an array that
+// is its root, and whether a comma must come before another one.
+func (s *Scanner) Between() (between, comma bool) {
+	if s.depth != 1 || s.inObject() {
+		return false, false
+	}
+	return s.state == atFirst || s.state == atValue || s.state == atNext, s.state == atNext
+}
+
 // Offset returns how much of the text has been taken, in bytes. When called
 // during Open or Close, it includes the bracket that these report.
 func (s *Scanner) Offset() int64 { return s.offset + int64(s.at) + 1 }

@@ -122,6 +122,10 @@ func (s *Scanner) End() {
 	s.endEvent(s.offset)
 }
 
+// Between tells whether the stream stands between two events: what is written
+// next begins a new one.
+func (s *Scanner) Between() bool { return s.state == atStart && !s.hasData && s.nameN == 0 }
+
 // skipMark tells whether c belongs to a byte order mark at the very start.
 func (s *Scanner) skipMark(c byte) bool {
 	if c == byteOrderMark[s.mark] {

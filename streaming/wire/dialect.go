@@ -50,6 +50,11 @@ const (
 	factStop
 	factDetail
 	factBlock
+	// factAnswerID, factCreated and factSequence are an answer's id, when it
+	// was made, and the number of its latest event.
+	factAnswerID
+	factCreated
+	factSequence
 	// factUsage is the object that states the usage. What follows are its
 	// parts.
 	factUsage

@@ -65,7 +65,10 @@ var dialectResponses = Dialect{
 	ends:   []string{"response.completed", "response.incomplete", "response.failed", "response.cancelled"},
 	fails:  []string{"error", "response.error", "response.failed"},
 }.compile(
-	paths{"type": factType},
+	paths{
+		"type": factType, "sequence_number": factSequence,
+		"response.id": factAnswerID, "response.created_at": factCreated,
+	},
 	response, response.under("response"),
 	outputs("", "delta", "partial_image_b64"),
 )

@@ -10,6 +10,8 @@ type facts struct {
 
 	// model is the first name given. The others are the last ones given.
 	model, finish, stop, detail, block word
+	answerID, created                  word
+	sequence                           int64
 	usage                              Usage
 	// stale says that a new usage object has begun, and that the old one
 	// counts no more when the new one says anything.
@@ -76,6 +78,12 @@ func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
 		f.detail.set(v)
 	case factBlock:
 		f.block.set(v)
+	case factAnswerID:
+		f.answerID.set(v)
+	case factCreated:
+		f.created.set(v)
+	case factSequence:
+		f.sequence, _ = v.Int()
 	case factModality:
 		f.sound = string(v.Raw) == "AUDIO"
 	case factPartTokens:

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package streaming
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/seed83435595/caddy-llm-proxy/keypool"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
+)
+
+// leg is the answer of one attempt, as it is being read. A scanner reads
+// along. It holds the key's lease until it is closed. Most calls have one leg;
+// a stream that broke and was taken up again has more.
+type leg struct {
+	to       target
+	lease    keypool.Lease
+	response *http.Response
+	scan     *wire.Scanner
+	call     *Call
+	began    time.Time
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	watch  *watch
+	limits *Timeouts
+	// urgent says that the first token must come in time, since there is
+	// another target to go to.
+	urgent bool
+	// stream says that the scanner must see the end of the answer, or else it
+	// was cut off.
+	stream bool
+
+	// held is what was read before anything was passed on, and end how that
+	// reading ended, if it did.
+	held []byte
+	end  error
+	// done says that the answer was read to its end, fault what kept it from
+	// that.
+	done  bool
+	fault error
+}
+
+// errTruncated is a stream that ended without its family's terminal signal.
+// Passing the end on as an ordinary one would present it as success.
+var errTruncated = errors.New("the provider's stream ended before its terminal event")
+
+// errReported is a stream in which the provider said that it had failed.
+var errReported = errors.New("the provider reported an error in its stream")
+
+// read reads from the provider, and notes what came. It returns io.EOF only
+// at the end of a whole answer.
+func (l *leg) read(p []byte) (int, error) {
+	l.watch.arm(l.limit())
+	n, err := l.response.Body.Read(p)
+	l.watch.disarm()
+	if n > 0 {
+		l.scan.Write(p[:n])
+	}
+	if l.call.FirstToken == 0 && l.scan.Started() {
+		l.call.FirstToken = time.Since(l.call.Started)
+	}
+	if err == nil {
+		return n, nil
+	}
+	err = l.ending(err)
+	if err == io.EOF {
+		l.done = true
+	} else {
+		l.fault = err
+	}
+	return n, err
+}
+
+// limit returns how long the provider may now be silent.
+func (l *leg) limit() (time.Duration, *timeoutError) {
+	switch {
+	case l.scan.Ended() && l.stream:
+		return endGrace, errEnded
+	case l.urgent && !l.scan.Started():
+		return max(time.Duration(l.limits.FirstToken)-time.Since(l.began), 1), errFirstTokenTimeout
+	default:
+		return time.Duration(l.limits.Idle), errIdleTimeout
+	}
+}
+
+// ending says what the end of reading means.
+func (l *leg) ending(err error) error {
+	cause := context.Cause(l.ctx)
+	switch {
+	case err == io.EOF || cause == errEnded:
+		l.scan.Close()
+		if l.stream && l.truncated() {
+			return errTruncated
+		}
+		return io.EOF
+	case cause != nil:
+		return cause
+	default:
+		return err
+	}
+}
+
+// truncated reports whether a stream that is over lacks its end. Of one that
+// says nothing we understand, it cannot be said.
+func (l *leg) truncated() bool {
+	understood := l.scan.Started() || l.scan.Result().Model != ""
+	return understood && !l.scan.Ended() && l.scan.Failure() == nil
+}
+
+// gone reports whether the client has gone away.
+func (l *leg) gone() bool {
+	cause := context.Cause(l.ctx)
+	var timeout *timeoutError
+	return cause != nil && !errors.As(cause, &timeout)
+}
+
+// close ends the leg: the provider's connection is released or broken off,
+// and the key gets its verdict.
+func (l *leg) close(verdict keypool.Verdict) {
+	l.drop()
+	l.lease.Report(keypool.Outcome{Verdict: verdict, Latency: time.Since(l.began), FirstToken: l.call.FirstToken})
+}
+
+// drop lets go of the provider's answer.
+func (l *leg) drop() {
+	_ = l.response.Body.Close()
+	l.watch.disarm()
+	l.cancel(nil)
+	l.scan.Release()
+}
+
+// verdict says how the answer went, and how the call did if this was its end.
+func (l *leg) verdict() (keypool.Verdict, Outcome) {
+	failure := l.scan.Failure()
+	switch {
+	case failure != nil:
+		return l.call.Request.Judge(http.StatusOK, nil, failure, time.Now()), OutcomeBroken
+	case l.scan.Ended() || l.done:
+		return keypool.Verdict{Class: keypool.ClassOK}, OutcomeOK
+	case l.gone() || l.fault == nil:
+		// Nobody read to the end, and no fault was seen: the client is gone.
+		return keypool.Verdict{Class: keypool.ClassCanceled}, OutcomeCanceled
+	default:
+		return keypool.Verdict{Class: keypool.ClassBroken}, OutcomeBroken
+	}
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package streaming
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// Timeouts bound how long a provider may be silent. Each ends in the next
+// target where one is left and nothing has reached the client yet, otherwise
+// in an error that names it. A negative value switches a limit off.
+type Timeouts struct {
+	// Connect is how long to wait for a connection. It is the default of the
+	// dial_timeout of each provider's transport. Default: 3s.
+	Connect caddy.Duration `json:"connect,omitempty"`
+
+	// Headers is how long to wait for the headers of an answer.
+	// Default: 60s for a stream, and 10m for an answer that comes whole,
+	// whose headers come only when all of it has been generated.
+	Headers caddy.Duration `json:"headers,omitempty"`
+
+	// FirstToken is how long a stream may take, from the sending of the
+	// request, until it has generated something: text, reasoning, a tool
+	// call. It does not hold for the last target, which is waited for.
+	// Default: 60s.
+	FirstToken caddy.Duration `json:"first_token,omitempty"`
+
+	// Idle is how long an answer may pause once it has begun. Anything that
+	// comes ends the pause, pings included. Models that think between their
+	// words may pause for minutes. Default: 5m.
+	Idle caddy.Duration `json:"idle,omitempty"`
+
+	// Total is how long a call may take, over all its attempts, until its
+	// last byte. Default: no limit.
+	Total caddy.Duration `json:"total,omitempty"`
+}
+
+const (
+	defaultConnect       = 3 * time.Second
+	defaultHeadersStream = 60 * time.Second
+	defaultHeadersPlain  = 10 * time.Minute
+	defaultFirstToken    = 60 * time.Second
+	defaultIdle          = 5 * time.Minute
+	// endGrace is how long an answer that is complete may still go on: some
+	// state the usage behind the last word, some never close the connection.
+	endGrace = time.Second
+)
+
+// timeoutError is why an attempt was given up.
+type timeoutError struct{ message string }
+
+func (e *timeoutError) Error() string { return e.message }
+
+var (
+	errHeadersTimeout    = &timeoutError{"the provider sent no response headers in time (timeouts headers)"}
+	errFirstTokenTimeout = &timeoutError{"the provider generated nothing in time (timeouts first_token)"}
+	errIdleTimeout       = &timeoutError{"the provider fell silent in the middle of its answer (timeouts idle)"}
+	errTotalTimeout      = &timeoutError{"the answer was not complete in time (timeouts total)"}
+	// errEnded is no fault: the answer is complete, and nothing more came.
+	errEnded = &timeoutError{"the answer is complete"}
+)
+
+func (t *Timeouts) applyDefaults() {
+	for _, limit := range []struct {
+		of    *caddy.Duration
+		value time.Duration
+	}{
+		{&t.Connect, defaultConnect}, {&t.FirstToken, defaultFirstToken}, {&t.Idle, defaultIdle},
+	} {
+		if *limit.of == 0 {
+			*limit.of = caddy.Duration(limit.value)
+		}
+	}
+}
+
+func (t *Timeouts) validate() error {
+	if t.FirstToken > 0 && t.Total > 0 && t.Total < t.FirstToken {
+		return fmt.Errorf("timeouts total: %s is shorter than first_token, %s", time.Duration(t.Total), time.Duration(t.FirstToken))
+	}
+	return nil
+}
+
+// headers returns how long to wait for an answer's headers.
+func (t *Timeouts) headers(stream bool) time.Duration {
+	switch {
+	case t.Headers != 0:
+		return time.Duration(t.Headers)
+	case stream:
+		return defaultHeadersStream
+	default:
+		return defaultHeadersPlain
+	}
+}
+
+// watch gives an attempt up when the provider has been silent for too long.
+// It is armed before each wait and disarmed after it, so that the time that a
+// slow client takes does not count.
+type watch struct {
+	timer *time.Timer
+	why   atomic.Pointer[timeoutError]
+	// until is when the whole call must be over; the zero time means never.
+	until time.Time
+}
+
+func newWatch(cancel context.CancelCauseFunc, until time.Time) *watch {
+	w := &watch{until: until}
+	w.timer = time.AfterFunc(math.MaxInt64, func() { cancel(w.why.Load()) })
+	return w
+}
+
+// arm begins a wait. There is no limit if it is not positive.
+func (w *watch) arm(limit time.Duration, why *timeoutError) {
+	if !w.until.IsZero() {
+		if left := time.Until(w.until); limit <= 0 || left < limit {
+			limit, why = max(left, 1), errTotalTimeout
+		}
+	}
+	if limit > 0 {
+		w.why.Store(why)
+		w.timer.Reset(limit)
+	}
+}
+
+// disarm ends a wait.
+func (w *watch) disarm() { w.timer.Stop() }
