@@ -64,6 +64,9 @@ func New(keys []Key, states []*State, opts Options) (*Pool, error) {
 	return &Pool{opts: opts, members: members}, nil
 }
 
+// Size returns how many keys the pool has.
+func (p *Pool) Size() int { return len(p.members) }
+
 // ErrNoKey is that no key of the pool may be used at the moment.
 var ErrNoKey = errors.New("no key is free")
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -19,7 +20,11 @@ type answer struct {
 	// held back, or the end of a broken stream. Behind it comes end, if set.
 	pending []byte
 	end     error
-	closed  bool
+	// view has read what the client gets; it is the first leg's scanner.
+	view *wire.Scanner
+	// rescue is nil where a broken stream is not to be taken up again.
+	rescue *rescue
+	closed bool
 }
 
 // deliver makes a leg the answer to the call.
@@ -36,7 +41,11 @@ func (r *rotation) deliver(l *leg) *http.Response {
 		res.ContentLength = int64(len(l.held))
 		res.Header.Set("Content-Length", strconv.Itoa(len(l.held)))
 	}
-	a := &answer{leg: l, pending: l.held}
+	a := &answer{leg: l, pending: l.held, view: l.scan, rescue: r.newRescue(l)}
+	if a.rescue != nil {
+		a.pending = nil
+		l.end = a.pass(l.held, l.end)
+	}
 	if l.end != nil {
 		a.finish(l.end)
 	}
@@ -58,32 +67,100 @@ func (a *answer) Read(p []byte) (int, error) {
 		return 0, a.end
 	}
 	n, err := a.leg.read(p)
+	if a.rescue != nil {
+		n, err = 0, a.pass(p[:n], err)
+	}
 	if err != nil {
 		a.finish(err)
 	}
-	if n == 0 && a.end != nil {
+	if n == 0 && (len(a.pending) > 0 || a.end != nil) {
 		return a.Read(p)
 	}
 	return n, nil
 }
 
+// pass lets a piece through the rescue, which holds back what is not whole.
+func (a *answer) pass(piece []byte, err error) error {
+	out, diverged := a.rescue.take(a.leg, piece)
+	a.pending = append(a.pending, out...)
+	switch {
+	case diverged != nil:
+		return diverged
+	case a.leg.scan.Failure() != nil:
+		return errReported
+	case a.rescue.full():
+		a.letGo()
+	}
+	return err
+}
+
+// letGo ends the rescue: what it holds back is passed on.
+func (a *answer) letGo() {
+	a.pending = append(a.pending, a.rescue.tail...)
+	a.rescue = nil
+}
+
 // finish takes the end of the answer. One that broke after some of it had
-// reached the client ends with the API family's own error event where there is
-// one, so that the client's SDK raises it. Elsewhere the connection is broken.
+// reached the client is taken up by another if that is wanted and possible.
+// Else it ends with the API family's own error event where there is one, so
+// that the client's SDK raises it. Elsewhere the connection is broken.
 func (a *answer) finish(err error) {
-	a.end = err
 	if err == io.EOF || a.leg.gone() {
+		a.end = err
+		if a.rescue != nil {
+			a.letGo()
+		}
 		return
 	}
-	e := wire.Error{Status: http.StatusBadGateway, Code: "upstream_broken", Message: "the provider broke the answer off before its end"}
-	var timeout *timeoutError
-	if errors.As(err, &timeout) {
-		e = timedOut(err)
+	if a.leg.call.Cause == nil {
+		a.leg.call.Cause = err
 	}
-	e.RequestID = a.leg.call.ID
-	if last := a.leg.scan.BreakOff(a.leg.call.Request.Family, e); last != nil {
+	a.end = err
+	if a.rescue != nil {
+		lastWords := a.rescue.tail
+		if a.resume(err) {
+			return
+		}
+		a.rescue = nil
+		if err == errReported {
+			// The provider said itself what went wrong.
+			a.pending, a.end = append(a.pending, lastWords...), io.EOF
+			return
+		}
+	}
+	if last := a.view.BreakOff(a.leg.call.Request.Family, brokenOff(a.leg.call)); last != nil {
 		a.pending, a.end = append(a.pending, last...), io.EOF
 	}
+}
+
+// resume goes on with another leg.
+func (a *answer) resume(cause error) bool {
+	broken := a.leg
+	if cause == errTotalTimeout {
+		return false
+	}
+	broken.finish(keypool.Verdict{Class: keypool.ClassBroken})
+	next, out := a.rescue.resume(a.rescue.rotation.in.Context(), broken, cause)
+	if next == nil {
+		return false
+	}
+	a.leg, a.end = next, nil
+	a.pending = append(a.pending, out...)
+	if next.end != nil {
+		a.finish(next.end)
+	}
+	return true
+}
+
+// brokenOff is what the client is told of the first thing that went wrong.
+func brokenOff(call *Call) wire.Error {
+	e := wire.Error{Status: http.StatusBadGateway, Code: "upstream_broken", Message: "the provider broke the answer off before its end"}
+	var timeout *timeoutError
+	if errors.As(call.Cause, &timeout) {
+		e = timedOut(call.Cause)
+	}
+	e.RequestID = call.ID
+	return e
 }
 
 // Close ends the answer: the provider's connection is released or broken off,
@@ -94,15 +171,19 @@ func (a *answer) Close() error {
 	}
 	a.closed = true
 	call := a.leg.call
-	call.Result = a.leg.scan.Result()
+	call.Result = a.view.Result()
 	verdict, outcome := a.leg.verdict()
 	call.Outcome = outcome
-	if outcome == OutcomeBroken {
-		call.Cause = a.leg.fault
-		if call.Cause == nil {
-			call.Cause = errReported
-		}
+	switch {
+	case outcome != OutcomeBroken:
+		call.Cause = nil
+	case call.Cause == nil:
+		call.Cause = errReported
 	}
-	a.leg.close(verdict)
+	a.leg.finish(verdict)
+	if a.leg.scan != a.view {
+		a.leg.scan.Release()
+	}
+	a.view.Release()
 	return nil
 }

@@ -55,9 +55,10 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 	l.stream = call.Request.Stream && call.Request.Operation.Dialect != nil && res.StatusCode == http.StatusOK
 	if f := r.hold(l); f != nil {
 		l.drop()
+		l.scan.Release()
 		return nil, r.failed(l, f)
 	}
-	call.record(Attempt{Provider: to.provider.Name, KeyID: lease.KeyID(), Duration: time.Since(began)})
+	l.attempt = call.record(Attempt{Provider: to.provider.Name, KeyID: lease.KeyID(), Duration: time.Since(began)})
 	return l, nil
 }
 

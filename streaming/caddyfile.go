@@ -23,6 +23,7 @@ import (
 //			}
 //			keys      <secret>...
 //			select    round_robin|weighted
+//			prefill   on|off
 //			transport <module> { ... }
 //		}
 //		model <pattern> <provider>[/<upstream model>]... {
@@ -42,6 +43,7 @@ import (
 //			idle        <duration>|off
 //			total       <duration>|off
 //		}
+//		rescue off|resume
 //	}
 func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume transport name
@@ -72,6 +74,8 @@ func (t *Transport) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 		err = t.parseRetry(d)
 	case "timeouts":
 		err = t.parseTimeouts(d)
+	case "rescue":
+		err = parseOnce(d, &t.Rescue)
 	default:
 		return false, nil
 	}
@@ -108,6 +112,8 @@ func (p *Provider) parseBlock(d *caddyfile.Dispenser) error {
 			err = parseOnce(d, &p.API)
 		case "select":
 			err = parseOnce(d, &p.Select)
+		case "prefill":
+			err = parseOnce(d, &p.Prefill)
 		case "key":
 			err = p.parseKey(d)
 		case "keys":

@@ -38,7 +38,7 @@ type Call struct {
 	Result wire.Result
 	// Outcome says how the call ended.
 	Outcome Outcome
-	// Cause is why the answer broke; nil if it did not.
+	// Cause is why the answer broke; nil if it did not, or was taken up again.
 	Cause error
 
 	answer *answer
@@ -86,9 +86,19 @@ func (c *Call) Close() {
 	}
 }
 
-func (c *Call) record(a Attempt) {
+// record notes an attempt and returns its place.
+func (c *Call) record(a Attempt) int {
 	if len(c.Attempts) < maxAttempts {
 		c.Attempts = append(c.Attempts, a)
+		return len(c.Attempts) - 1
+	}
+	return maxAttempts
+}
+
+// judge notes what came of an attempt in the end.
+func (c *Call) judge(attempt int, v keypool.Verdict) {
+	if attempt < len(c.Attempts) {
+		c.Attempts[attempt].Verdict = v
 	}
 }
 

@@ -43,6 +43,9 @@ type leg struct {
 	// that.
 	done  bool
 	fault error
+	// attempt is the leg's place among the call's attempts.
+	attempt  int
+	finished bool
 }
 
 // errTruncated is a stream that ended without its family's terminal signal.
@@ -112,18 +115,21 @@ func (l *leg) truncated() bool {
 	return understood && !l.scan.Ended() && l.scan.Failure() == nil
 }
 
-// gone reports whether the client has gone away.
+// gone reports whether reading ended because the client had gone away.
 func (l *leg) gone() bool {
-	cause := context.Cause(l.ctx)
-	var timeout *timeoutError
-	return cause != nil && !errors.As(cause, &timeout)
+	return errors.Is(l.fault, context.Canceled) || errors.Is(l.fault, context.DeadlineExceeded)
 }
 
-// close ends the leg: the provider's connection is released or broken off,
-// and the key gets its verdict.
-func (l *leg) close(verdict keypool.Verdict) {
+// finish ends the leg: the provider's connection is released or broken off,
+// and the key gets its verdict. It does nothing when called again.
+func (l *leg) finish(verdict keypool.Verdict) {
+	if l.finished {
+		return
+	}
+	l.finished = true
 	l.drop()
 	l.lease.Report(keypool.Outcome{Verdict: verdict, Latency: time.Since(l.began), FirstToken: l.call.FirstToken})
+	l.call.judge(l.attempt, verdict)
 }
 
 // drop lets go of the provider's answer.
@@ -131,7 +137,6 @@ func (l *leg) drop() {
 	_ = l.response.Body.Close()
 	l.watch.disarm()
 	l.cancel(nil)
-	l.scan.Release()
 }
 
 // verdict says how the answer went, and how the call did if this was its end.

@@ -79,8 +79,8 @@ func (r *rotation) outgoing(ctx context.Context, to target, secret keypool.Secre
 		Header:     header,
 		Host:       to.provider.base.Host,
 	}
-	if len(r.call.Body) > 0 {
-		body := req.Body(r.call.Body, model)
+	if len(r.body) > 0 {
+		body := req.Body(r.body, model)
 		out.ContentLength = int64(len(body))
 		out.GetBody = func() (io.ReadCloser, error) {
 			return io.NopCloser(bytes.NewReader(body)), nil

@@ -52,6 +52,12 @@ type Provider struct {
 	// Default: weighted if any key has a weight, otherwise round_robin.
 	Select string `json:"select,omitempty"`
 
+	// Prefill says whether the provider's models go on from the beginning of
+	// an answer when it stands behind the request's messages: on or off.
+	// It serves to take up a broken stream (see Rescue). A model that refuses
+	// is not asked like that again. Default: on, but off for the openai family.
+	Prefill string `json:"prefill,omitempty"`
+
 	// TransportRaw is the transport to this provider: TLS, proxies, resolvers
 	// and timeouts are its options. Default: http, with TLS for https.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
@@ -61,6 +67,7 @@ type Provider struct {
 	dial      reverseproxy.DialInfo
 	pool      *keypool.Pool
 	transport http.RoundTripper
+	prefills  *prefills
 }
 
 // Key is one provider credential.
@@ -90,6 +97,10 @@ func (p *Provider) provision(ctx caddy.Context, connect caddy.Duration) ([]strin
 		return nil, errors.New("a provider needs a name")
 	}
 	if err := p.provisionAddress(); err != nil {
+		return nil, err
+	}
+	var err error
+	if p.prefills, err = newPrefills(p.Prefill, p.family.Name); err != nil {
 		return nil, err
 	}
 	if err := p.provisionTransport(ctx, connect); err != nil {

@@ -22,8 +22,12 @@ type rotation struct {
 	call      *Call
 	in        *http.Request
 	header    http.Header
-	// until is when the call must be over; the zero time means never.
-	until time.Time
+	chain     *chain
+	// body is what is sent, before a target's model is put into it.
+	body []byte
+	// since is when the search for an answer began, and until when the call
+	// must be over; the zero time means never.
+	since, until time.Time
 
 	// retries counts the repetitions after faults of the upstream, over all
 	// targets, and waited the time spent on waiting for keys.
@@ -41,11 +45,11 @@ type rotation struct {
 }
 
 // run finds an answer for the client.
-func (r *rotation) run(ctx context.Context, chain *chain) (*http.Response, error) {
-	l, final := r.find(ctx, chain.targets)
+func (r *rotation) run(ctx context.Context) (*http.Response, error) {
+	l, final := r.find(ctx, r.chain.targets)
 	if final != nil {
 		// Another target may be able to take what this one cannot.
-		if others := chain.after(final.verdict.Class); len(others) > 0 {
+		if others := r.chain.after(final.verdict.Class); len(others) > 0 {
 			r.best = final.withoutRest()
 			l, final = r.find(ctx, others)
 		}
@@ -141,7 +145,7 @@ func (r *rotation) next(f *failure) keypool.Next {
 
 // expired reports whether the call may not be sent anywhere else any more.
 func (r *rotation) expired() bool {
-	return time.Since(r.call.Started) >= time.Duration(r.transport.Retry.Deadline) ||
+	return time.Since(r.since) >= time.Duration(r.transport.Retry.Deadline) ||
 		!r.until.IsZero() && !time.Now().Before(r.until)
 }
 

@@ -44,6 +44,13 @@ type Transport struct {
 	// Timeouts bound how long a provider may be silent.
 	Timeouts Timeouts `json:"timeouts,omitzero"`
 
+	// Rescue says what happens when a stream breaks after some of it has
+	// reached the client: off ends it with an error; resume has another key
+	// or target take it up, so that the client gets one whole answer. With
+	// resume a stream is passed on by whole events, and up to 4 MiB of it are
+	// kept in memory while it lasts. Default: off.
+	Rescue string `json:"rescue,omitempty"`
+
 	routes routes
 	logger *zap.Logger
 	states []string
@@ -91,6 +98,9 @@ func (t *Transport) Validate() error {
 	if err := t.Retry.validate(); err != nil {
 		return err
 	}
+	if t.Rescue != "" && t.Rescue != rescueOff && t.Rescue != rescueResume {
+		return fmt.Errorf("rescue: unknown mode %q; known are %s and %s", t.Rescue, rescueOff, rescueResume)
+	}
 	return t.Timeouts.validate()
 }
 
@@ -118,11 +128,14 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if chain == nil {
 		return refuse(req, call, unknownModel(call.Request)), nil
 	}
-	r := rotation{transport: t, call: call, in: req, header: outgoingHeader(req.Header)}
+	r := &rotation{
+		transport: t, call: call, in: req, header: outgoingHeader(req.Header),
+		chain: chain, body: call.Body, since: call.Started,
+	}
 	if total := time.Duration(t.Timeouts.Total); total > 0 {
 		r.until = call.Started.Add(total)
 	}
-	return r.run(req.Context(), chain)
+	return r.run(req.Context())
 }
 
 // Interface guards

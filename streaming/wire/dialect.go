@@ -23,6 +23,14 @@ type Dialect struct {
 	// ends and fails are the types of events that say that the answer is
 	// whole, or that it failed.
 	ends, fails []string
+
+	// weave leaves out of an event of a second stream what the client has got
+	// of the first. It is nil where streams cannot be taken up again.
+	weave func(w *weaver, event map[string]any) bool
+	// prefill puts the answer so far into a request. It is nil where a model
+	// does not go on from that; rebase makes a stream that does fit.
+	prefill func(c *Continuation, body []byte) ([]byte, bool)
+	rebase  func(w *weaver)
 }
 
 // paths is where a dialect keeps its facts; see [jsonscan.Compile].

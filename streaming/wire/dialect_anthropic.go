@@ -22,6 +22,9 @@ var dialectMessages = Dialect{
 	totals:  messagesTotals,
 	ends:    []string{"message_stop"},
 	fails:   []string{"error"},
+	weave:   weaveMessages,
+	prefill: prefillMessages,
+	rebase:  rebaseMessages,
 }.compile(
 	paths{
 		"type":              factType,

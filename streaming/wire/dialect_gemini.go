@@ -5,7 +5,7 @@ package wire
 // dialectGenerate is generateContent of Gemini and Vertex AI, streamed or not,
 // and its counting of tokens and embeddings. Every chunk may state the usage
 // so far, some of them only a part of it. Source: Google's API reference.
-var dialectGenerate = Dialect{overlay: true, totals: generateTotals}.compile(
+var dialectGenerate = Dialect{overlay: true, totals: generateTotals, weave: weaveGenerate, prefill: prefillGenerate}.compile(
 	paths{
 		"modelVersion":                            factModel,
 		"error":                                   factError,

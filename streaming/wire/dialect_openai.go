@@ -38,7 +38,7 @@ var openaiUsage = paths{
 }
 
 // dialectChat is chat completions and the older completions.
-var dialectChat = Dialect{totals: openaiTotals}.compile(
+var dialectChat = Dialect{totals: openaiTotals, weave: weaveChat, prefill: prefillChat}.compile(
 	paths{
 		"model":                   factModel,
 		"error":                   factError,
@@ -64,6 +64,7 @@ var dialectResponses = Dialect{
 	totals: openaiTotals,
 	ends:   []string{"response.completed", "response.incomplete", "response.failed", "response.cancelled"},
 	fails:  []string{"error", "response.error", "response.failed"},
+	weave:  weaveResponses,
 }.compile(
 	paths{
 		"type": factType, "sequence_number": factSequence,

@@ -45,7 +45,7 @@ func (v eventVisitor) Data(p []byte) {
 
 var doneMarker = []byte("[DONE]")
 
-func (v eventVisitor) Event(name []byte, _ int64) {
+func (v eventVisitor) Event(name []byte, end int64) {
 	s := v.s
 	if s.inEvent {
 		s.json.End()
@@ -62,6 +62,9 @@ func (v eventVisitor) Event(name []byte, _ int64) {
 	}
 	s.endEvent()
 	s.endStray()
+	if s.failure == nil {
+		s.whole = s.lead + end
+	}
 }
 
 // Field takes what is neither data nor a name. llama.cpp sends errors in a

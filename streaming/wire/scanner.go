@@ -61,6 +61,10 @@ type Scanner struct {
 	// failure is the text of the first error.
 	failure []byte
 
+	// lead is how much of the answer came before its framing begins, and
+	// whole how much of it is whole events that are no error.
+	lead, whole int64
+
 	started, ended     bool
 	count, firstOutput int
 	bytes              int64
@@ -114,6 +118,7 @@ func (s *Scanner) begin(p []byte) []byte {
 	for i, c := range p {
 		// An answer may be preceded by any amount of blank lines.
 		if s.headSize == 0 && (c == ' ' || c == '\n' || c == '\r' || c == '\t') {
+			s.lead++
 			continue
 		}
 		if s.headSize == len(s.head) {
@@ -143,7 +148,9 @@ func (s *Scanner) decide() {
 	case array:
 		s.json.Reset(s.facts.dialect.elements, factVisitor{s})
 	}
-	s.write(bytes.TrimPrefix(s.head[:s.headSize], byteOrderMark))
+	head := bytes.TrimPrefix(s.head[:s.headSize], byteOrderMark)
+	s.lead += int64(s.headSize - len(head))
+	s.write(head)
 }
 
 func (s *Scanner) write(p []byte) {
@@ -192,6 +199,13 @@ func (s *Scanner) Ended() bool { return s.ended || s.facts.whole() }
 // the data of the event, or the body, of which at most 64 KiB; nil if there
 // was none. It is valid until Release.
 func (s *Scanner) Failure() []byte { return s.failure }
+
+// Whole returns how many bytes of a stream were whole events, before the first
+// that is an error.
+func (s *Scanner) Whole() int64 { return s.whole }
+
+// Events tells whether the answer is a stream of server-sent events.
+func (s *Scanner) Events() bool { return s.framing == eventStream }
 
 // Result returns what the answer has said so far.
 func (s *Scanner) Result() Result {

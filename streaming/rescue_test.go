@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package streaming
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// words are what a story of a test is made of.
+var words = strings.Fields("once upon a time there was a gateway that would not let go")
+
+// story is a whole chat stream under an id.
+func story(id string, words []string) []string {
+	events := []string{strings.Replace(roleChunk, "c1", id, 1)}
+	for _, word := range words {
+		events = append(events, strings.Replace(chunk(word+" "), "c1", id, 1))
+	}
+	return append(events, strings.Replace(finishChunk, "c1", id, 1), doneEvent)
+}
+
+// rescuing is twoModels with rescue on.
+func rescuing(t *testing.T, up *upstream, configure func(*Transport)) *Transport {
+	return twoModels(t, up, func(tr *Transport, _ *ModelRoute) {
+		tr.Rescue = rescueResume
+		if configure != nil {
+			configure(tr)
+		}
+	})
+}
+
+// tellsAll lets the fallback tell the story, and break what the primary does.
+func tellsAll(t *testing.T, primary func(w http.ResponseWriter, r *http.Request, nth int)) *upstream {
+	t.Helper()
+	var u *upstream
+	u = newUpstream(t, func(w http.ResponseWriter, r *http.Request, _ string) {
+		if strings.Contains(u.requests()[len(u.requests())-1].body, `"fallback"`) {
+			stream(w, story("second", words)...)
+			return
+		}
+		primary(w, r, u.asked("primary"))
+	})
+	return u
+}
+
+// A stream that breaks in any way is taken up by another target; the client
+// gets one whole answer under one id.
+func TestRescueMakesOneAnswer(t *testing.T) {
+	for name, breakOff := range map[string]func(w http.ResponseWriter, r *http.Request){
+		"connection broken": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"ended politely":    func(http.ResponseWriter, *http.Request) {},
+		"silence":           func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"half an event": func(w http.ResponseWriter, _ *http.Request) {
+			stream(w, `data: {"id":"first","choices":[{"index":0,"delta":{"con`)
+			panic(http.ErrAbortHandler)
+		},
+		"an error event": func(w http.ResponseWriter, _ *http.Request) {
+			stream(w, `data: {"error":{"message":"overloaded","type":"server_error"}}`+"\n\n")
+		},
+	} {
+		for _, after := range []int{1, 5, len(words)} {
+			t.Run(fmt.Sprintf("%s after %d", name, after), func(t *testing.T) {
+				up := tellsAll(t, func(w http.ResponseWriter, r *http.Request, _ int) {
+					stream(w, story("first", words)[:after+1]...)
+					breakOff(w, r)
+				})
+				tr := rescuing(t, up, func(tr *Transport) { tr.Timeouts.Idle = caddy.Duration(30 * time.Millisecond) })
+				status, text, call := chat(t, tr, chatStreamBody)
+				// What breaks before any of it was passed on is simply asked anew.
+				taken := strings.Contains(text, "first")
+				if status != 200 || spoken(text) != strings.Join(words, " ")+" " || taken && strings.Contains(text, "second") || !strings.HasSuffix(text, doneEvent) {
+					t.Errorf("got %d %q\n%s", status, spoken(text), text)
+				}
+				if call.Outcome != OutcomeOK || taken && call.Attempts[len(call.Attempts)-2].Verdict.Class.String() != "broken" {
+					t.Errorf("outcome %s, attempts %+v", call.Outcome, call.Attempts)
+				}
+			})
+		}
+	}
+}
+
+// spoken puts together the text of a chat stream.
+func spoken(stream string) string {
+	var text strings.Builder
+	for line := range strings.Lines(stream) {
+		_, rest, found := strings.Cut(line, `"content":"`)
+		if content, _, whole := strings.Cut(rest, `"`); found && whole {
+			text.WriteString(content)
+		}
+	}
+	return text.String()
+}
+
+// A stream that is taken up and breaks again is taken up again.
+func TestRescueOfARescue(t *testing.T) {
+	up := tellsAll(t, nil)
+	up.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		up.mu.Lock()
+		up.seen = append(up.seen, seen{body: string(body)})
+		nth := len(up.seen)
+		up.mu.Unlock()
+		stream(w, story(fmt.Sprint("answer", nth), words)[:min(4*nth, len(words)+3)]...)
+		panic(http.ErrAbortHandler)
+	})
+	tr := rescuing(t, up, nil)
+	_, text, call := chat(t, tr, chatStreamBody)
+	if spoken(text) != strings.Join(words, " ")+" " || call.Outcome != OutcomeOK {
+		t.Errorf("outcome %s: %s", call.Outcome, text)
+	}
+}
+
+// Where nothing can take the stream up, the client learns of the first thing
+// that went wrong, and of nothing that came later.
+func TestRescueThatFailsShowsTheFirstFault(t *testing.T) {
+	for name, fallback := range map[string]func(w http.ResponseWriter){
+		"refused":       func(w http.ResponseWriter) { answerJSON(w, 400, `{"error":{"message":"LATER FAULT"}}`) },
+		"another story": func(w http.ResponseWriter) { stream(w, story("second", strings.Fields("LATER FAULT"))...) },
+		"down":          func(w http.ResponseWriter) { answerJSON(w, 503, `LATER FAULT`) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			up := newUpstream(t, func(http.ResponseWriter, *http.Request, string) {})
+			up.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body, _ := io.ReadAll(r.Body)
+				if strings.Contains(string(body), "primary") {
+					stream(w, story("first", words)[:4]...)
+					panic(http.ErrAbortHandler)
+				}
+				fallback(w)
+			})
+			_, text, call := chat(t, rescuing(t, up, nil), chatStreamBody)
+			if !strings.Contains(text, "upstream_broken") || strings.Contains(text, "LATER") || call.Outcome != OutcomeBroken {
+				t.Errorf("outcome %s: %s", call.Outcome, text)
+			}
+			if !strings.HasPrefix(text, strings.Join(story("first", words)[:4], "")) {
+				t.Errorf("what came before is not untouched: %s", text)
+			}
+		})
+	}
+}
+
+// Anthropic's models go on from the beginning of their answer. One that
+// refuses is asked anew, and not like that again.
+func TestRescueByPrefill(t *testing.T) {
+	start := "event: message_start\n" + `data: {"type":"message_start","message":{"id":"first","model":"claude","usage":{"input_tokens":3,"output_tokens":1}}}` + "\n\n" +
+		"event: content_block_start\n" + `data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}` + "\n\n"
+	text := func(s string) string {
+		return "event: content_block_delta\n" + `data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"` + s + `"}}` + "\n\n"
+	}
+	end := "event: content_block_stop\n" + `data: {"type":"content_block_stop","index":0}` + "\n\n" +
+		"event: message_delta\n" + `data: {"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":9}}` + "\n\n" +
+		"event: message_stop\n" + `data: {"type":"message_stop"}` + "\n\n"
+	const body = `{"model":"gpt-4o","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"hi"}]}`
+	for name, refuses := range map[string]bool{"taken": false, "refused": true} {
+		t.Run(name, func(t *testing.T) {
+			var bodies []string
+			up := newUpstream(t, func(http.ResponseWriter, *http.Request, string) {})
+			up.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				read, _ := io.ReadAll(r.Body)
+				bodies = append(bodies, string(read))
+				prefilled := strings.Contains(string(read), `"assistant"`)
+				switch {
+				case strings.Contains(string(read), "primary"):
+					stream(w, start, text("one "))
+					panic(http.ErrAbortHandler)
+				case prefilled && refuses:
+					answerJSON(w, 400, `{"type":"error","error":{"type":"invalid_request_error","message":"This model does not support assistant message prefill."}}`)
+				case prefilled:
+					stream(w, strings.ReplaceAll(start, "first", "second"), text("two"), end)
+				default:
+					stream(w, strings.ReplaceAll(start, "first", "second"), text("on"), text("e t"), text("wo"), end)
+				}
+			})
+			tr := rescuing(t, up, func(tr *Transport) { tr.Providers[0].API = "anthropic" })
+			for range 2 {
+				res, call := post(t, context.Background(), tr, "/v1/messages", body)
+				got, err := io.ReadAll(res.Body)
+				res.Body.Close()
+				if err != nil || strings.Contains(string(got), "second") || !strings.HasSuffix(string(got), end[strings.Index(end, "event: message_stop"):]) {
+					t.Errorf("got %v\n%s", err, got)
+				}
+				if said := said(string(got)); said != "one two" || call.Outcome != OutcomeOK {
+					t.Errorf("said %q, outcome %s", said, call.Outcome)
+				}
+			}
+			if want := map[bool]int{false: 4, true: 5}[refuses]; len(bodies) != want {
+				t.Errorf("asked %d times, want %d: %s", len(bodies), want, strings.Join(bodies, "\n"))
+			}
+		})
+	}
+}
+
+// said puts together the text of a Messages stream.
+func said(stream string) string {
+	var text strings.Builder
+	for line := range strings.Lines(stream) {
+		_, rest, found := strings.Cut(line, `"text":"`)
+		if piece, _, whole := strings.Cut(rest, `"`); found && whole && strings.Contains(line, "text_delta") {
+			text.WriteString(piece)
+		}
+	}
+	return text.String()
+}
+
+// Without the option nothing is asked twice.
+func TestNoRescueUnlessWanted(t *testing.T) {
+	up := tellsAll(t, func(w http.ResponseWriter, _ *http.Request, _ int) {
+		stream(w, story("first", words)[:4]...)
+		panic(http.ErrAbortHandler)
+	})
+	_, text, _ := chat(t, twoModels(t, up, nil), chatStreamBody)
+	if !strings.Contains(text, "upstream_broken") || len(up.requests()) != 1 {
+		t.Errorf("asked %d times: %s", len(up.requests()), text)
+	}
+}
+
+// A whole stream passes byte for byte with rescue on, too, and event by event.
+func TestRescueLeavesWholeStreamsAlone(t *testing.T) {
+	sent := "\ufeff: hello\r\n\r\n" + strings.Join(story("first", words), "") + "data: trailing"
+	up := tellsAll(t, func(w http.ResponseWriter, _ *http.Request, _ int) {
+		for i := 0; i < len(sent); i += 7 {
+			stream(w, sent[i:min(i+7, len(sent))])
+		}
+	})
+	_, text, call := chat(t, rescuing(t, up, nil), chatStreamBody)
+	if text != sent || call.Outcome != OutcomeOK {
+		t.Errorf("outcome %s\ngot  %q\nwant %q", call.Outcome, text, sent)
+	}
+}
