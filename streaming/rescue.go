@@ -3,6 +3,7 @@
 package streaming
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -40,6 +41,8 @@ type rescue struct {
 	tail []byte
 	// seen is how many bytes of the first stream were taken.
 	seen int64
+	// gap is what the client's last event lacks of its end.
+	gap []byte
 	// thread is the answer so far, once the first stream has broken.
 	thread *wire.Continuation
 	// view reads along what the client gets, over all streams.
@@ -64,7 +67,10 @@ func (s *rescue) take(l *leg, piece []byte) ([]byte, error) {
 		return out, err
 	}
 	s.tail = append(s.tail, piece...)
-	whole := int(l.scan.Whole() - s.seen)
+	whole := max(int(l.scan.Whole()-s.seen), 0)
+	if whole > 0 && whole < len(s.tail) && s.tail[whole-1] == '\r' && s.tail[whole] == '\n' {
+		whole++ // an event counts as whole at the CR
+	}
 	out := s.tail[:whole]
 	s.sent = append(s.sent, out...)
 	s.seen += int64(whole)
@@ -83,6 +89,9 @@ func (s *rescue) resume(ctx context.Context, broken *leg, cause error) (*leg, []
 		if err != nil {
 			return nil, nil
 		}
+		if bytes.HasSuffix(s.sent, []byte("\r")) {
+			s.gap = []byte("\n")
+		}
 		s.thread, s.sent, s.tail = thread, nil, nil
 		// What the client did not get of the event at hand, the view did.
 		s.view.Write([]byte("\n\n"))
@@ -93,6 +102,8 @@ func (s *rescue) resume(ctx context.Context, broken *leg, cause error) (*leg, []
 				return nil, nil
 			}
 			if l, out := s.ask(ctx, to, prefill); l != nil {
+				out = append(s.gap, out...)
+				s.gap = nil
 				return l, out
 			}
 		}

@@ -98,6 +98,22 @@ func spoken(stream string) string {
 	return text.String()
 }
 
+// A stream whose lines end in CR LF is joined at the end of its last event,
+// even if half of that has not come.
+func TestRescueJoinsBehindCRLF(t *testing.T) {
+	for _, lost := range []int{0, 1} {
+		first := strings.ReplaceAll(strings.Join(story("first", words)[:4], ""), "\n", "\r\n")
+		up := tellsAll(t, func(w http.ResponseWriter, _ *http.Request, _ int) {
+			stream(w, first[:len(first)-lost])
+			panic(http.ErrAbortHandler)
+		})
+		_, text, call := chat(t, rescuing(t, up, nil), chatStreamBody)
+		if !strings.HasPrefix(text, first+"data: {") || spoken(text) != strings.Join(words, " ")+" " || call.Outcome != OutcomeOK {
+			t.Errorf("outcome %s: %q", call.Outcome, text)
+		}
+	}
+}
+
 // A stream that is taken up and breaks again is taken up again.
 func TestRescueOfARescue(t *testing.T) {
 	up := tellsAll(t, nil)
@@ -223,10 +239,11 @@ func TestNoRescueUnlessWanted(t *testing.T) {
 
 // A whole stream passes byte for byte with rescue on, too, and event by event.
 func TestRescueLeavesWholeStreamsAlone(t *testing.T) {
-	sent := "\ufeff: hello\r\n\r\n" + strings.Join(story("first", words), "") + "data: trailing"
+	sent := "\ufeff: hello\r\n\r\n" + strings.Join(story("first", words), "") +
+		strings.ReplaceAll(strings.Join(story("first", words), ""), "\n", "\r\n") + "data: trailing"
 	up := tellsAll(t, func(w http.ResponseWriter, _ *http.Request, _ int) {
-		for i := 0; i < len(sent); i += 7 {
-			stream(w, sent[i:min(i+7, len(sent))])
+		for i := range len(sent) {
+			stream(w, sent[i:i+1])
 		}
 	})
 	_, text, call := chat(t, rescuing(t, up, nil), chatStreamBody)
