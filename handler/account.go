@@ -119,6 +119,9 @@ func answerFields(call *streaming.Call) []zap.Field {
 			zap.Int64("llm_output_tokens", result.Usage.OutputTotal()),
 			zap.Int64("llm_cache_read_tokens", result.Usage.CacheRead),
 		)
+		if result.Estimated {
+			fields = append(fields, zap.Bool("llm_usage_estimated", true))
+		}
 	}
 	return fields
 }

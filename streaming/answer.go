@@ -30,6 +30,9 @@ type answer struct {
 // deliver makes a leg the answer to the call.
 func (r *rotation) deliver(l *leg) *http.Response {
 	res := *l.response
+	if l.detach != nil {
+		l.detached = l.detach()
+	}
 	cleanAnswerHeader(res.Header)
 	switch {
 	case l.stream:
@@ -171,8 +174,18 @@ func (a *answer) Close() error {
 	}
 	a.closed = true
 	call := a.leg.call
+	left := !a.view.Ended() && a.end == nil
+	if left && a.leg.detached {
+		a.leg.drain()
+	}
+	if a.leg.stream && !a.leg.scan.Ended() {
+		a.view.Guess(len(call.Body))
+	}
 	call.Result = a.view.Result()
 	verdict, outcome := a.leg.verdict()
+	if left && outcome == OutcomeOK {
+		outcome = OutcomeCanceled
+	}
 	call.Outcome = outcome
 	switch {
 	case outcome != OutcomeBroken:

@@ -30,21 +30,25 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 	call.TargetModel = to.modelFor(call.Request.Model)
 
 	began := time.Now()
-	ctx, cancel := context.WithCancelCause(ctx)
 	l := &leg{
-		to: to, lease: lease, call: call, began: began,
-		ctx: ctx, cancel: cancel, watch: newWatch(cancel, r.until), limits: limits,
+		to: to, lease: lease, call: call, began: began, limits: limits,
 		urgent: call.Request.Stream && !last && limits.FirstToken > 0,
 	}
+	if r.transport.OnDisconnect == disconnectDrain {
+		l.ctx, l.cancel, l.detach = detachable(ctx)
+	} else {
+		l.ctx, l.cancel = context.WithCancelCause(ctx)
+	}
+	l.watch = newWatch(l.cancel, r.until)
 	l.watch.arm(r.headersLimit(l.urgent))
-	res, err := to.provider.transport.RoundTrip(r.outgoing(ctx, to, lease.Secret()))
+	res, err := to.provider.transport.RoundTrip(r.outgoing(l.ctx, to, lease.Secret()))
 	l.watch.disarm()
 	switch {
 	case err != nil:
-		if cause := context.Cause(ctx); cause != nil {
+		if cause := context.Cause(l.ctx); cause != nil {
 			err = cause
 		}
-		cancel(nil)
+		l.cancel(nil)
 		return nil, r.failed(l, fault(err))
 	case res.StatusCode >= 400:
 		l.response = res

@@ -43,7 +43,8 @@ import (
 //			idle        <duration>|off
 //			total       <duration>|off
 //		}
-//		rescue off|resume
+//		rescue        off|resume
+//		on_disconnect cancel|drain
 //	}
 func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume transport name
@@ -76,6 +77,8 @@ func (t *Transport) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 		err = t.parseTimeouts(d)
 	case "rescue":
 		err = parseOnce(d, &t.Rescue)
+	case "on_disconnect":
+		err = parseOnce(d, &t.OnDisconnect)
 	default:
 		return false, nil
 	}

@@ -26,8 +26,12 @@ type leg struct {
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	watch  *watch
-	limits *Timeouts
+	// detach frees the leg from the client's context, if it is to be read to
+	// its end even when the client goes away; detached says that it is.
+	detach   func() bool
+	detached bool
+	watch    *watch
+	limits   *Timeouts
 	// urgent says that the first token must come in time, since there is
 	// another target to go to.
 	urgent bool

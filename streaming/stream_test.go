@@ -181,3 +181,39 @@ func TestClientLeavesStream(t *testing.T) {
 		t.Errorf("the key was blamed or its slot leaked: %+v", snapshot[0])
 	}
 }
+
+// A client that leaves costs an estimate of what it took so far; or, where the
+// answer is read to its end for nobody, exactly what it took.
+func TestUsageOfAClientThatLeaves(t *testing.T) {
+	const usage = `data: {"choices":[],"usage":{"prompt_tokens":900,"completion_tokens":77,"total_tokens":977}}` + "\n\n"
+	for mode, want := range map[string]struct {
+		input, output int64
+		estimated     bool
+	}{
+		disconnectCancel: {(int64(len(chatStreamBody)) + 3) / 4, 2, true},
+		disconnectDrain:  {900, 77, false},
+	} {
+		t.Run(mode, func(t *testing.T) {
+			left := make(chan struct{})
+			up := newUpstream(t, func(w http.ResponseWriter, r *http.Request, _ string) {
+				stream(w, roleChunk, chunk("one"), chunk("two"))
+				<-left
+				stream(w, chunk("three"), finishChunk, usage, doneEvent)
+			})
+			tr := provision(t, &Transport{Providers: []*Provider{pool("p", up.URL, "a-"+t.Name())}, Retry: quick, OnDisconnect: mode})
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			res, call := post(t, ctx, tr, "/v1/chat/completions", chatStreamBody)
+			if _, err := io.ReadFull(res.Body, make([]byte, len(roleChunk+chunk("one")+chunk("two")))); err != nil {
+				t.Fatal(err)
+			}
+			cancel()
+			close(left)
+			call.Close()
+			got := call.Result.Usage
+			if got.InputTotal() != want.input || got.OutputTotal() != want.output || call.Result.Estimated != want.estimated || call.Outcome != OutcomeCanceled {
+				t.Errorf("outcome %s, usage %+v", call.Outcome, got)
+			}
+		})
+	}
+}

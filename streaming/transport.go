@@ -51,6 +51,12 @@ type Transport struct {
 	// kept in memory while it lasts. Default: off.
 	Rescue string `json:"rescue,omitempty"`
 
+	// OnDisconnect says what happens when the client of an answer goes away:
+	// cancel breaks off the provider's work at once; drain reads the answer to
+	// its end, for at most 30s and 16 MiB, so that its usage is known.
+	// Default: cancel.
+	OnDisconnect string `json:"on_disconnect,omitempty"`
+
 	routes routes
 	logger *zap.Logger
 	states []string
@@ -100,6 +106,9 @@ func (t *Transport) Validate() error {
 	}
 	if t.Rescue != "" && t.Rescue != rescueOff && t.Rescue != rescueResume {
 		return fmt.Errorf("rescue: unknown mode %q; known are %s and %s", t.Rescue, rescueOff, rescueResume)
+	}
+	if t.OnDisconnect != "" && t.OnDisconnect != disconnectCancel && t.OnDisconnect != disconnectDrain {
+		return fmt.Errorf("on_disconnect: unknown mode %q; known are %s and %s", t.OnDisconnect, disconnectCancel, disconnectDrain)
 	}
 	return t.Timeouts.validate()
 }

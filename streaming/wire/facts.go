@@ -13,6 +13,10 @@ type facts struct {
 	answerID, created                  word
 	sequence                           int64
 	usage                              Usage
+	// generated is the length of the texts that were, in bytes as they stand
+	// in the JSON, and outputs the number of events that had any.
+	generated int64
+	outputs   int
 	// stale says that a new usage object has begun, and that the old one
 	// counts no more when the new one says anything.
 	stale bool
@@ -64,6 +68,7 @@ func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
 		f.failed = f.failed || string(v.Raw) != "false"
 	case factOutput:
 		f.output = true
+		f.generated += v.End - v.Start
 	case factIndex:
 		f.index, _ = v.Int()
 	case factFinish:

@@ -23,6 +23,9 @@ type Result struct {
 	FinishReason string
 	// Usage is what the answer took.
 	Usage Usage
+	// Estimated says that the answer broke off before it had stated all of
+	// its usage, so that what was missing is a guess; see [Scanner.Guess].
+	Estimated bool
 	// Bytes is the length of the answer.
 	Bytes int64
 	// Events counts the events of a stream, "[DONE]" included, and is 1 for a
@@ -66,6 +69,7 @@ type Scanner struct {
 	lead, whole int64
 
 	started, ended     bool
+	guessed            bool
 	count, firstOutput int
 	bytes              int64
 }
@@ -213,6 +217,7 @@ func (s *Scanner) Result() Result {
 		Model:            s.facts.model.String(),
 		Finish:           s.facts.lastWord(),
 		Usage:            s.facts.usage,
+		Estimated:        s.guessed,
 		Bytes:            s.bytes,
 		Events:           s.count,
 		FirstOutputEvent: s.firstOutput,
@@ -223,6 +228,14 @@ func (s *Scanner) Result() Result {
 	}
 
 	return r
+}
+
+// Guess fills in the usage that a stream which broke off has not stated; prompt
+// is the length of the request's body, in bytes.
+func (s *Scanner) Guess(prompt int) {
+	if s.facts.dialect != nil && s.started {
+		s.guessed = s.facts.usage.guess(int64(prompt), s.facts.generated, s.facts.outputs)
+	}
 }
 
 // endEvent takes the end of an event of any framing.
@@ -237,6 +250,9 @@ func (s *Scanner) endEvent() {
 	whole := s.framing == document && s.json.Complete()
 	if (s.facts.output || whole && !s.facts.failed) && s.firstOutput < 0 {
 		s.firstOutput = s.count
+	}
+	if s.facts.output {
+		s.facts.outputs++
 	}
 	s.started = s.started || s.firstOutput >= 0
 	s.ended = s.ended || whole || s.facts.ended

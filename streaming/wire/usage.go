@@ -51,6 +51,26 @@ func (u Usage) OutputTotal() int64 { return u.outputTotal }
 // without is not one that took nothing.
 func (u Usage) Stated() bool { return u.stated != 0 }
 
+// bytesPerToken is how long a token is on average, in bytes of English text.
+const bytesPerToken = 4
+
+// guess fills in what was not stated, by the length of the prompt and of what
+// was generated, in bytes, and by the number of events that generated it, each
+// of which is a token at least. Where the answer stated an output so far, the
+// greater counts. It reports whether there was anything to guess.
+func (u *Usage) guess(prompt, generated int64, events int) bool {
+	guessed := false
+	if !u.has(factInput) {
+		u.state(factInput, (prompt+bytesPerToken-1)/bytesPerToken)
+		guessed = true
+	}
+	if output := max(generated/bytesPerToken, int64(events)); !u.has(factOutputTokens) || output > u.Output {
+		u.state(factOutputTokens, output)
+		guessed = true
+	}
+	return guessed
+}
+
 func (u *Usage) has(id jsonscan.ID) bool { return u.stated&(1<<id) != 0 }
 
 // set notes one part of the usage. What is no number, or negative, is not
