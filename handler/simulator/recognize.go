@@ -27,7 +27,7 @@ func recognize(r *http.Request) (*api, string) {
 	if found, ok := endpoints[path]; ok && r.Method == http.MethodPost {
 		return found, ""
 	}
-	return &api{family: openai, plain: func(c *call) any { return unknown(c.request) }}, ""
+	return nil, ""
 }
 
 var endpoints = map[string]*api{

@@ -100,6 +100,10 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	api, model := recognize(r)
+	if api == nil {
+		writeJSON(w, http.StatusNotFound, unknown(r))
+		return
+	}
 	c := &call{api: api, request: r, model: model}
 	_ = json.Unmarshal(body, &c.body) // a GET, a form: nothing to read
 	c.read()

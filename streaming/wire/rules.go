@@ -55,7 +55,8 @@ var rules = []rule{
 			"datainspectionfailed", "data_inspection_failed", "1301",
 		},
 		texts: says(
-			`content management policy`, `potentially violating`, `usage guidelines`, `safety system`,
+			`content management policy`, `content filtering policy`, `potentially violating`, `usage guidelines`,
+			`safety (?:system|filter)`, `prohibited_content`,
 			`requires moderation`, `inappropriate content`, `flagged (?:by|as|for)`,
 		),
 	},
