@@ -141,21 +141,21 @@ func (o *options) examine(ctx context.Context, out io.Writer) (*report, error) {
 		fmt.Fprintf(out, "%s at %s\n", o.target, base)
 	}
 	r := &report{Profile: o.profile, Gateway: base, families: o.families}
-	r.Results = exam(ctx, o.families, newCaller(base, o.key), p)
+	r.Results = exam(ctx, scenarios, o.families, newCaller(base, o.key), p)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	return r, nil
 }
 
-// exam plays all scenarios at the same time: each has models of its own, so
-// that nothing a gateway learns of one may touch another.
-func exam(ctx context.Context, of []*family, c *caller, p *provider) []*result {
+// exam plays scenarios at the same time: each has models of its own, so that
+// nothing a gateway learns of one may touch another.
+func exam(ctx context.Context, of []*scenario, in []*family, c *caller, p *provider) []*result {
 	var playing sync.WaitGroup
-	results := make([]*result, len(of)*len(scenarios))
-	for i, f := range of {
-		for j, s := range scenarios {
-			playing.Go(func() { results[i*len(scenarios)+j] = s.play(ctx, f, c, p) })
+	results := make([]*result, len(of)*len(in))
+	for i, f := range in {
+		for j, s := range of {
+			playing.Go(func() { results[i*len(of)+j] = s.play(ctx, f, c, p) })
 		}
 	}
 	playing.Wait()
