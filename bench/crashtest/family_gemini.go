@@ -15,7 +15,7 @@ var gemini = &family{
 	request: func(_, prompt string) any {
 		return object{"contents": []object{{"role": "user", "parts": []object{{"text": prompt}}}}}
 	},
-	owns: func(path string) bool { return strings.HasSuffix(path, "GenerateContent") },
+	owns: func(path string) bool { return strings.HasSuffix(path, "enerateContent") },
 	asked: func(path string, body []byte) (ask, error) {
 		var r struct {
 			Contents []struct {

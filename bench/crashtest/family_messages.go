@@ -106,7 +106,7 @@ func readMessages(v *view, e event) {
 		m.Usage.overlay(v)
 	case "message_stop":
 		v.once(m.Type)
-		v.terminal = true
+		v.terminal, v.closed = true, true
 	}
 }
 
