@@ -92,6 +92,10 @@ func TestShowingALaterFailureForTheFirstFails(t *testing.T) {
 	expect(t, sit(t, tactless, []*family{chat}, 14), "f")
 }
 
+func TestContinuationUnderAnotherIDIsNoWholeStream(t *testing.T) {
+	expect(t, sit(t, tactless, []*family{chat}, 8), "P")
+}
+
 // TestCaddy holds the exam with the gateway as it is built, and with Caddy as
 // it comes.
 func TestCaddy(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -62,6 +63,7 @@ func forward(ctx context.Context, p *provider, r *http.Request, body []byte, rol
 func transparent(p *provider) http.Handler {
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: p.addr})
 	proxy.FlushInterval = -1
+	proxy.ErrorLog = log.New(io.Discard, "", 0)
 	proxy.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
 	return proxy
 }
@@ -108,7 +110,7 @@ func stubborn(p *provider) http.Handler {
 }
 
 // tactless goes on with a broken stream by assistant prefill, and shows the
-// caller what comes of it.
+// caller whatever comes of it.
 func tactless(p *provider) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"text/template"
 	"time"
 )
@@ -94,7 +95,7 @@ func startGateway(ctx context.Context, binary, target, key string, s setup) (*ga
 	}
 	g := &gateway{base: "http://" + listen, dir: dir, exited: make(chan struct{})}
 	if err := g.run(binary, key, config); err != nil {
-		os.RemoveAll(dir)
+		_ = os.RemoveAll(dir)
 		return nil, err
 	}
 	if err := g.await(ctx, listen); err != nil {
@@ -139,19 +140,19 @@ func (g *gateway) await(ctx context.Context, listen string) error {
 		}
 		select {
 		case <-g.exited:
-			return fmt.Errorf("caddy ended at once: %s", g.tail())
+			return fmt.Errorf("caddy ended at once: %s", g.lastWords())
 		case <-ctx.Done():
-			return fmt.Errorf("caddy does not listen: %w: %s", ctx.Err(), g.tail())
+			return fmt.Errorf("caddy does not listen: %w: %s", ctx.Err(), g.lastWords())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
-// tail is the end of Caddy's log.
-func (g *gateway) tail() string {
-	const most = 2000
+// lastWords are the last line of Caddy's log, where it says why it ended.
+func (g *gateway) lastWords() string {
 	text, _ := os.ReadFile(g.log.Name())
-	return string(text[max(0, len(text)-most):])
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return lines[len(lines)-1]
 }
 
 // stop ends Caddy and clears up after it.
@@ -164,7 +165,7 @@ func (g *gateway) stop() {
 		<-g.exited
 	}
 	g.log.Close()
-	os.RemoveAll(g.dir)
+	_ = os.RemoveAll(g.dir)
 }
 
 // freeAddress returns a loopback address that nobody listens on.

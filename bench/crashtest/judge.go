@@ -179,11 +179,11 @@ func judgeOutage(e *evidence) finding {
 	probes := 0
 	back := span(-1)
 	for _, r := range e.Primary {
-		switch at := time.Duration(r.At); {
-		case at < e.pace.of(outage):
+		switch {
+		case !r.whole:
 			probes++
-		case r.whole && back < 0:
-			back = span(at - e.pace.of(outage))
+		case back < 0:
+			back = max(r.At-span(e.pace.of(outage)), 0)
 		}
 	}
 	f := finding{pass, "all calls answered; primary asked " + times(probes) + " during the outage, back after " + back.String()}

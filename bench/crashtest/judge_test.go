@@ -79,7 +79,7 @@ func TestJudge(t *testing.T) {
 		{7, "waits for it", requests(primary, 0), nil, answered(), partial},
 		{7, "asks it again", refusedOnly(0, 5), once, answered(), partial},
 		{8, "is told an error", refusedOnly(0), nil, answered(func(v *view) { v.Ending, v.Text = errored, wholeText[:40] }), safe},
-		{8, "is told an error after doubled text", refusedOnly(0), nil, answered(func(v *view) { v.Ending, v.Text = errored, "w00 w01 w01" }), fail},
+		{8, "is told an error after doubled text", refusedOnly(0), nil, answered(func(v *view) { v.Ending, v.Text = errored, pieces[0]+pieces[0] }), fail},
 		{8, "is given doubled text", refusedOnly(0), once, answered(func(v *view) { v.Text = wholeText[:40] + wholeText }), fail},
 		{8, "is given doubled events", refusedOnly(0), once, answered(func(v *view) { v.flaw("two starts") }), partial},
 		{8, "waits for ever", refusedOnly(0), nil, answered(func(v *view) { v.Ending, v.Text = hung, "w00" }), fail},

@@ -48,8 +48,8 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	if err == nil {
 		var r *report
 		if r, err = o.examine(ctx, out); err == nil {
-			r.print(out)
-			if o.json != "" {
+			_, err = io.WriteString(out, r.String())
+			if err == nil && o.json != "" {
 				err = r.save(o.json)
 			}
 			if err == nil && !r.passed() {
@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 		}
 	}
 	if err != nil {
-		fmt.Fprintln(errs, "crashtest:", err)
+		_, _ = fmt.Fprintln(errs, "crashtest:", err)
 		return 2
 	}
 	return 0
@@ -128,8 +128,6 @@ func (o *options) examine(ctx context.Context, out io.Writer) (*report, error) {
 		return nil, err
 	}
 	defer p.close()
-	fmt.Fprintf(out, "provider at http://%s\n", p.addr)
-
 	base := o.base
 	if o.caddy != "" {
 		g, err := startGateway(ctx, o.caddy, o.target, o.key, setup{Provider: p.addr, Rescue: o.rescue, pace: o.pace})
@@ -138,7 +136,9 @@ func (o *options) examine(ctx context.Context, out io.Writer) (*report, error) {
 		}
 		defer g.stop()
 		base = g.base
-		fmt.Fprintf(out, "%s at %s\n", o.target, base)
+	}
+	if _, err := fmt.Fprintf(out, "gateway %s, provider http://%s, profile %s\n", base, p.addr, o.profile); err != nil {
+		return nil, err
 	}
 	r := &report{Profile: o.profile, Gateway: base, families: o.families}
 	r.Results = exam(ctx, scenarios, o.families, newCaller(base, o.key), p)

@@ -5,10 +5,9 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 )
 
 // result is one scenario in one family.
@@ -31,32 +30,35 @@ type report struct {
 	families []*family
 }
 
-// print writes the table, a line for everything that was not passed, and a
-// line for each family.
-func (r *report) print(w io.Writer) {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "\tscenario")
-	for _, f := range r.families {
-		fmt.Fprintf(table, "\t%s", f.name)
-	}
-	fmt.Fprintln(table)
+// String is the table, a line for everything that was not passed, and a line
+// for each family.
+func (r *report) String() string {
+	var b strings.Builder
+	b.WriteString(row("", "scenario", r.families, func(f *family) string { return f.name }))
 	for _, s := range scenarios {
-		fmt.Fprintf(table, "%d\t%s", s.number, s.title)
-		for _, f := range r.families {
-			fmt.Fprintf(table, "\t%s", r.find(s, f).Verdict)
-		}
-		fmt.Fprintln(table)
+		b.WriteString(row(strconv.Itoa(s.number), s.title, r.families, func(f *family) string {
+			return string(r.find(s, f).Verdict)
+		}))
 	}
-	_ = table.Flush()
-	fmt.Fprintln(w)
+	b.WriteString("\n")
 	for _, found := range r.Results {
 		if found.Verdict != pass {
-			fmt.Fprintf(w, "%d %s, %s: %s: %s\n", found.Scenario, found.Title, found.Family, found.Verdict, found.Reason)
+			fmt.Fprintf(&b, "%d %s, %s: %s: %s\n", found.Scenario, found.Title, found.Family, found.Verdict, found.Reason)
 		}
 	}
 	for _, f := range r.families {
-		fmt.Fprintln(w, r.summary(f))
+		b.WriteString(r.summary(f) + "\n")
 	}
+	return b.String()
+}
+
+// row is a line of the table, with a cell for each family.
+func row(number, title string, of []*family, cell func(*family) string) string {
+	line := fmt.Sprintf("%-3s %-28s", number, title)
+	for _, f := range of {
+		line += fmt.Sprintf("%-11s", cell(f))
+	}
+	return strings.TrimRight(line, " ") + "\n"
 }
 
 // summary counts a family's verdicts: those passed, then the others there are.

@@ -25,15 +25,18 @@ func (p pace) of(d time.Duration) time.Duration { return time.Duration(float64(d
 
 // The times of the exam.
 const (
-	pieceEvery    = 50 * time.Millisecond
-	retryAfter    = 2 * time.Second
-	burst         = 3 * time.Second
-	lateToken     = 20 * time.Second
-	tokenBound    = 15 * time.Second
-	answerBound   = 40 * time.Second
-	silence       = 30 * time.Second
-	neverAnswers  = 10 * time.Minute
-	outage        = 60 * time.Second
+	pieceEvery   = 50 * time.Millisecond
+	retryAfter   = 2 * time.Second
+	burst        = 3 * time.Second
+	lateToken    = 20 * time.Second
+	tokenBound   = 15 * time.Second
+	answerBound  = 40 * time.Second
+	silence      = 30 * time.Second
+	neverAnswers = 10 * time.Minute
+	outage       = 60 * time.Second
+	// recovery is a moment before the call that is made as the outage ends, so
+	// that this call is sure to find the provider back.
+	recovery      = outage - 500*time.Millisecond
 	outageCalls   = 20
 	outageEvery   = 4 * time.Second
 	recoveryBound = 16 * time.Second
@@ -154,7 +157,7 @@ var scenarios = []*scenario{
 	{
 		number: 15, title: "60 s outage", bound: 30 * time.Second, calls: outageCalls, judge: judgeOutage,
 		primary: func(e *exchange) {
-			if e.since < e.pace.of(outage) {
+			if e.since < e.pace.of(recovery) {
 				e.refuse(unavailable)
 				return
 			}
