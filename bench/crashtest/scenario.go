@@ -223,7 +223,10 @@ func (s *scenario) play(ctx context.Context, f *family, c *caller, p *provider) 
 	var calls sync.WaitGroup
 	for i := range views {
 		if i > 0 {
-			<-tick.C
+			select {
+			case <-tick.C:
+			case <-ctx.Done(): // the calls that are left then end at once
+			}
 		}
 		calls.Go(func() { views[i] = c.call(ctx, f, models[0], p.pace.of(s.bound)) })
 	}
