@@ -187,7 +187,7 @@ func (c *careful) rest(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !time.Now().Before(c.open[id]) {
-		c.open[id] = time.Now().Add(c.p.pace.of(6 * time.Second))
+		c.open[id] = time.Now().Add(c.p.pace.of(9 * time.Second))
 	}
 }
 
@@ -196,7 +196,7 @@ func (c *careful) rest(id string) {
 func (c *careful) attempt(w http.ResponseWriter, r *http.Request, body []byte, role string, wait *time.Duration) error {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	idle := time.AfterFunc(c.p.pace.of(10*time.Second), cancel)
+	idle := time.AfterFunc(c.p.pace.of(8*time.Second), cancel)
 	defer idle.Stop()
 	res, err := forward(ctx, c.p, r, body, role)
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"sync"
+	"time"
 )
 
 func main() {
@@ -28,6 +29,9 @@ func main() {
 	stop()
 	os.Exit(code)
 }
+
+// apart is the time between the beginnings of two scenarios.
+const apart = time.Second
 
 // options are what the command line asks for.
 type options struct {
@@ -149,13 +153,17 @@ func (o *options) examine(ctx context.Context, out io.Writer) (*report, error) {
 }
 
 // exam plays scenarios at the same time: each has models of its own, so that
-// nothing a gateway learns of one may touch another.
+// nothing a gateway learns of one may touch another. They begin a little apart,
+// the longest early, so that the machine is never the bottleneck.
 func exam(ctx context.Context, of []*scenario, in []*family, c *caller, p *provider) []*result {
 	var playing sync.WaitGroup
 	results := make([]*result, len(of)*len(in))
 	for i, f := range in {
 		for j, s := range of {
-			playing.Go(func() { results[i*len(of)+j] = s.play(ctx, f, c, p) })
+			playing.Go(func() {
+				pause(ctx, p.pace.of(time.Duration(len(of)-1-j)*apart))
+				results[i*len(of)+j] = s.play(ctx, f, c, p)
+			})
 		}
 	}
 	playing.Wait()

@@ -218,16 +218,10 @@ func pad(n int) string {
 func (s *scenario) play(ctx context.Context, f *family, c *caller, p *provider) *result {
 	models := []string{modelName(s.number, f, primary), modelName(s.number, f, fallback)}
 	views := make([]*view, max(s.calls, 1))
-	tick := time.NewTicker(p.pace.of(outageEvery))
-	defer tick.Stop()
+	start := time.Now()
 	var calls sync.WaitGroup
 	for i := range views {
-		if i > 0 {
-			select {
-			case <-tick.C:
-			case <-ctx.Done(): // the calls that are left then end at once
-			}
-		}
+		pause(ctx, time.Until(start.Add(time.Duration(i)*p.pace.of(outageEvery))))
 		calls.Go(func() { views[i] = c.call(ctx, f, models[0], p.pace.of(s.bound)) })
 	}
 	calls.Wait()
@@ -237,4 +231,15 @@ func (s *scenario) play(ctx context.Context, f *family, c *caller, p *provider) 
 		Primary: p.asked(models[0]), Fallback: p.asked(models[1]),
 	}
 	return &result{Scenario: s.number, Title: s.title, Family: f.name, finding: s.judge(e), Buffered: e.buffered(), Evidence: e}
+}
+
+// pause lets time pass, unless the exam is called off: then the calls that are
+// left end at once.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
