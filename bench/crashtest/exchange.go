@@ -73,11 +73,14 @@ func (e *exchange) begin() {
 	e.flush()
 }
 
-// tell sends the text up to a piece, each piece after a while, and says
-// whether the gateway is still there.
+// tell sends the text up to a piece, each piece at its time, and says whether
+// the gateway is still there. A piece that is late does not delay those after
+// it: on a busy machine that would add up.
 func (e *exchange) tell(end int) bool {
+	due := time.Now()
 	for _, text := range e.answer.pieces(end) {
-		if !e.wait(e.pace.of(pieceEvery)) {
+		due = due.Add(e.pace.of(pieceEvery))
+		if !e.wait(time.Until(due)) {
 			return false
 		}
 		e.answer.text.WriteString(text)
