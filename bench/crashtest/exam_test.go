@@ -114,6 +114,7 @@ func TestCaddy(t *testing.T) {
 		{"llm_proxy without rescue", []string{"-rescue", "off"}, 0, "13/16, safe 3"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			var out, errs bytes.Buffer
 			code := run(context.Background(), append(c.args, "-caddy", binary), &out, &errs)
 			if code != c.code {

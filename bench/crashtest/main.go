@@ -78,7 +78,7 @@ func parse(args []string, errs io.Writer) (*options, error) {
 	flags.StringVar(&o.target, "target", "llm_proxy", "what the started Caddy runs: llm_proxy or reverse_proxy")
 	flags.StringVar(&o.rescue, "rescue", "resume", "whether the started llm_proxy goes on with broken streams: resume or off")
 	flags.StringVar(&name, "family", "all", "chat, responses, messages, gemini or all")
-	flags.StringVar(&o.profile, "profile", "fast", "full plays the exam's own times, fast a tenth of them")
+	flags.StringVar(&o.profile, "profile", "fast", "full plays the exam's own times, fast a fifth of them")
 	flags.StringVar(&o.provider, "provider", "127.0.0.1:0", "the `address` at which the provider is played; port 0, a free one, only with -caddy")
 	flags.StringVar(&o.key, "key", "crashtest", "the caller's key at the gateway")
 	flags.StringVar(&o.json, "json", "", "write everything that was seen to this `file`")
