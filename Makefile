@@ -4,7 +4,7 @@ GO ?= go
 FUZZTIME ?= 10s
 MODULE := github.com/seed83435595/caddy-llm-proxy
 
-.PHONY: help run build test unit lint fuzz xcaddy sdks
+.PHONY: help run build test unit lint fuzz xcaddy sdks crashtest
 
 help:
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -29,6 +29,9 @@ sdks: ## install the SDKs that the end-to-end tests drive the gateway with
 
 xcaddy: ## build a Caddy with xcaddy and look for our modules in it
 	./scripts/xcaddy.sh
+
+crashtest: build ## hold the crash test with its full timings
+	$(GO) run ./bench/crashtest -caddy bin/caddy -profile full
 
 lint: ## run the linters and the vulnerability check
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.8.0 run
