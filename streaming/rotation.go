@@ -37,8 +37,8 @@ type rotation struct {
 
 // run tries the targets in order.
 func (r *rotation) run(ctx context.Context, targets []target) (*http.Response, error) {
-	for _, to := range targets {
-		res, err := r.runTarget(ctx, to)
+	for i, to := range targets {
+		res, err := r.runTarget(ctx, to, i == len(targets)-1)
 		if res != nil || err != nil {
 			return res, err
 		}
@@ -50,11 +50,12 @@ func (r *rotation) run(ctx context.Context, targets []target) (*http.Response, e
 }
 
 // runTarget tries the keys of one target. It returns neither a response nor
-// an error when the next target should be tried.
-func (r *rotation) runTarget(ctx context.Context, to target) (*http.Response, error) {
+// an error when the next target should be tried. last says that there is none.
+func (r *rotation) runTarget(ctx context.Context, to target, last bool) (*http.Response, error) {
 	var tried keypool.Tried
+	want := keypool.Want{Model: to.modelFor(r.call.Request.Model), Insist: last}
 	for {
-		lease, err := to.provider.pool.Acquire(to.modelFor(r.call.Request.Model), &tried)
+		lease, err := to.provider.pool.Acquire(want, &tried)
 		if err != nil {
 			r.noteCooling(err)
 			return nil, nil
