@@ -44,9 +44,10 @@ type Key struct {
 	Expires time.Time
 }
 
-// bounded reports whether anything but its rests limits the use of the key.
+// bounded reports whether anything but its rests and its tier limits the use of
+// the key.
 func (k *Key) bounded() bool {
-	return k.Tier != 0 || k.MaxInFlight != 0 || k.Requests.N != 0 || k.Tokens.N != 0 || len(k.Models) != 0 || !k.Expires.IsZero()
+	return k.MaxInFlight != 0 || k.Requests.N != 0 || k.Tokens.N != 0 || len(k.Models) != 0 || !k.Expires.IsZero()
 }
 
 // maxWeight keeps sums of weights far from overflowing.

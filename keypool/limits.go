@@ -57,10 +57,13 @@ func (r Rate) time(n int) time.Duration {
 
 // serves reports whether the key could ever be used for what is wanted.
 func (m *member) serves(c *choice) bool {
+	if m.key.Tier < c.want.Tier {
+		return false
+	}
 	if !m.bounded {
 		return true
 	}
-	if !m.key.Expires.IsZero() && !c.now.Before(m.key.Expires) || m.key.Tier < c.want.Tier {
+	if !m.key.Expires.IsZero() && !c.now.Before(m.key.Expires) {
 		return false
 	}
 	if len(m.key.Models) == 0 || c.model == "" {

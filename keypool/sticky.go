@@ -5,8 +5,8 @@ package keypool
 import "math"
 
 const (
-	// stickyTries is how many keys, best first, what is sticky may fall to
-	// before it is anyone's.
+	// stickyTries is how many keys, best first, are looked at by their hashes
+	// alone before all of them are looked at closely.
 	stickyTries = 4
 	// A key may have a quarter more calls in flight than the average, and
 	// always a few, before the next best gets what sticks to it.
@@ -34,9 +34,12 @@ func (p *Pool) stickyLocked(t *tier, c *choice) int {
 	}
 	best, highest := -1, uint64(0)
 	for i := t.lo; i < t.hi; i++ {
-		if hash := mix(c.want.Affinity ^ p.hashes[i]); (best < 0 || hash > highest) && p.may(i, c) {
+		if hash := mix(c.want.Affinity ^ p.hashes[i]); (best < 0 || hash > highest) && p.may(i, c) && p.hasRoom(i) {
 			best, highest = i, hash
 		}
+	}
+	if best < 0 {
+		return p.inTurnLocked(t, c)
 	}
 	return best
 }
