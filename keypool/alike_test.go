@@ -178,6 +178,21 @@ func TestNotAlike(t *testing.T) {
 	}
 }
 
+// A key that was found dead before stays so when the others are cleared.
+func TestOldPenaltiesAreNotCleared(t *testing.T) {
+	timed(t, func(t *testing.T) {
+		p := newTimedPool(t, 4, Options{})
+		use(t, p, "m", Verdict{Class: ClassQuota})
+		time.Sleep(alikeWindow + time.Second)
+		call(p, "m", func(string) Class { return ClassQuota })
+		for i, status := range p.Snapshot() {
+			if rests := !status.CoolingUntil.IsZero(); rests != (i == 0) {
+				t.Errorf("%s rests: %t", status.ID, rests)
+			}
+		}
+	})
+}
+
 // A large pool is not walked to its end before the upstream is blamed.
 func TestLargePoolIsNotWalkedThrough(t *testing.T) {
 	timed(t, func(t *testing.T) {

@@ -342,6 +342,57 @@ func TestUnreachableServers(t *testing.T) {
 	}
 }
 
+// An answer, whatever it says, ends what goes beyond one model: resets of a
+// single one are its own again.
+func TestAnswerNarrowsTheBlame(t *testing.T) {
+	for name, before := range map[string]Class{"refused": ClassNotSent, "broken off": ClassReset} {
+		t.Run(name, func(t *testing.T) {
+			timed(t, func(t *testing.T) {
+				p := newTimedPool(t, 1, Options{})
+				use(t, p, "other", Verdict{Class: before})
+				use(t, p, "other", Verdict{Class: ClassCaller})
+				failTimes(t, p, "m", ClassReset, 5)
+				if upstreamRest(t, p, "m") == 0 {
+					t.Error("the model is still in use")
+				}
+				if got := upstreamRest(t, p, "other"); got != 0 {
+					t.Errorf("another model rests %s", got)
+				}
+			})
+		})
+	}
+}
+
+// A probe's place is not lost to a call that does not get as far as to probe:
+// as the model rests, or all keys do.
+func TestUnusedProbeIsGivenBack(t *testing.T) {
+	timed(t, func(t *testing.T) {
+		p := newTimedPool(t, 1, Options{})
+		overloaded, _ := p.Acquire(Want{Model: "m"}, new(Tried))
+		failTimes(t, p, "n", ClassNotSent, 5)
+		time.Sleep(5 * time.Second)
+		overloaded.Report(Outcome{Verdict: Verdict{Class: ClassOverloaded}})
+		time.Sleep(5*time.Second + time.Millisecond)
+		if got := upstreamRest(t, p, "m").Round(time.Second); got != 5*time.Second {
+			t.Errorf("the overloaded model rests %s", got)
+		}
+		if got := upstreamRest(t, p, "n"); got != 0 {
+			t.Errorf("the probe waits %s", got)
+		}
+	})
+	timed(t, func(t *testing.T) {
+		p := newTimedPool(t, 1, Options{})
+		failTimes(t, p, "m", ClassUpstream, 5)
+		use(t, p, "n", Verdict{Class: ClassQuota, Wait: 11 * time.Second})
+		time.Sleep(10*time.Second + time.Millisecond)
+		if got := restOf(p, newClock(), "m"); got == 0 {
+			t.Error("a resting key was used")
+		}
+		time.Sleep(time.Second)
+		use(t, p, "m", Verdict{})
+	})
+}
+
 // Calls that hung through an outage and fail when it is over do not bring it
 // back.
 func TestLateFailuresAreOfTheOldOutage(t *testing.T) {

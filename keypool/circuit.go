@@ -234,7 +234,7 @@ func (c *circuit) fail(p pass, class Class, began, now time.Time) {
 // only the probe says something.
 func (c *circuit) tellLocked(p pass, outcome func() (struct{}, error), now time.Time) {
 	before := c.breaker.State()
-	if before == gobreaker.StateHalfOpen && (p.circuit != c || p.probe == 0 || p.probe != c.probe) {
+	if before == gobreaker.StateHalfOpen && (p.circuit != c || p.probe != c.probe) {
 		return
 	}
 	_, _ = c.breaker.Execute(outcome)

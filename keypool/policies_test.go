@@ -118,7 +118,7 @@ func TestHeadroom(t *testing.T) {
 	// What was said earlier and is heard later is of no use.
 	lease, _ := p.Acquire(Want{KeyID: "a"}, new(Tried))
 	lease.Answering(Headroom{Requests: Allowance{Remaining: 90, Limit: 100, ResetAt: c.Now().Add(time.Minute)}})
-	lease.Report(Outcome{Headroom: Headroom{At: c.Now().Add(-time.Second), Requests: Allowance{Remaining: 1, Limit: 100, ResetAt: c.Now()}}})
+	lease.Report(Outcome{Headroom: Headroom{At: c.Now().Add(-time.Second), Requests: Allowance{Remaining: 1, Limit: 100, ResetAt: c.Now().Add(time.Minute)}}})
 	take(Want{}, "a")
 }
 

@@ -27,7 +27,8 @@ const (
 	// provider and the config say.
 	LargestHeadroom
 	// Sticky keeps what has the same [Want.Affinity] with one key, as long as
-	// that is free and not much busier than the others.
+	// that is free, has something left of its limits and is not much busier
+	// than the others.
 	Sticky
 )
 

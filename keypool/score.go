@@ -54,7 +54,7 @@ func (p *Pool) fasterLocked(t *tier, c *choice) int {
 func (p *Pool) score(i int, c *choice) float64 {
 	m := &p.members[i]
 	switch p.opts.Policy {
-	case LargestHeadroom:
+	case LargestHeadroom, Sticky:
 		return m.headroom(c)
 	case Fastest:
 		return -m.state.pace.cost(m.state.inFlight.Load(), c.now)

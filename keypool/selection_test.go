@@ -55,6 +55,25 @@ func TestWeighted(t *testing.T) {
 	if counts["k0"] < 49 || counts["k0"] > 51 {
 		t.Errorf("after a rest: %v", counts)
 	}
+
+	// Neither do many that rested at a time.
+	p = newPool(t, c, 20, Weighted)
+	for range 19 {
+		use(t, p, "m", Verdict{Class: ClassRateLimited, Wait: time.Minute})
+	}
+	for range 1000 {
+		use(t, p, "m", Verdict{})
+	}
+	c.advance(time.Hour)
+	clear(counts)
+	for range 40 {
+		counts[use(t, p, "m", Verdict{})]++
+	}
+	for id, n := range counts {
+		if n > 3 || len(counts) != 20 {
+			t.Errorf("%s had %d of 40 calls, which went to %d keys", id, n, len(counts))
+		}
+	}
 }
 
 // What resting keys leave undone is shared by all others alike.

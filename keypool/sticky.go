@@ -12,6 +12,9 @@ const (
 	// always a few, before the next best gets what sticks to it.
 	stickySlack = 1.25
 	stickyFew   = 4
+	// stickySpare is the share of its limits that a key keeps back from what
+	// sticks to it.
+	stickySpare = 0.1
 )
 
 // stickyLocked returns the key that c's affinity makes its own: the one with
@@ -27,19 +30,19 @@ func (p *Pool) stickyLocked(t *tier, c *choice) int {
 		if i < 0 {
 			break
 		}
-		if p.may(i, c) && p.hasRoom(i) {
+		if p.may(i, c) && p.hasRoom(i, c) {
 			return i
 		}
 		below = hash
 	}
 	best, highest := -1, uint64(0)
 	for i := t.lo; i < t.hi; i++ {
-		if hash := mix(c.want.Affinity ^ p.hashes[i]); (best < 0 || hash > highest) && p.may(i, c) && p.hasRoom(i) {
+		if hash := mix(c.want.Affinity ^ p.hashes[i]); (best < 0 || hash > highest) && p.may(i, c) && p.hasRoom(i, c) {
 			best, highest = i, hash
 		}
 	}
 	if best < 0 {
-		return p.inTurnLocked(t, c)
+		return p.bestLocked(t, c)
 	}
 	return best
 }
@@ -55,8 +58,12 @@ func (p *Pool) highest(t *tier, affinity, below uint64) (best int, highest uint6
 	return best, highest
 }
 
-// hasRoom reports whether the key is not much busier than the others.
-func (p *Pool) hasRoom(i int) bool {
+// hasRoom reports whether the key is neither about to be limited nor much
+// busier than the others.
+func (p *Pool) hasRoom(i int, c *choice) bool {
+	if p.members[i].headroom(c) < stickySpare {
+		return false
+	}
 	average := float64(p.inFlight.Load()+1) / float64(len(p.members))
 	return float64(p.members[i].state.inFlight.Load()) < max(stickyFew, math.Ceil(stickySlack*average))
 }
