@@ -39,7 +39,7 @@ func BenchmarkAcquireReport(b *testing.B) {
 
 func acquireAndReport(b *testing.B, p *Pool) {
 	b.ReportAllocs()
-	left := Allowance{Remaining: 50, Limit: 100, ResetAt: p.opts.Now().Add(time.Minute)}
+	left := Allowance{Remaining: 500_000, Limit: 1_000_000, ResetAt: p.opts.Now().Add(time.Minute)}
 	b.RunParallel(func(pb *testing.PB) {
 		want := Want{Model: "m", Tokens: 100}
 		for pb.Next() {

@@ -72,8 +72,10 @@ type circuit struct {
 
 	mu      sync.Mutex
 	breaker *gobreaker.CircuitBreaker[struct{}]
-	class   Class
-	failed  time.Time
+	// known is the breaker's state when it was last looked at.
+	known  gobreaker.State
+	class  Class
+	failed time.Time
 	// rest is for what needs no count: an overload, keys that failed alike.
 	rest coolDown
 	// opens is when an open breaker lets a probe through, and recovered when
@@ -104,6 +106,9 @@ func newCircuit(model string, rules Breaker, wide func() bool) *circuit {
 		Interval:     rules.Window,
 		BucketPeriod: rules.Window / windowParts,
 		Timeout:      rules.OpenFor,
+		OnStateChange: func(_ string, _, to gobreaker.State) {
+			c.known = to
+		},
 		ReadyToTrip: func(n gobreaker.Counts) bool {
 			if wide != nil {
 				return int(n.ConsecutiveFailures) >= rules.Failures && wide()
@@ -114,6 +119,15 @@ func newCircuit(model string, rules Breaker, wide func() bool) *circuit {
 		},
 	})
 	return c
+}
+
+// stateLocked returns the breaker's state. Only that of an open one changes
+// with time.
+func (c *circuit) stateLocked() gobreaker.State {
+	if c.known == gobreaker.StateOpen {
+		return c.breaker.State()
+	}
+	return c.known
 }
 
 // admit lets a call through, or says until when it may not be and why. fresh
@@ -128,7 +142,7 @@ func (c *circuit) admit(now time.Time, fresh, insist bool) (pass, *CoolingError)
 		return pass{}, c.closedLocked(c.rest.until, now)
 	}
 	p := pass{circuit: c}
-	switch state := c.breaker.State(); {
+	switch state := c.stateLocked(); {
 	case state == gobreaker.StateOpen:
 		return pass{}, c.closedLocked(c.opens, now)
 	case state == gobreaker.StateHalfOpen:
@@ -172,7 +186,7 @@ func (c *circuit) closedLocked(until, now time.Time) *CoolingError {
 // calmLocked settles whether there is anything left to decide.
 func (c *circuit) calmLocked(now time.Time) {
 	calm := !now.Before(c.rest.until) && !c.correlated() &&
-		c.breaker.State() == gobreaker.StateClosed && !now.Before(c.recovered.Add(rampTime))
+		c.stateLocked() == gobreaker.StateClosed && !now.Before(c.recovered.Add(rampTime))
 	if calm {
 		c.inFlight, c.rest = 0, coolDown{}
 	}
@@ -233,12 +247,12 @@ func (c *circuit) fail(p pass, class Class, began, now time.Time) {
 // tellLocked tells the breaker of an outcome. Of a circuit that is half open
 // only the probe says something.
 func (c *circuit) tellLocked(p pass, outcome func() (struct{}, error), now time.Time) {
-	before := c.breaker.State()
+	before := c.stateLocked()
 	if before == gobreaker.StateHalfOpen && (p.circuit != c || p.probe != c.probe) {
 		return
 	}
 	_, _ = c.breaker.Execute(outcome)
-	switch after := c.breaker.State(); {
+	switch after := c.stateLocked(); {
 	case after == before:
 	case after == gobreaker.StateOpen:
 		c.opens = now.Add(c.rules.OpenFor)
@@ -266,7 +280,7 @@ func (c *circuit) cool(class Class, first, most time.Duration, now time.Time) {
 func (c *circuit) state(now time.Time) CircuitStatus {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	status := CircuitStatus{Model: c.model, State: c.breaker.State().String(), LastFailure: c.failed, Class: c.class}
+	status := CircuitStatus{Model: c.model, State: c.stateLocked().String(), LastFailure: c.failed, Class: c.class}
 	switch {
 	case status.State == gobreaker.StateOpen.String():
 		status.Until = c.opens

@@ -37,11 +37,11 @@ func (p *Pool) stickyLocked(t *tier, c *choice) int {
 	}
 	best, highest := -1, uint64(0)
 	for i := t.lo; i < t.hi; i++ {
-		if hash := mix(c.want.Affinity ^ p.hashes[i]); (best < 0 || hash > highest) && p.may(i, c) && p.hasRoom(i, c) {
+		if hash := mix(c.want.Affinity ^ p.hashes[i]); (best < 0 || hash > highest) && p.may(i, c) {
 			best, highest = i, hash
 		}
 	}
-	if best < 0 {
+	if best >= 0 && !p.hasRoom(best, c) {
 		return p.bestLocked(t, c)
 	}
 	return best
