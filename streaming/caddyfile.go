@@ -18,11 +18,18 @@ import (
 //		provider <name> [<base URL>] {
 //			api       openai|anthropic|gemini
 //			key       <secret> {
-//				id     <id>
-//				weight <n>
+//				id            <id>
+//				weight        <n>
+//				tier          <n>
+//				account       <name>
+//				models        <pattern>...
+//				max_in_flight <n>
+//				requests      <n> [<window>]
+//				tokens        <n> [<window>]
+//				expires       <date>
 //			}
 //			keys      <secret>...
-//			select    round_robin|weighted
+//			select    round_robin|weighted|least_busy|fastest|headroom|sticky
 //			transport <module> { ... }
 //		}
 //		model <pattern> <provider>[/<upstream model>]...
@@ -117,40 +124,6 @@ func (p *Provider) parseBlock(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	return nil
-}
-
-func (p *Provider) parseKey(d *caddyfile.Dispenser) error {
-	if !d.NextArg() {
-		return d.ArgErr()
-	}
-	key := &Key{Secret: d.Val()}
-	if key.Secret == "" {
-		return d.Err("an empty key: if it comes from {$VARIABLE}, that variable is not set")
-	}
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		switch d.Val() {
-		case "id":
-			if err := parseOnce(d, &key.ID); err != nil {
-				return err
-			}
-		case "weight":
-			if key.Weight != 0 {
-				return d.Err("weight: already specified")
-			}
-			n, err := parsePositive(d)
-			if err != nil {
-				return err
-			}
-			key.Weight = n
-		default:
-			return d.Errf("key: unrecognized option %s", d.Val())
-		}
-	}
-	p.Keys = append(p.Keys, key)
 	return nil
 }
 
@@ -274,20 +247,29 @@ func parseCount(d *caddyfile.Dispenser) (int, error) {
 	if !d.AllArgs(&text) {
 		return 0, d.ArgErr()
 	}
+	return wholeNumber(d, option, text)
+}
+
+// parsePositiveOnce reads the number of an option that may stand only once.
+func parsePositiveOnce(d *caddyfile.Dispenser, into *int) error {
+	option := d.Val()
+	if *into != 0 {
+		return d.Errf("%s: already specified", option)
+	}
+	n, err := parseCount(d)
+	if err == nil && n == 0 {
+		err = d.Errf("%s: must be at least 1", option)
+	}
+	*into = n
+	return err
+}
+
+func wholeNumber(d *caddyfile.Dispenser, option, text string) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 {
 		return 0, d.Errf("%s: not a whole number: %s", option, text)
 	}
 	return n, nil
-}
-
-func parsePositive(d *caddyfile.Dispenser) (int, error) {
-	option := d.Val()
-	n, err := parseCount(d)
-	if err == nil && n == 0 {
-		err = d.Errf("%s: must be at least 1", option)
-	}
-	return n, err
 }
 
 // Interface guard
