@@ -38,9 +38,9 @@ func newPool(t testing.TB, c *clock, n int, policy Policy) *Pool {
 }
 
 // use acquires a key for model and reports the class.
-func use(t *testing.T, p *Pool, model string, v Verdict) string {
+func use(t testing.TB, p *Pool, model string, v Verdict) string {
 	t.Helper()
-	lease, err := p.Acquire(model, new(Tried))
+	lease, err := p.Acquire(Want{Model: model}, new(Tried))
 	if err != nil {
 		t.Fatalf("acquiring: %v", err)
 	}
@@ -50,7 +50,7 @@ func use(t *testing.T, p *Pool, model string, v Verdict) string {
 
 // restOf returns how long the only key of a pool rests for model.
 func restOf(p *Pool, c *clock, model string) time.Duration {
-	lease, err := p.Acquire(model, new(Tried))
+	lease, err := p.Acquire(Want{Model: model}, new(Tried))
 	if err == nil {
 		lease.Report(Outcome{Verdict: Verdict{Class: ClassCanceled}})
 		return 0
@@ -62,7 +62,8 @@ func restOf(p *Pool, c *clock, model string) time.Duration {
 	return cooling.Until.Sub(c.Now())
 }
 
-// What each class of failure costs a key, for the model asked and for others.
+// What each class of failure costs the only key and its upstream, for the model
+// asked and for others.
 func TestWhatRests(t *testing.T) {
 	for class, want := range map[Class]struct{ model, other time.Duration }{
 		ClassOK:          {0, 0},
@@ -81,10 +82,10 @@ func TestWhatRests(t *testing.T) {
 		ClassNotSent:     {0, 0},
 		ClassReset:       {0, 0},
 		ClassUpstream:    {0, 0},
-		ClassOverloaded:  {0, 0},
+		ClassOverloaded:  {10 * time.Second, 0},
 		ClassSlow:        {0, 0},
 		ClassBroken:      {0, 0},
-		ClassRegion:      {0, 0},
+		ClassRegion:      {time.Minute, time.Minute},
 	} {
 		t.Run(class.String(), func(t *testing.T) {
 			c := newClock()
@@ -141,7 +142,7 @@ func TestConcurrentFailuresCountOnce(t *testing.T) {
 	p := newPool(t, c, 1, RoundRobin)
 	var leases []Lease
 	for range 10 {
-		lease, err := p.Acquire("m", new(Tried))
+		lease, err := p.Acquire(Want{Model: "m"}, new(Tried))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -166,7 +167,7 @@ func TestConcurrentFailuresCountOnce(t *testing.T) {
 func TestLateSuccessDoesNotLiftRest(t *testing.T) {
 	c := newClock()
 	p := newPool(t, c, 1, RoundRobin)
-	slow, _ := p.Acquire("m", new(Tried))
+	slow, _ := p.Acquire(Want{Model: "m"}, new(Tried))
 	c.advance(time.Second)
 	use(t, p, "m", Verdict{Class: ClassRateLimited, Wait: time.Minute})
 	slow.Report(Outcome{Verdict: Verdict{Class: ClassOK}})
@@ -182,11 +183,11 @@ func TestRejectedKeyIsProbed(t *testing.T) {
 	p := newPool(t, c, 1, RoundRobin)
 	use(t, p, "m", Verdict{Class: ClassCredential})
 	c.advance(30 * time.Second)
-	probe, err := p.Acquire("m", new(Tried))
+	probe, err := p.Acquire(Want{Model: "m"}, new(Tried))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Acquire("m", new(Tried)); err == nil {
+	if _, err := p.Acquire(Want{Model: "m"}, new(Tried)); err == nil {
 		t.Error("a second call may use the suspect key")
 	}
 	probe.Report(Outcome{Verdict: Verdict{Class: ClassCanceled}})
@@ -196,7 +197,7 @@ func TestRejectedKeyIsProbed(t *testing.T) {
 	c.advance(time.Second)
 	use(t, p, "m", Verdict{Class: ClassOK})
 	for range 2 {
-		if _, err := p.Acquire("m", new(Tried)); err != nil {
+		if _, err := p.Acquire(Want{Model: "m"}, new(Tried)); err != nil {
 			t.Errorf("after the proof: %v", err)
 		}
 	}
@@ -209,7 +210,7 @@ func TestEndlessProbeHoldsNobodyUp(t *testing.T) {
 	p := newPool(t, c, 1, RoundRobin)
 	use(t, p, "m", Verdict{Class: ClassQuota, Wait: time.Hour})
 	c.advance(time.Hour)
-	if _, err := p.Acquire("m", new(Tried)); err != nil {
+	if _, err := p.Acquire(Want{Model: "m"}, new(Tried)); err != nil {
 		t.Fatal(err)
 	}
 	if got := restOf(p, c, "m"); got != proofTime {
@@ -218,7 +219,7 @@ func TestEndlessProbeHoldsNobodyUp(t *testing.T) {
 	c.advance(proofTime)
 	use(t, p, "m", Verdict{Class: ClassOK})
 	for range 3 {
-		if _, err := p.Acquire("m", new(Tried)); err != nil {
+		if _, err := p.Acquire(Want{Model: "m"}, new(Tried)); err != nil {
 			t.Errorf("after the proof: %v", err)
 		}
 	}
@@ -246,9 +247,9 @@ func TestRateLimitIsNeutralToProbe(t *testing.T) {
 func TestRestIsNeverShortened(t *testing.T) {
 	c := newClock()
 	p := newPool(t, c, 1, RoundRobin)
-	first, _ := p.Acquire("m", new(Tried))
-	second, _ := p.Acquire("m", new(Tried))
-	third, _ := p.Acquire("m", new(Tried))
+	first, _ := p.Acquire(Want{Model: "m"}, new(Tried))
+	second, _ := p.Acquire(Want{Model: "m"}, new(Tried))
+	third, _ := p.Acquire(Want{Model: "m"}, new(Tried))
 	c.advance(time.Second)
 	first.Report(Outcome{Verdict: Verdict{Class: ClassQuota, Wait: time.Hour}})
 	second.Report(Outcome{Verdict: Verdict{Class: ClassCredential}})
@@ -265,7 +266,7 @@ func TestRestIsNeverShortened(t *testing.T) {
 func TestStateOutlivesPool(t *testing.T) {
 	c := newClock()
 	old := newPool(t, c, 1, RoundRobin)
-	running, _ := old.Acquire("m", new(Tried))
+	running, _ := old.Acquire(Want{Model: "m"}, new(Tried))
 	use(t, old, "m", Verdict{Class: ClassRateLimited, Wait: time.Minute})
 	state := old.members[0].state
 	if err := state.Destruct(); err != nil {
@@ -317,11 +318,11 @@ func TestModelsAreBounded(t *testing.T) {
 func TestReportOnce(t *testing.T) {
 	c := newClock()
 	p := newPool(t, c, 1, RoundRobin)
-	lease, _ := p.Acquire("m", new(Tried))
+	lease, _ := p.Acquire(Want{Model: "m"}, new(Tried))
 	copied := lease
 	lease.Report(Outcome{})
 	lease.Report(Outcome{Verdict: Verdict{Class: ClassCredential}})
-	other, _ := p.Acquire("m", new(Tried))
+	other, _ := p.Acquire(Want{Model: "m"}, new(Tried))
 	copied.Report(Outcome{Verdict: Verdict{Class: ClassCredential}})
 	status := p.Snapshot()[0]
 	if status.InFlight != 1 || status.Total != 1 || !status.CoolingUntil.IsZero() {

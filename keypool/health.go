@@ -2,7 +2,10 @@
 
 package keypool
 
-import "time"
+import (
+	"math/bits"
+	"time"
+)
 
 // window is how many of the latest outcomes the success rate is taken over.
 const window = 64
@@ -47,6 +50,15 @@ func (h *health) note(o Outcome, now time.Time) {
 	h.lastSuccess = now
 	h.latency = average(h.latency, o.Latency)
 	h.firstToken = average(h.firstToken, o.FirstToken)
+}
+
+// successRate is the share of successes in the latest outcomes; 1 before the
+// first.
+func (h *health) successRate() float64 {
+	if h.recentCount == 0 {
+		return 1
+	}
+	return float64(bits.OnesCount64(h.recent)) / float64(h.recentCount)
 }
 
 // average moves an average an eighth of the way to a new value.

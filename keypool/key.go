@@ -10,6 +10,7 @@ package keypool
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Key is one provider credential.
@@ -22,6 +23,31 @@ type Key struct {
 	// Weight is the key's share of the calls under the weighted policy, at most
 	// a million. Default: 1; a key cannot be given no share at all.
 	Weight int
+	// Tier is the key's tier of service, from 0. A key of a higher tier is used
+	// only when the lower ones have none that is free, or if a call asks for
+	// it. Default: 0.
+	Tier int
+	// Account is whose key it is: keys of one account share its rate limits
+	// and its quota. Default: none is shared.
+	Account string
+	// MaxInFlight is how many calls may use the key at a time. Default: any
+	// number.
+	MaxInFlight int
+	// Requests and Tokens are the key's limits, where the provider does not
+	// tell what is left of them. Default: none.
+	Requests, Tokens Rate
+	// Models are patterns, as of [Matches], of the models that the key may be
+	// used for.
+	// Default: all.
+	Models []string
+	// Expires is when the key ceases to be used. Default: never.
+	Expires time.Time
+}
+
+// bounded reports whether anything but its rests and its tier limits the use of
+// the key.
+func (k *Key) bounded() bool {
+	return k.MaxInFlight != 0 || k.Requests.N != 0 || k.Tokens.N != 0 || len(k.Models) != 0 || !k.Expires.IsZero()
 }
 
 // maxWeight keeps sums of weights far from overflowing.
@@ -48,6 +74,9 @@ func checkKeys(keys []Key) ([]Key, error) {
 		if key.Weight < 0 || key.Weight > maxWeight {
 			return nil, fmt.Errorf("key %q: the weight must be between 1 and %d", key.ID, maxWeight)
 		}
+		if err := key.checkLimits(); err != nil {
+			return nil, fmt.Errorf("key %q: %w", key.ID, err)
+		}
 		if other, twice := secrets[key.Secret.Reveal()]; twice {
 			return nil, fmt.Errorf("key %q: the secret is also that of key %q", key.ID, other)
 		}
@@ -58,4 +87,19 @@ func checkKeys(keys []Key) ([]Key, error) {
 		checked[i] = key
 	}
 	return checked, nil
+}
+
+func (k *Key) checkLimits() error {
+	for _, rate := range []*Rate{&k.Requests, &k.Tokens} {
+		if rate.N < 0 || rate.Per < 0 {
+			return errors.New("a limit cannot be negative")
+		}
+		if rate.Per == 0 {
+			rate.Per = usualWindow
+		}
+	}
+	if k.Tier < 0 || k.MaxInFlight < 0 {
+		return errors.New("neither the tier nor the number of calls in flight can be negative")
+	}
+	return nil
 }

@@ -5,7 +5,10 @@ package keypool
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,29 +19,70 @@ const DefaultMaxWait = 24 * time.Hour
 type Options struct {
 	// Policy is how a key is chosen. Default: RoundRobin.
 	Policy Policy
+	// Upstream is what is known of the provider's servers. Default: nothing,
+	// and it is forgotten with the pool.
+	Upstream *Upstream
+	// Breaker says when the upstream is taken out.
+	Breaker Breaker
 	// MaxWait caps the wait that a provider may ask for. Default: 24 hours.
 	MaxWait time.Duration
-	// Now is the clock. Default: time.Now.
+	// Now is the clock. Default: time.Now, which is also the breakers'.
 	Now func() time.Time
+	// Random is where the fastest policy draws from. Default: rand.Uint64.
+	Random func() uint64
+}
+
+func (o Options) withDefaults() Options {
+	if o.Upstream == nil {
+		o.Upstream = NewUpstream()
+	}
+	if o.MaxWait <= 0 {
+		o.MaxWait = DefaultMaxWait
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Random == nil {
+		o.Random = rand.Uint64
+	}
+	return o
 }
 
 // Pool chooses among the keys of a provider. It is safe for concurrent use.
 type Pool struct {
-	opts Options
+	opts     Options
+	upstream *Upstream
+	alike    alike
+	// inFlight counts the leases.
+	inFlight atomic.Int64
+	// voices is how many members could fail independently of one another.
+	voices int
+	byID   map[string]int
 
 	// mu makes choosing one step, so that calls at the same time get different
-	// keys. It guards turn and the members' credits.
-	mu      sync.Mutex
+	// keys. It guards the tiers.
+	mu sync.Mutex
+	// members stand in the order of their tiers.
 	members []member
-	turn    int
+	tiers   []tier
+	// hashes are of the members' ids, side by side to be read fast.
+	hashes []uint64
 }
 
 // member is a key of the pool.
 type member struct {
 	key   Key
 	state *State
-	// credit is the key's running account under the weighted policy.
-	credit int
+	// index is where the key stands in the pool, and place where in the
+	// config.
+	index, place int
+	// bounded says that more than its rests limits the key's use.
+	bounded bool
+	// siblings are the other keys of its account, and voice the first of them
+	// all.
+	siblings []int
+	voice    int
+	turn     turn
 }
 
 // New makes a pool of keys over what is known of them: states[i] belongs to
@@ -51,79 +95,156 @@ func New(keys []Key, states []*State, opts Options) (*Pool, error) {
 	if len(states) != len(keys) {
 		return nil, fmt.Errorf("making a pool: %d states for %d keys", len(states), len(keys))
 	}
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
-	if opts.MaxWait <= 0 {
-		opts.MaxWait = DefaultMaxWait
-	}
-	members := make([]member, len(keys))
+	p := &Pool{opts: opts.withDefaults(), members: make([]member, len(keys)), byID: map[string]int{}}
+	p.upstream = p.opts.Upstream
+	p.upstream.configure(opts.Breaker)
 	for i, key := range checked {
-		members[i] = member{key: key, state: states[i]}
+		p.members[i] = member{key: key, state: states[i], place: i, bounded: key.bounded()}
 	}
-	return &Pool{opts: opts, members: members}, nil
+	slices.SortStableFunc(p.members, func(a, b member) int { return a.key.Tier - b.key.Tier })
+	for i := range p.members {
+		p.members[i].index = i
+		p.byID[p.members[i].key.ID] = i
+		p.hashes = append(p.hashes, hashString(p.members[i].key.ID))
+	}
+	p.groupAccounts()
+	p.makeTiers()
+	return p, nil
+}
+
+func (p *Pool) groupAccounts() {
+	accounts := map[string][]int{}
+	for i := range p.members {
+		if account := p.members[i].key.Account; account != "" {
+			accounts[account] = append(accounts[account], i)
+		}
+	}
+	for i := range p.members {
+		m := &p.members[i]
+		m.voice = i
+		if group := accounts[m.key.Account]; len(group) > 0 {
+			m.voice = group[0]
+			m.siblings = slices.DeleteFunc(slices.Clone(group), func(j int) bool { return j == i })
+		}
+		if m.voice == i {
+			p.voices++
+		}
+	}
 }
 
 // Size returns how many keys the pool has.
 func (p *Pool) Size() int { return len(p.members) }
 
-// ErrNoKey is that no key of the pool may be used at the moment.
+// ErrNoKey is that no key of the pool may be used at the moment; by itself,
+// that none ever could be used for what is wanted.
 var ErrNoKey = errors.New("no key is free")
 
-// CoolingError is that all keys of the pool are resting.
+// CoolingError is that all keys of the pool are resting, or that the upstream
+// is.
 type CoolingError struct {
 	// Until is when the first of them may be used again.
 	Until time.Time
 	// Class is why that one rests.
 	Class Class
+	// Upstream says that it is the upstream: another key would not help.
+	Upstream bool
 }
 
 // Error says so.
 func (e *CoolingError) Error() string {
-	return ErrNoKey.Error() + ": the first rests until " + e.Until.Format(time.RFC3339)
+	until := e.Until.Format(time.RFC3339)
+	if e.Upstream {
+		return ErrNoKey.Error() + ": the upstream rests until " + until
+	}
+	return ErrNoKey.Error() + ": the first rests until " + until
 }
 
 // Unwrap makes the error one of ErrNoKey.
 func (e *CoolingError) Unwrap() error { return ErrNoKey }
 
-// Acquire takes a key that may be used for model. It prefers keys that are not
-// in tried, and adds the one it took; a key that was tried comes again only if
-// it does not rest and all others do, as after an upstream's fault. It fails
-// with a [*CoolingError] when all keys rest. The lease must be reported.
-func (p *Pool) Acquire(model string, tried *Tried) (Lease, error) {
-	model = model[:min(len(model), maxModelName)]
+// Acquire takes a key that may be used for what is wanted. It prefers keys
+// that are not in tried, and adds the one it took; a key that was tried comes
+// again only if it does not rest and all others of its tier do, as after an
+// upstream's fault. It fails with a [*CoolingError] when all keys rest or the
+// upstream does, and with [ErrNoKey] if no key serves. The lease must be
+// reported.
+func (p *Pool) Acquire(want Want, tried *Tried) (Lease, error) {
+	model := want.Model[:min(len(want.Model), maxModelName)]
+	now := p.opts.Now()
+	passes, refused := p.upstream.admit(model, now, tried.empty(), want.Insist)
+	if refused != nil {
+		return Lease{}, refused
+	}
+	// Nothing that is to be kept may be taken from c: it would all be
+	// allocated.
+	c := choice{want: &want, model: model, now: now, tried: tried}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
-		now := p.opts.Now()
-		i := p.chooseLocked(model, now, tried)
+		i := p.chooseLocked(&c)
 		if i < 0 {
-			i = p.chooseLocked(model, now, nil)
-		}
-		if i < 0 {
-			return Lease{}, p.cooling(model, now)
+			p.upstream.leave(passes)
+			return Lease{}, p.cooling(&c, p.opts.Now())
 		}
 		// This fails only if a report has just made the key rest.
-		lease := Lease{pool: p, index: i, model: model}
-		if p.members[i].state.take(&lease, p.opts.Now) {
+		lease := Lease{pool: p, index: i, model: model, tokens: want.Tokens, passes: passes}
+		if p.members[i].take(&lease, &c, p.opts.Now) {
 			tried.add(i)
+			p.inFlight.Add(1)
 			return lease, nil
 		}
 	}
 }
 
 // cooling tells when the first of all keys comes free, and why not before.
-func (p *Pool) cooling(model string, now time.Time) *CoolingError {
-	var first CoolingError
+func (p *Pool) cooling(c *choice, now time.Time) error {
+	var first *CoolingError
 	for i := range p.members {
-		at, class := p.members[i].state.rests.Load().until(model)
-		if i == 0 || at.Before(first.Until) {
-			first = CoolingError{Until: at, Class: class}
+		m := &p.members[i]
+		if !m.serves(c) || c.want.KeyID != "" && c.want.KeyID != m.key.ID {
+			continue
 		}
+		at, class := m.state.rests.Load().until(c.model)
+		if due := m.due(c.want.Tokens, now); due.After(at) {
+			at, class = due, ClassRateLimited
+		}
+		if first == nil || at.Before(first.Until) {
+			first = &CoolingError{Until: at, Class: class}
+		}
+	}
+	if first == nil {
+		return ErrNoKey
 	}
 	if first.Until.Before(now) {
 		// A report has just freed it.
 		first.Until = now
 	}
-	return &first
+	return first
+}
+
+func (p *Pool) answering(l *Lease, h Headroom) {
+	now, ok := p.members[l.index].answering(l, h, p.opts.Now)
+	if !ok || l.answered {
+		return
+	}
+	l.answered = true
+	p.alike.forget()
+	p.upstream.answering(l, now)
+}
+
+func (p *Pool) report(l *Lease, o Outcome) {
+	m := &p.members[l.index]
+	now, ok := m.report(l, o, &p.opts)
+	if !ok {
+		return
+	}
+	p.inFlight.Add(-1)
+	class := o.Verdict.Class
+	if class == ClassRateLimited || class == ClassQuota {
+		for _, i := range m.siblings {
+			p.members[i].state.share(l, o.Verdict, now, p.opts.MaxWait)
+		}
+	}
+	p.upstream.report(l, o, now)
+	p.judgeAlike(l, class, now)
 }

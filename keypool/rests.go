@@ -112,10 +112,28 @@ func (r *rests) forgiven(model string, began time.Time) *rests {
 	if single {
 		next.models = slices.Delete(next.models, i, i+1)
 	}
-	if next.key.strikes == 0 && len(next.models) == 0 {
+	return next.orNil()
+}
+
+// pardoned returns r without the rests for a class of failures since then: of
+// the key as a whole, and for the model.
+func (r *rests) pardoned(class Class, model string, since time.Time) *rests {
+	next := r.clone()
+	if next.key.class == class && !next.key.set.Before(since) {
+		next.key, next.proof = coolDown{}, time.Time{}
+	}
+	if i := next.find(model); i >= 0 && next.models[i].class == class && !next.models[i].set.Before(since) {
+		next.models = slices.Delete(next.models, i, i+1)
+	}
+	return next.orNil()
+}
+
+// orNil returns nil for a key that rests from nothing.
+func (r *rests) orNil() *rests {
+	if r.key.strikes == 0 && len(r.models) == 0 {
 		return nil
 	}
-	return next
+	return r
 }
 
 // at returns the cool-down for a model, making room if need be: at the cost of

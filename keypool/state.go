@@ -14,6 +14,12 @@ type State struct {
 	// rests is replaced under mu and read without.
 	rests atomic.Pointer[rests]
 
+	// These are changed under mu and read without.
+	inFlight                 atomic.Int32
+	requests, tokens         meter
+	requestGauge, tokenGauge gauge
+	pace                     pace
+
 	mu     sync.Mutex
 	slots  slots
 	health health
@@ -36,9 +42,10 @@ func (s *State) free(model string, now time.Time) bool {
 	return !now.Before(at)
 }
 
-// take counts a call in, unless the key has come to rest meanwhile. The lease
-// that it fills in says when it began.
-func (s *State) take(l *Lease, clock func() time.Time) bool {
+// take counts a call in, unless the key has ceased to be free meanwhile. The
+// lease that it fills in says when it began.
+func (m *member) take(l *Lease, c *choice, clock func() time.Time) bool {
+	s := m.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Take and report read the clock under the lock, so that the order of
@@ -46,7 +53,8 @@ func (s *State) take(l *Lease, clock func() time.Time) bool {
 	// reported must not seem to have begun after, or its success would lift
 	// the rest.
 	now := clock()
-	if !s.free(l.model, now) {
+	c.now = now
+	if !m.free(c) {
 		return false
 	}
 	if r := s.rests.Load(); r.suspect() {
@@ -54,21 +62,80 @@ func (s *State) take(l *Lease, clock func() time.Time) bool {
 		l.proof = true
 	}
 	l.began, l.slot = now, s.slots.take()
+	s.inFlight.Add(1)
+	s.requests.take(m.key.Requests, 1, now)
+	s.tokens.take(m.key.Tokens, l.tokens, now)
+	s.requestGauge.spent.Add(1)
+	s.tokenGauge.spent.Add(int64(l.tokens))
 	return true
 }
 
-// report counts a call out and draws the consequences.
-func (s *State) report(l *Lease, o Outcome, opts *Options) {
+// answering draws what can be drawn from an answer that has begun well.
+func (m *member) answering(l *Lease, h Headroom, clock func() time.Time) (now time.Time, ok bool) {
+	s := m.state
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.slots.holds(l.slot) {
+		return now, false
+	}
+	now = clock()
+	s.observe(h, now)
+	s.follow(l, Verdict{Class: ClassOK}, now, 0)
+	return now, true
+}
+
+// report counts a call out and draws the consequences. It reports false if
+// that has been done before.
+func (m *member) report(l *Lease, o Outcome, opts *Options) (now time.Time, ok bool) {
+	s := m.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.slots.giveBack(l.slot) {
-		return
+		return now, false
 	}
-	now := opts.Now()
+	now = opts.Now()
+	s.inFlight.Add(-1)
 	s.health.note(o, now)
+	s.pace.note(o, now)
+	if o.Tokens > 0 {
+		s.tokens.take(m.key.Tokens, o.Tokens-l.tokens, now)
+		s.tokenGauge.spent.Add(int64(o.Tokens - l.tokens))
+	}
+	s.observe(o.Headroom, now)
+	s.follow(l, o.Verdict, now, opts.MaxWait)
+	return now, true
+}
+
+// follow replaces the rests by what follows from them and a verdict.
+func (s *State) follow(l *Lease, v Verdict, now time.Time, maxWait time.Duration) {
 	r := s.rests.Load()
-	if next := r.after(l, o.Verdict, now, opts.MaxWait); next != r {
+	if next := r.after(l, v, now, maxWait); next != r {
 		s.rests.Store(next)
+	}
+}
+
+func (s *State) observe(h Headroom, now time.Time) {
+	if h.At.IsZero() {
+		h.At = now
+	}
+	s.requestGauge.observe(h.Requests, h.At)
+	s.tokenGauge.observe(h.Tokens, h.At)
+}
+
+// share makes the key rest for what another of its account has met.
+func (s *State) share(l *Lease, v Verdict, now time.Time, maxWait time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	other := Lease{model: l.model, began: l.began}
+	s.follow(&other, v, now, maxWait)
+}
+
+// pardon lifts what the key rests from for a class of failures since then.
+func (s *State) pardon(class Class, model string, since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.rests.Load(); r != nil {
+		s.rests.Store(r.pardoned(class, model, since))
 	}
 }
 
@@ -93,15 +160,15 @@ func (s *slots) take() slot {
 	return slot{place, s.uses[place]}
 }
 
+// holds reports whether the slot is still taken.
+func (s *slots) holds(t slot) bool { return s.uses[t.place] == t.use }
+
 // giveBack reports whether the slot was taken.
 func (s *slots) giveBack(t slot) bool {
-	if s.uses[t.place] != t.use {
+	if !s.holds(t) {
 		return false
 	}
 	s.uses[t.place]++
 	s.idle = append(s.idle, t.place)
 	return true
 }
-
-// taken returns how many calls are in flight.
-func (s *slots) taken() int { return len(s.uses) - len(s.idle) }

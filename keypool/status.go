@@ -2,10 +2,7 @@
 
 package keypool
 
-import (
-	"math/bits"
-	"time"
-)
+import "time"
 
 // KeyStatus is what an operator may know of a key. It never holds the secret.
 type KeyStatus struct {
@@ -42,7 +39,8 @@ func (p *Pool) Snapshot() []KeyStatus {
 	now := p.opts.Now()
 	statuses := make([]KeyStatus, len(p.members))
 	for i := range p.members {
-		statuses[i] = p.members[i].state.status(p.members[i].key.ID, now)
+		m := &p.members[i]
+		statuses[m.place] = m.state.status(m.key.ID, now)
 	}
 	return statuses
 }
@@ -53,19 +51,16 @@ func (s *State) status(id string, now time.Time) KeyStatus {
 	h := &s.health
 	status := KeyStatus{
 		ID:                  id,
-		InFlight:            s.slots.taken(),
+		InFlight:            int(s.inFlight.Load()),
 		Total:               h.total,
 		Successes:           h.successes,
-		SuccessRate:         1,
+		SuccessRate:         h.successRate(),
 		ConsecutiveFailures: h.consecutiveFailures,
 		LastSuccess:         h.lastSuccess,
 		LastError:           h.lastError,
 		LastErrorClass:      h.lastErrorClass,
 		Latency:             h.latency,
 		FirstToken:          h.firstToken,
-	}
-	if h.recentCount > 0 {
-		status.SuccessRate = float64(bits.OnesCount64(h.recent)) / float64(h.recentCount)
 	}
 	r := s.rests.Load()
 	if r == nil {
@@ -81,6 +76,68 @@ func (s *State) status(id string, now time.Time) KeyStatus {
 			}
 			status.CoolingModels[m.model] = m.until
 		}
+	}
+	return status
+}
+
+// UpstreamStatus is what an operator may know of a provider's servers.
+type UpstreamStatus struct {
+	// Total and Successes count the attempts of all keys, as in [KeyStatus].
+	Total, Successes uint64
+	// SuccessRate is the share of successes in the latest 64 attempts, from 0
+	// to 1; 1 before the first.
+	SuccessRate float64
+	// ConsecutiveFailures is how many attempts have failed since the last
+	// success.
+	ConsecutiveFailures int
+	// LastSuccess and LastError are when; the zero time means never.
+	LastSuccess, LastError time.Time
+	// LastErrorClass is what the last error was.
+	LastErrorClass Class
+	// Latency and FirstToken are moving averages over successes.
+	Latency, FirstToken time.Duration
+	// Circuits are those of models that are in trouble or lately were; that of
+	// the upstream as a whole has no model.
+	Circuits []CircuitStatus
+}
+
+// CircuitStatus is how the way to an upstream, or to one of its models,
+// stands.
+type CircuitStatus struct {
+	Model string
+	// State is closed (calls pass), open, half-open (one call probes) or
+	// resting.
+	State string
+	// Until is when a call may pass again; the zero time where one may now.
+	Until time.Time
+	// LastFailure is when it failed last, and Class how.
+	LastFailure time.Time
+	Class       Class
+}
+
+// UpstreamStatus returns the status of the provider's servers.
+func (p *Pool) UpstreamStatus() UpstreamStatus { return p.upstream.status(p.opts.Now()) }
+
+func (u *Upstream) status(now time.Time) UpstreamStatus {
+	u.mu.Lock()
+	h := u.health
+	u.mu.Unlock()
+	status := UpstreamStatus{
+		Total:               h.total,
+		Successes:           h.successes,
+		SuccessRate:         h.successRate(),
+		ConsecutiveFailures: h.consecutiveFailures,
+		LastSuccess:         h.lastSuccess,
+		LastError:           h.lastError,
+		LastErrorClass:      h.lastErrorClass,
+		Latency:             h.latency,
+		FirstToken:          h.firstToken,
+	}
+	if c := u.whole.Load(); c != nil {
+		status.Circuits = append(status.Circuits, c.state(now))
+	}
+	for _, c := range u.list() {
+		status.Circuits = append(status.Circuits, c.state(now))
 	}
 	return status
 }

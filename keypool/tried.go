@@ -12,7 +12,7 @@ type Tried struct {
 
 // has reports whether key i was used. Nothing was in a nil set.
 func (t *Tried) has(i int) bool {
-	if t == nil || !t.any {
+	if t.empty() {
 		return false
 	}
 	word, bit := i/64, uint64(1)<<(i%64)
@@ -22,6 +22,9 @@ func (t *Tried) has(i int) bool {
 	word -= len(t.first)
 	return word < len(t.rest) && t.rest[word]&bit != 0
 }
+
+// empty reports whether no key was used.
+func (t *Tried) empty() bool { return t == nil || !t.any }
 
 func (t *Tried) add(i int) {
 	if t == nil {

@@ -62,6 +62,7 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 		l.scan.Release()
 		return nil, r.failed(l, f)
 	}
+	lease.Answering(wire.ReadHeadroom(res.Header, time.Now()))
 	l.attempt = call.record(Attempt{Provider: to.provider.Name, KeyID: lease.KeyID(), Duration: time.Since(began)})
 	return l, nil
 }

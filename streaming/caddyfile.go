@@ -18,11 +18,18 @@ import (
 //		provider <name> [<base URL>] {
 //			api       openai|anthropic|gemini
 //			key       <secret> {
-//				id     <id>
-//				weight <n>
+//				id            <id>
+//				weight        <n>
+//				tier          <n>
+//				account       <name>
+//				models        <pattern>...
+//				max_in_flight <n>
+//				requests      <n> [<window>]
+//				tokens        <n> [<window>]
+//				expires       <date>
 //			}
 //			keys      <secret>...
-//			select    round_robin|weighted
+//			select    round_robin|weighted|least_busy|fastest|headroom|sticky
 //			prefill   on|off
 //			transport <module> { ... }
 //		}
@@ -42,6 +49,12 @@ import (
 //			first_token <duration>|off
 //			idle        <duration>|off
 //			total       <duration>|off
+//		}
+//		breaker {
+//			failures    <n>
+//			min_success <percent>
+//			window      <duration>
+//			open_for    <duration>
 //		}
 //		rescue        off|resume
 //		on_disconnect cancel|drain
@@ -75,6 +88,8 @@ func (t *Transport) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 		err = t.parseRetry(d)
 	case "timeouts":
 		err = t.parseTimeouts(d)
+	case "breaker":
+		err = t.Breaker.parse(d)
 	case "rescue":
 		err = parseOnce(d, &t.Rescue)
 	case "on_disconnect":
@@ -134,40 +149,6 @@ func (p *Provider) parseBlock(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	return nil
-}
-
-func (p *Provider) parseKey(d *caddyfile.Dispenser) error {
-	if !d.NextArg() {
-		return d.ArgErr()
-	}
-	key := &Key{Secret: d.Val()}
-	if key.Secret == "" {
-		return d.Err("an empty key: if it comes from {$VARIABLE}, that variable is not set")
-	}
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		switch d.Val() {
-		case "id":
-			if err := parseOnce(d, &key.ID); err != nil {
-				return err
-			}
-		case "weight":
-			if key.Weight != 0 {
-				return d.Err("weight: already specified")
-			}
-			n, err := parsePositive(d)
-			if err != nil {
-				return err
-			}
-			key.Weight = n
-		default:
-			return d.Errf("key: unrecognized option %s", d.Val())
-		}
-	}
-	p.Keys = append(p.Keys, key)
 	return nil
 }
 
@@ -279,6 +260,50 @@ func (t *Transport) parseTimeouts(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+func (b *Breaker) parse(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		var err error
+		switch d.Val() {
+		case "failures":
+			err = parsePositiveOnce(d, &b.Failures)
+		case "min_success":
+			err = parsePercent(d, &b.MinSuccess)
+		case "window":
+			err = parseDuration(d, &b.Window)
+		case "open_for":
+			err = parseDuration(d, &b.OpenFor)
+		default:
+			return d.Errf("breaker: unrecognized option %s", d.Val())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parsePercent reads a share such as 50%.
+func parsePercent(d *caddyfile.Dispenser, into *float64) error {
+	option := d.Val()
+	if *into != 0 {
+		return d.Errf("%s: already specified", option)
+	}
+	var text string
+	if !d.AllArgs(&text) {
+		return d.ArgErr()
+	}
+	number, isPercent := strings.CutSuffix(text, "%")
+	value, err := strconv.ParseFloat(number, 64)
+	if !isPercent || err != nil || value <= 0 || value > 100 {
+		return d.Errf("%s: not a percentage above 0%%: %s", option, text)
+	}
+	*into = value / 100
+	return nil
+}
+
 // parseOnce reads the one argument of an option that may stand only once.
 func parseOnce(d *caddyfile.Dispenser, into *string) error {
 	option := d.Val()
@@ -336,20 +361,29 @@ func parseCount(d *caddyfile.Dispenser) (int, error) {
 	if !d.AllArgs(&text) {
 		return 0, d.ArgErr()
 	}
+	return wholeNumber(d, option, text)
+}
+
+// parsePositiveOnce reads the number of an option that may stand only once.
+func parsePositiveOnce(d *caddyfile.Dispenser, into *int) error {
+	option := d.Val()
+	if *into != 0 {
+		return d.Errf("%s: already specified", option)
+	}
+	n, err := parseCount(d)
+	if err == nil && n == 0 {
+		err = d.Errf("%s: must be at least 1", option)
+	}
+	*into = n
+	return err
+}
+
+func wholeNumber(d *caddyfile.Dispenser, option, text string) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 {
 		return 0, d.Errf("%s: not a whole number: %s", option, text)
 	}
 	return n, nil
-}
-
-func parsePositive(d *caddyfile.Dispenser) (int, error) {
-	option := d.Val()
-	n, err := parseCount(d)
-	if err == nil && n == 0 {
-		err = d.Errf("%s: must be at least 1", option)
-	}
-	return n, err
 }
 
 // Interface guard

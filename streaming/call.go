@@ -25,6 +25,10 @@ type Call struct {
 	// Started is when the request came in.
 	Started time.Time
 
+	// Affinity is a hash of what should stay with one key under the sticky
+	// policy, such as who is calling; 0 is nothing.
+	Affinity uint64
+
 	// Provider, KeyID and TargetModel name the target of the last attempt.
 	Provider, KeyID, TargetModel string
 	// Attempts are the round trips made so far, at most maxAttempts of them.

@@ -131,8 +131,7 @@ func (r *rotation) exhausted() *http.Response {
 	case r.best != nil && (r.cooling == nil || !r.best.private()):
 		res = r.best.response(r.in, r.call)
 	case r.cooling != nil:
-		f := failure{verdict: keypool.Verdict{Class: r.cooling.Class}}
-		res = refuse(r.in, r.call, f.explain())
+		res = refuse(r.in, r.call, explainCooling(r.cooling))
 	default:
 		res = refuse(r.in, r.call, new(failure).explain())
 	}
@@ -142,6 +141,15 @@ func (r *rotation) exhausted() *http.Response {
 		setRetryAfter(res.Header, time.Until(r.cooling.Until))
 	}
 	return res
+}
+
+// explainCooling says why no key is asked at the moment.
+func explainCooling(c *keypool.CoolingError) wire.Error {
+	if c.Upstream {
+		return wire.Error{Status: http.StatusServiceUnavailable, Code: "upstream_unavailable",
+			Message: "the provider has failed too often and is left alone for a moment"}
+	}
+	return (&failure{verdict: keypool.Verdict{Class: c.Class}}).explain()
 }
 
 // unknownModel is the answer to a model that no route knows.

@@ -132,7 +132,11 @@ func (l *leg) finish(verdict keypool.Verdict) {
 	}
 	l.finished = true
 	l.drop()
-	l.lease.Report(keypool.Outcome{Verdict: verdict, Latency: time.Since(l.began), FirstToken: l.call.FirstToken})
+	usage := l.scan.Result().Usage
+	l.lease.Report(keypool.Outcome{
+		Verdict: verdict, Latency: time.Since(l.began), FirstToken: l.call.FirstToken,
+		Tokens: int(usage.InputTotal() + usage.OutputTotal()),
+	})
 	l.call.judge(l.attempt, verdict)
 }
 

@@ -48,7 +48,8 @@ type Provider struct {
 	// {file./run/secrets/keys} or {env.OPENAI_KEYS}.
 	KeyLists []string `json:"key_lists,omitempty"`
 
-	// Select is how a key is chosen: round_robin or weighted.
+	// Select is how a key is chosen: round_robin, weighted, least_busy,
+	// fastest, headroom or sticky.
 	// Default: weighted if any key has a weight, otherwise round_robin.
 	Select string `json:"select,omitempty"`
 
@@ -70,29 +71,13 @@ type Provider struct {
 	prefills  *prefills
 }
 
-// Key is one provider credential.
-type Key struct {
-	// ID is what the key is called in logs and metrics, in place of its
-	// secret. Default: a short hash of the secret.
-	ID string `json:"id,omitempty"`
-
-	// Secret is the credential. Placeholders such as {env.OPENAI_API_KEY} or
-	// {file./run/secrets/key} are evaluated when the config is loaded, and
-	// keep the secret out of the config.
-	Secret string `json:"secret"`
-
-	// Weight is the key's share of the calls under the weighted policy.
-	// Default: 1.
-	Weight int `json:"weight,omitempty"`
-}
-
-// keyStates holds what is known of each key at run time. It outlives configs,
-// so that a reload forgets no cool-down.
+// keyStates holds what is known of each key, and of each provider's servers, at
+// run time. It outlives configs, so that a reload forgets no cool-down.
 var keyStates = caddy.NewUsagePool()
 
 // provision prepares p. It returns the names of the key states it acquired,
 // also when it fails.
-func (p *Provider) provision(ctx caddy.Context, connect caddy.Duration) ([]string, error) {
+func (p *Provider) provision(ctx caddy.Context, t *Transport) ([]string, error) {
 	if p.Name == "" {
 		return nil, errors.New("a provider needs a name")
 	}
@@ -103,10 +88,10 @@ func (p *Provider) provision(ctx caddy.Context, connect caddy.Duration) ([]strin
 	if p.prefills, err = newPrefills(p.Prefill, p.family.Name); err != nil {
 		return nil, err
 	}
-	if err := p.provisionTransport(ctx, connect); err != nil {
+	if err := p.provisionTransport(ctx, t.Timeouts.Connect); err != nil {
 		return nil, err
 	}
-	return p.provisionPool()
+	return p.provisionPool(t.Breaker.rules())
 }
 
 // provisionAddress settles the API family and where the provider is.
@@ -206,7 +191,7 @@ func (p *Provider) provisionTransport(ctx caddy.Context, connect caddy.Duration)
 
 // provisionPool resolves the secrets and builds the pool over the state that
 // earlier configs left behind.
-func (p *Provider) provisionPool() (acquired []string, err error) {
+func (p *Provider) provisionPool(rules keypool.Breaker) (acquired []string, err error) {
 	keys, err := p.resolveKeys()
 	if err != nil {
 		return nil, err
@@ -215,17 +200,28 @@ func (p *Provider) provisionPool() (acquired []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	states := make([]*keypool.State, len(keys))
-	for i, key := range keys {
-		name := p.Name + "/" + keypool.Fingerprint(key.Secret.Reveal())
-		state, _, err := keyStates.LoadOrNew(name, func() (caddy.Destructor, error) { return keypool.NewState(), nil })
+	load := func(name string, fresh func() (caddy.Destructor, error)) (any, error) {
+		name = p.Name + "/" + name
+		state, _, err := keyStates.LoadOrNew(name, fresh)
 		if err != nil {
-			return acquired, fmt.Errorf("loading the state of key %q: %w", key.ID, err)
+			return nil, fmt.Errorf("loading what is known of %s: %w", name, err)
 		}
 		acquired = append(acquired, name)
+		return state, nil
+	}
+	upstream, err := load(p.base.String(), func() (caddy.Destructor, error) { return keypool.NewUpstream(), nil })
+	if err != nil {
+		return acquired, err
+	}
+	states := make([]*keypool.State, len(keys))
+	for i, key := range keys {
+		state, err := load(keypool.Fingerprint(key.Secret.Reveal()), func() (caddy.Destructor, error) { return keypool.NewState(), nil })
+		if err != nil {
+			return acquired, err
+		}
 		states[i] = state.(*keypool.State)
 	}
-	p.pool, err = keypool.New(keys, states, keypool.Options{Policy: policy})
+	p.pool, err = keypool.New(keys, states, keypool.Options{Policy: policy, Upstream: upstream.(*keypool.Upstream), Breaker: rules})
 	return acquired, err
 }
 
@@ -247,11 +243,11 @@ func (p *Provider) resolveKeys() ([]keypool.Key, error) {
 	repl := caddy.NewReplacer()
 	var keys []keypool.Key
 	for i, key := range p.Keys {
-		secret, err := repl.ReplaceOrErr(key.Secret, true, true)
+		ready, err := key.resolve(repl)
 		if err != nil {
 			return nil, fmt.Errorf("key %d: %w", i+1, err)
 		}
-		keys = append(keys, keypool.Key{ID: key.ID, Secret: keypool.NewSecret(secret), Weight: key.Weight})
+		keys = append(keys, ready)
 	}
 	for i, list := range p.KeyLists {
 		text, err := repl.ReplaceOrErr(list, true, true)

@@ -83,8 +83,9 @@ func (r *rotation) find(ctx context.Context, targets []target) (*leg, *failure) 
 // when the next target should be asked; last says that there is none.
 func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failure) {
 	var tried keypool.Tried
+	want := keypool.Want{Model: to.modelFor(r.call.Request.Model), Affinity: r.call.Affinity, Insist: last}
 	for {
-		lease, err := to.provider.pool.Acquire(to.modelFor(r.call.Request.Model), &tried)
+		lease, err := to.provider.pool.Acquire(want, &tried)
 		if err != nil {
 			if r.waitForKey(ctx, err, last) {
 				continue
@@ -99,6 +100,9 @@ func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failur
 			return nil, nil
 		}
 		next := r.next(failed)
+		if failed.verdict.Class == keypool.ClassTier {
+			want.Tier = lease.Tier() + 1
+		}
 		if next == keypool.Answer {
 			return nil, failed
 		}

@@ -5,7 +5,6 @@ package streaming
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
@@ -173,33 +172,9 @@ func (r routes) match(req *wire.Request) *chain {
 		return r.first[req.Family]
 	}
 	for _, line := range r.lines {
-		if chain := line.chains[req.Family]; chain != nil && matches(line.match, req.Model) {
+		if chain := line.chains[req.Family]; chain != nil && keypool.Matches(line.match, req.Model) {
 			return chain
 		}
 	}
 	return r.open[req.Family]
-}
-
-// matches reports whether name fits pattern, in which an asterisk stands for
-// any text.
-func matches(pattern, name string) bool {
-	prefix, rest, wild := strings.Cut(pattern, "*")
-	if !wild {
-		return pattern == name
-	}
-	if !strings.HasPrefix(name, prefix) {
-		return false
-	}
-	name = name[len(prefix):]
-	for {
-		middle, more, wild := strings.Cut(rest, "*")
-		if !wild {
-			return strings.HasSuffix(name, rest)
-		}
-		at := strings.Index(name, middle)
-		if at < 0 {
-			return false
-		}
-		name, rest = name[at+len(middle):], more
-	}
 }

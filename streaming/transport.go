@@ -44,6 +44,9 @@ type Transport struct {
 	// Timeouts bound how long a provider may be silent.
 	Timeouts Timeouts `json:"timeouts,omitzero"`
 
+	// Breaker says when a provider that fails is left alone for a while.
+	Breaker Breaker `json:"breaker,omitzero"`
+
 	// Rescue says what happens when a stream breaks after some of it has
 	// reached the client: off ends it with an error; resume has another key
 	// or target take it up, so that the client gets one whole answer. With
@@ -94,14 +97,14 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 // provisionProvider prepares p and remembers the key states it acquired, so
 // that Cleanup gives back exactly those even when Provision fails midway.
 func (t *Transport) provisionProvider(ctx caddy.Context, p *Provider) error {
-	states, err := p.provision(ctx, t.Timeouts.Connect)
+	states, err := p.provision(ctx, t)
 	t.states = append(t.states, states...)
 	return err
 }
 
 // Validate checks what Provision could not make sense of.
 func (t *Transport) Validate() error {
-	if err := t.Retry.validate(); err != nil {
+	if err := errors.Join(t.Retry.validate(), t.Breaker.validate()); err != nil {
 		return err
 	}
 	if t.Rescue != "" && t.Rescue != rescueOff && t.Rescue != rescueResume {

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keypool
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// The cost of one attempt, in parallel, with all keys free and with 99 of 100
+// at rest for the model.
+func BenchmarkAcquireReport(b *testing.B) {
+	for _, n := range []int{10, 1000} {
+		b.Run(fmt.Sprintf("keys=%d", n), func(b *testing.B) {
+			acquireAndReport(b, newPool(b, newClock(), n, RoundRobin))
+		})
+		for policy := Weighted; policy <= Sticky; policy++ {
+			b.Run(fmt.Sprintf("keys=%d/%s", n, policy), func(b *testing.B) {
+				acquireAndReport(b, newPool(b, newClock(), n, policy))
+			})
+		}
+	}
+	b.Run("keys=10/in trouble", func(b *testing.B) {
+		p := newPool(b, newClock(), 10, RoundRobin)
+		use(b, p, "m", Verdict{Class: ClassUpstream})
+		use(b, p, "m", Verdict{Class: ClassReset})
+		acquireAndReport(b, p)
+	})
+	b.Run("keys=1000/resting=990", func(b *testing.B) {
+		p := newPool(b, newClock(), 1000, RoundRobin)
+		for i := range 990 {
+			lease := Lease{pool: p, index: i, model: "m", began: p.opts.Now(), slot: p.members[i].state.slots.take()}
+			lease.Report(Outcome{Verdict: Verdict{Class: ClassRateLimited}})
+		}
+		acquireAndReport(b, p)
+	})
+}
+
+func acquireAndReport(b *testing.B, p *Pool) {
+	b.ReportAllocs()
+	left := Allowance{Remaining: 500_000, Limit: 1_000_000, ResetAt: p.opts.Now().Add(time.Minute)}
+	b.RunParallel(func(pb *testing.PB) {
+		want := Want{Model: "m", Tokens: 100}
+		for pb.Next() {
+			var tried Tried
+			want.Affinity++
+			lease, err := p.Acquire(want, &tried)
+			if err != nil {
+				b.Fatal(err)
+			}
+			lease.Report(Outcome{Latency: time.Second, Headroom: Headroom{Requests: left, Tokens: left}})
+		}
+	})
+}

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keypool
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+)
+
+// Breaker says when an upstream is taken out, and for how long.
+type Breaker struct {
+	// Failures is how many failures in a row take it out. Default: 5.
+	Failures int
+	// MinSuccess is the share of successes, from 0 to 1, below which it is
+	// taken out. Default: 0.5.
+	MinSuccess float64
+	// Window is the time over which that share is taken. It says nothing
+	// before 20 calls. Default: 1 minute.
+	Window time.Duration
+	// OpenFor is how long it rests before a call may probe it.
+	// Default: 10 seconds.
+	OpenFor time.Duration
+}
+
+const (
+	// enoughCalls is how many a share of successes must be taken over.
+	enoughCalls = 20
+	// windowParts is how finely a window moves on.
+	windowParts = 6
+	// overloadRest is how long an overloaded upstream is left alone.
+	overloadRest = 10 * time.Second
+	// regionRest is how long one is left alone that does not serve our
+	// location, which a change of the egress address may mend.
+	regionRest = time.Minute
+	// rampTime is how long after its recovery an upstream is spared. In its
+	// first second two calls may be in flight; each further one doubles that.
+	rampTime = 6 * time.Second
+)
+
+func (b Breaker) withDefaults() Breaker {
+	if b.Failures <= 0 {
+		b.Failures = 5
+	}
+	if b.MinSuccess <= 0 {
+		b.MinSuccess = 0.5
+	}
+	if b.Window <= 0 {
+		b.Window = time.Minute
+	}
+	if b.OpenFor <= 0 {
+		b.OpenFor = 10 * time.Second
+	}
+	return b
+}
+
+// circuit is what is known of a model at an upstream, or of the upstream as a
+// whole, while something is wrong or has lately been. The counts and states
+// are a gobreaker's, which is told of outcomes as they come; which call may be
+// a probe is decided here, as a call that is a neutral outcome or never ends
+// must not keep others from probing.
+type circuit struct {
+	model string
+	rules Breaker
+
+	// calm says that there is nothing to decide: calls may pass without a
+	// lock.
+	calm atomic.Bool
+
+	mu      sync.Mutex
+	breaker *gobreaker.CircuitBreaker[struct{}]
+	// known is the breaker's state when it was last looked at.
+	known  gobreaker.State
+	class  Class
+	failed time.Time
+	// rest is for what needs no count: an overload, keys that failed alike.
+	rest coolDown
+	// opens is when an open breaker lets a probe through, and recovered when
+	// it last closed.
+	opens, recovered time.Time
+	// probe is the number of the latest probe, and probing until when the
+	// others wait for it.
+	probe   uint32
+	probing time.Time
+	// inFlight counts the passes given since there was something to decide.
+	inFlight int
+}
+
+// pass is the leave of a circuit for one call. The zero value is that of a
+// circuit with nothing to decide.
+type pass struct {
+	circuit *circuit
+	// probe is the number of the probe that the call is; 0 if it is none.
+	probe uint32
+}
+
+// newCircuit makes a circuit. wide, if not nil, must agree before failures in
+// a row take it out.
+func newCircuit(model string, rules Breaker, wide func() bool) *circuit {
+	c := &circuit{model: model, rules: rules}
+	c.calm.Store(true)
+	c.breaker = gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
+		Interval:     rules.Window,
+		BucketPeriod: rules.Window / windowParts,
+		Timeout:      rules.OpenFor,
+		OnStateChange: func(_ string, _, to gobreaker.State) {
+			c.known = to
+		},
+		ReadyToTrip: func(n gobreaker.Counts) bool {
+			if wide != nil {
+				return int(n.ConsecutiveFailures) >= rules.Failures && wide()
+			}
+			seen := n.TotalSuccesses + n.TotalFailures
+			return int(n.ConsecutiveFailures) >= rules.Failures ||
+				seen >= enoughCalls && float64(n.TotalSuccesses) < rules.MinSuccess*float64(seen)
+		},
+	})
+	return c
+}
+
+// stateLocked returns the breaker's state. Only that of an open one changes
+// with time.
+func (c *circuit) stateLocked() gobreaker.State {
+	if c.known == gobreaker.StateOpen {
+		return c.breaker.State()
+	}
+	return c.known
+}
+
+// admit lets a call through, or says until when it may not be and why. fresh
+// is a call's first attempt, insist one that has nowhere else to go.
+func (c *circuit) admit(now time.Time, fresh, insist bool) (pass, *CoolingError) {
+	if c.calm.Load() {
+		return pass{}, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if now.Before(c.rest.until) && !(insist && c.rest.class == ClassOverloaded) {
+		return pass{}, c.closedLocked(c.rest.until, now)
+	}
+	p := pass{circuit: c}
+	switch state := c.stateLocked(); {
+	case state == gobreaker.StateOpen:
+		return pass{}, c.closedLocked(c.opens, now)
+	case state == gobreaker.StateHalfOpen:
+		if now.Before(c.probing) {
+			return pass{}, c.closedLocked(c.probing, now)
+		}
+		c.probe++
+		p.probe, c.probing = c.probe, now.Add(c.rules.OpenFor)
+	case c.correlated():
+		// A call that is under way goes on to its next key.
+		if fresh && now.Before(c.probing) {
+			return pass{}, c.closedLocked(c.probing, now)
+		}
+		c.probing = now.Add(proofTime)
+	case now.Before(c.recovered.Add(rampTime)):
+		second := now.Sub(c.recovered) / time.Second
+		if c.inFlight >= 2<<second {
+			return pass{}, c.closedLocked(c.recovered.Add((second+1)*time.Second), now)
+		}
+	default:
+		c.calmLocked(now)
+	}
+	c.inFlight++
+	return p, nil
+}
+
+// correlated reports whether the circuit was opened as keys failed alike, and
+// none has worked since.
+func (c *circuit) correlated() bool {
+	return c.rest.strikes > 0 && c.rest.class != ClassOverloaded && c.rest.class != ClassRegion
+}
+
+func (c *circuit) closedLocked(until, now time.Time) *CoolingError {
+	// The breaker's clock is read a little later than ours.
+	if soonest := now.Add(time.Millisecond); until.Before(soonest) {
+		until = soonest
+	}
+	return &CoolingError{Until: until, Class: c.class, Upstream: true}
+}
+
+// calmLocked settles whether there is anything left to decide.
+func (c *circuit) calmLocked(now time.Time) {
+	calm := !now.Before(c.rest.until) && !c.correlated() &&
+		c.stateLocked() == gobreaker.StateClosed && !now.Before(c.recovered.Add(rampTime))
+	if calm {
+		c.inFlight, c.rest = 0, coolDown{}
+	}
+	c.calm.Store(calm)
+}
+
+// leave takes back a pass that was not used, or whose call says nothing of
+// the circuit: a probe's place is free again.
+func (c *circuit) leave(p pass) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaveLocked(p)
+}
+
+func (c *circuit) leaveLocked(p pass) {
+	if p.circuit != c {
+		return
+	}
+	c.inFlight = max(0, c.inFlight-1)
+	if p.probe != 0 && p.probe == c.probe {
+		c.probing = time.Time{}
+	}
+}
+
+// What the breaker is told.
+var errFailed = errors.New("failed")
+
+func succeeded() (struct{}, error) { return struct{}{}, nil }
+func failed() (struct{}, error)    { return struct{}{}, errFailed }
+
+// succeed notes that a call which began then has been answered. It reports
+// whether the circuit has healed and may be forgotten.
+func (c *circuit) succeed(p pass, began, now time.Time) (healed bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaveLocked(p)
+	if c.correlated() && !began.Before(c.rest.set) {
+		c.rest = coolDown{}
+	}
+	c.tellLocked(p, succeeded, now)
+	c.calmLocked(now)
+	return c.calm.Load() && now.Sub(c.failed) > c.rules.Window
+}
+
+// fail notes that a call which began then has failed for a reason that counts.
+func (c *circuit) fail(p pass, class Class, began, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaveLocked(p)
+	if began.Before(c.recovered) {
+		return // of the outage that is over
+	}
+	c.class, c.failed = class, now
+	c.tellLocked(p, failed, now)
+	c.calmLocked(now)
+}
+
+// tellLocked tells the breaker of an outcome. Of a circuit that is half open
+// only the probe says something.
+func (c *circuit) tellLocked(p pass, outcome func() (struct{}, error), now time.Time) {
+	before := c.stateLocked()
+	if before == gobreaker.StateHalfOpen && (p.circuit != c || p.probe != c.probe) {
+		return
+	}
+	_, _ = c.breaker.Execute(outcome)
+	switch after := c.stateLocked(); {
+	case after == before:
+	case after == gobreaker.StateOpen:
+		c.opens = now.Add(c.rules.OpenFor)
+	case after == gobreaker.StateClosed:
+		c.recovered, c.inFlight = now, 0
+	}
+}
+
+// cool closes the circuit for a time, which doubles from first to most each
+// time that it is done again before anything has worked.
+func (c *circuit) cool(class Class, first, most time.Duration, now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.class, c.failed = class, now
+	c.rest.class, c.rest.set = class, now
+	c.rest.strikes++
+	rest := min(first<<min(c.rest.strikes-1, 20), most)
+	if until := now.Add(rest); until.After(c.rest.until) {
+		c.rest.until = until
+	}
+	c.calm.Store(false)
+}
+
+// state returns how the circuit stands, for people.
+func (c *circuit) state(now time.Time) CircuitStatus {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	status := CircuitStatus{Model: c.model, State: c.stateLocked().String(), LastFailure: c.failed, Class: c.class}
+	switch {
+	case status.State == gobreaker.StateOpen.String():
+		status.Until = c.opens
+	case now.Before(c.rest.until):
+		status.State, status.Until = "resting", c.rest.until
+	}
+	return status
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keypool
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Upstream is what is known at run time of a provider's servers, whichever
+// key asks them: of all together, and of each model. It is safe for
+// concurrent use and outlives configs.
+//
+// Nothing is blamed wider than the evidence: a model's faults close the way to
+// that model, and only what cannot be a single model's doing, such as a
+// connection that is refused, closes the way to all of them.
+type Upstream struct {
+	// circuits are those of models in trouble, at most maxModels. The slice
+	// is never changed, but replaced under mu, and read without.
+	circuits atomic.Pointer[[]*circuit]
+	// whole is nil as long as the servers could always be reached.
+	whole atomic.Pointer[circuit]
+
+	mu     sync.Mutex
+	rules  Breaker
+	health health
+	// silent is the model that was asked last without an answer, and wide
+	// says that what fails in a row is not just one model.
+	silent   string
+	isSilent bool
+	wide     atomic.Bool
+}
+
+// NewUpstream returns the state of an upstream that nothing is known of.
+func NewUpstream() *Upstream { return &Upstream{rules: Breaker{}.withDefaults()} }
+
+// Destruct does nothing: calls in flight may still report. It is there so
+// that a caddy.UsagePool can hold upstreams.
+func (u *Upstream) Destruct() error { return nil }
+
+// configure sets the rules for what comes. Circuits that are open stay so
+// until they heal.
+func (u *Upstream) configure(rules Breaker) {
+	rules = rules.withDefaults()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if rules == u.rules {
+		return
+	}
+	u.rules = rules
+	var kept []*circuit
+	for _, c := range u.list() {
+		if !c.calm.Load() {
+			kept = append(kept, c)
+		}
+	}
+	u.circuits.Store(&kept)
+	if c := u.whole.Load(); c != nil && c.calm.Load() {
+		u.whole.Store(nil)
+	}
+}
+
+func (u *Upstream) list() []*circuit {
+	if circuits := u.circuits.Load(); circuits != nil {
+		return *circuits
+	}
+	return nil
+}
+
+func (u *Upstream) find(model string) *circuit {
+	for _, c := range u.list() {
+		if c.model == model {
+			return c
+		}
+	}
+	return nil
+}
+
+// admit lets an attempt through, or says why not. passes holds the leave of
+// the model's circuit and of the whole.
+func (u *Upstream) admit(model string, now time.Time, fresh, insist bool) (passes [2]pass, refused *CoolingError) {
+	if c := u.whole.Load(); c != nil {
+		if passes[1], refused = c.admit(now, fresh, insist); refused != nil {
+			return passes, refused
+		}
+	}
+	if c := u.find(model); c != nil {
+		if passes[0], refused = c.admit(now, fresh, insist); refused != nil {
+			u.leave(passes)
+		}
+	}
+	return passes, refused
+}
+
+// leave gives passes back that say nothing.
+func (u *Upstream) leave(passes [2]pass) {
+	for _, p := range passes {
+		if p.circuit != nil {
+			p.circuit.leave(p)
+		}
+	}
+}
+
+// report draws the consequences of an attempt.
+func (u *Upstream) report(l *Lease, o Outcome, now time.Time) {
+	class := o.Verdict.Class
+	u.mu.Lock()
+	u.health.note(o, now)
+	u.mu.Unlock()
+	u.reportWhole(l, class, now)
+	switch class {
+	case ClassOK:
+		if !l.answered {
+			u.succeed(l, now)
+		}
+	case ClassUpstream, ClassSlow, ClassReset, ClassBroken:
+		u.circuit(l.model).fail(l.passes[0], class, l.began, now)
+	case ClassOverloaded:
+		c := u.circuit(l.model)
+		c.leave(l.passes[0])
+		c.cool(class, overloadRest, overloadRest, now)
+	default:
+		// Whatever else there is says nothing of how well the model is served.
+		if c := l.passes[0].circuit; c != nil {
+			c.leave(l.passes[0])
+		}
+	}
+}
+
+// answering notes that an answer has begun well.
+func (u *Upstream) answering(l *Lease, now time.Time) {
+	u.reportWhole(l, ClassOK, now)
+	u.succeed(l, now)
+	l.passes = [2]pass{}
+}
+
+func (u *Upstream) succeed(l *Lease, now time.Time) {
+	c := l.passes[0].circuit
+	if c == nil {
+		c = u.find(l.model)
+	}
+	if c != nil && c.succeed(l.passes[0], l.began, now) {
+		u.forget(c)
+	}
+}
+
+// reportWhole judges whether the servers can be reached at all.
+func (u *Upstream) reportWhole(l *Lease, class Class, now time.Time) {
+	switch class {
+	case ClassNotSent, ClassReset:
+		u.noteSilence(l.model, class)
+		u.wholeCircuit().fail(l.passes[1], class, l.began, now)
+	case ClassRegion:
+		u.wholeCircuit().cool(class, regionRest, regionRest, now)
+	case ClassCanceled, ClassSlow, ClassBroken:
+		if c := l.passes[1].circuit; c != nil {
+			c.leave(l.passes[1])
+		}
+	default: // an answer, whatever it says
+		c := u.whole.Load()
+		if c == nil {
+			return
+		}
+		u.mu.Lock()
+		u.isSilent = false
+		u.mu.Unlock()
+		u.wide.Store(false)
+		if isAlike(class) {
+			// Keys that fail alike do not disprove that they do.
+			c.leave(l.passes[1])
+		} else if c.succeed(l.passes[1], l.began, now) {
+			u.whole.CompareAndSwap(c, nil)
+		}
+	}
+}
+
+// noteSilence tells whether the failures in a row go beyond one model. A
+// refused connection does: the servers do not know yet what it would ask for.
+func (u *Upstream) noteSilence(model string, class Class) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if class == ClassNotSent || u.isSilent && u.silent != model {
+		u.wide.Store(true)
+	}
+	if !u.isSilent {
+		u.silent, u.isSilent = strings.Clone(model), true
+	}
+}
+
+func (u *Upstream) wholeCircuit() *circuit {
+	if c := u.whole.Load(); c != nil {
+		return c
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	c := u.whole.Load()
+	if c == nil {
+		c = newCircuit("", u.rules, u.wide.Load)
+		u.whole.Store(c)
+	}
+	return c
+}
+
+// circuit returns that of a model, making one, and room for it, if need be.
+func (u *Upstream) circuit(model string) *circuit {
+	if c := u.find(model); c != nil {
+		return c
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if c := u.find(model); c != nil {
+		return c
+	}
+	// The clone lets go of the request that the name is a part of.
+	c := newCircuit(strings.Clone(model), u.rules, nil)
+	circuits := append([]*circuit{c}, u.list()...)
+	if len(circuits) > maxModels {
+		circuits = without(circuits, leastTroubled(circuits[1:]))
+	}
+	u.circuits.Store(&circuits)
+	return c
+}
+
+func (u *Upstream) forget(c *circuit) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	circuits := without(u.list(), c)
+	u.circuits.Store(&circuits)
+}
+
+func without(circuits []*circuit, c *circuit) []*circuit {
+	kept := make([]*circuit, 0, len(circuits))
+	for _, other := range circuits {
+		if other != c {
+			kept = append(kept, other)
+		}
+	}
+	return kept
+}
+
+// leastTroubled returns the circuit that matters least: one that is calm, or
+// else the one that failed longest ago.
+func leastTroubled(circuits []*circuit) *circuit {
+	var least *circuit
+	var since time.Time
+	for _, c := range circuits {
+		c.mu.Lock()
+		at := c.failed
+		c.mu.Unlock()
+		if c.calm.Load() {
+			at = at.Add(-24 * time.Hour)
+		}
+		if least == nil || at.Before(since) {
+			least, since = c, at
+		}
+	}
+	return least
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package streaming
+
+import (
+	"errors"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/seed83435595/caddy-llm-proxy/keypool"
+)
+
+// Breaker says when a provider is taken out that fails, whichever key asks it:
+// for the model that fails, or as a whole when it cannot be reached. It is
+// then probed by one call at a time, and after it has recovered it gets its
+// calls back over a few seconds.
+type Breaker struct {
+	// Failures is how many failures in a row take it out. Default: 5.
+	Failures int `json:"failures,omitempty"`
+
+	// MinSuccess is the share of successes, from 0 to 1, below which it is
+	// taken out, once there were 20 calls in the window. Default: 0.5.
+	MinSuccess float64 `json:"min_success,omitempty"`
+
+	// Window is the time over which that share is taken. Default: 1m.
+	Window caddy.Duration `json:"window,omitempty"`
+
+	// OpenFor is how long it rests before a call may probe it. Default: 10s.
+	OpenFor caddy.Duration `json:"open_for,omitempty"`
+}
+
+func (b *Breaker) validate() error {
+	switch {
+	case b.Failures < 0:
+		return errors.New("breaker failures: must not be negative")
+	case b.MinSuccess < 0 || b.MinSuccess > 1:
+		return errors.New("breaker min_success: must be a share from 0 to 1")
+	case b.Window < 0 || b.OpenFor < 0:
+		return errors.New("breaker window and open_for: must not be negative")
+	}
+	return nil
+}
+
+// rules returns the pool's, in which nothing stands for the defaults.
+func (b *Breaker) rules() keypool.Breaker {
+	return keypool.Breaker{
+		Failures: b.Failures, MinSuccess: b.MinSuccess,
+		Window: time.Duration(b.Window), OpenFor: time.Duration(b.OpenFor),
+	}
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package streaming
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/seed83435595/caddy-llm-proxy/keypool"
+)
+
+// Key is one provider credential.
+type Key struct {
+	// ID is what the key is called in logs and metrics, in place of its
+	// secret. Default: a short hash of the secret.
+	ID string `json:"id,omitempty"`
+
+	// Secret is the credential. Placeholders such as {env.OPENAI_API_KEY} or
+	// {file./run/secrets/key} are evaluated when the config is loaded, and
+	// keep the secret out of the config.
+	Secret string `json:"secret"`
+
+	// Weight is the key's share of the calls under the weighted policy.
+	// Default: 1.
+	Weight int `json:"weight,omitempty"`
+
+	// Tier is the key's tier of service. A key of a higher tier is used only
+	// when the lower ones have none that is free. Default: 0.
+	Tier int `json:"tier,omitempty"`
+
+	// Account is whose key it is: keys of one account share its rate limits
+	// and its quota. Default: none is shared.
+	Account string `json:"account,omitempty"`
+
+	// Models are patterns of the models that the key may be used for. An
+	// asterisk stands for any text, also none. Default: all.
+	Models []string `json:"models,omitempty"`
+
+	// MaxInFlight is how many calls may use the key at a time.
+	// Default: any number.
+	MaxInFlight int `json:"max_in_flight,omitempty"`
+
+	// Requests and Tokens are the key's limits, for providers that do not
+	// tell what is left of them. Default: none.
+	Requests *KeyLimit `json:"requests,omitempty"`
+	Tokens   *KeyLimit `json:"tokens,omitempty"`
+
+	// Expires is when the key ceases to be used: a day, such as 2027-01-31,
+	// which is the first on which it is not used, in UTC, or a moment, such as
+	// 2027-01-31T12:00:00Z. Default: never.
+	Expires string `json:"expires,omitempty"`
+}
+
+// KeyLimit is how much of a key may be used in a window of time, which moves
+// on evenly.
+type KeyLimit struct {
+	// Max is how many.
+	Max int `json:"max"`
+
+	// Window is the time in which so many may be used. Default: 1m.
+	Window caddy.Duration `json:"window,omitempty"`
+}
+
+// resolve makes the key ready for a pool.
+func (k *Key) resolve(repl *caddy.Replacer) (keypool.Key, error) {
+	secret, err := repl.ReplaceOrErr(k.Secret, true, true)
+	if err != nil {
+		return keypool.Key{}, err
+	}
+	expires, err := parseDate(k.Expires)
+	if err != nil {
+		return keypool.Key{}, fmt.Errorf("expires: %w", err)
+	}
+	return keypool.Key{
+		ID:          k.ID,
+		Secret:      keypool.NewSecret(secret),
+		Weight:      k.Weight,
+		Tier:        k.Tier,
+		Account:     k.Account,
+		Models:      k.Models,
+		MaxInFlight: k.MaxInFlight,
+		Requests:    k.Requests.rate(),
+		Tokens:      k.Tokens.rate(),
+		Expires:     expires,
+	}, nil
+}
+
+func (l *KeyLimit) rate() keypool.Rate {
+	if l == nil {
+		return keypool.Rate{}
+	}
+	return keypool.Rate{N: l.Max, Per: time.Duration(l.Window)}
+}
+
+// parseDate reads a day or a moment. The zero time is for "".
+func parseDate(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if day, err := time.Parse(time.DateOnly, s); err == nil {
+		return day, nil
+	}
+	at, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%q is neither a day such as 2027-01-31 nor a moment such as 2027-01-31T12:00:00Z", s)
+	}
+	return at, nil
+}
+
+func (p *Provider) parseKey(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return d.ArgErr()
+	}
+	key := &Key{Secret: d.Val()}
+	if key.Secret == "" {
+		return d.Err("an empty key: if it comes from {$VARIABLE}, that variable is not set")
+	}
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := key.parseOption(d); err != nil {
+			return err
+		}
+	}
+	p.Keys = append(p.Keys, key)
+	return nil
+}
+
+func (k *Key) parseOption(d *caddyfile.Dispenser) error {
+	switch d.Val() {
+	case "id":
+		return parseOnce(d, &k.ID)
+	case "account":
+		return parseOnce(d, &k.Account)
+	case "weight":
+		return parsePositiveOnce(d, &k.Weight)
+	case "tier":
+		return parsePositiveOnce(d, &k.Tier)
+	case "max_in_flight":
+		return parsePositiveOnce(d, &k.MaxInFlight)
+	case "requests":
+		return parseKeyLimit(d, &k.Requests)
+	case "tokens":
+		return parseKeyLimit(d, &k.Tokens)
+	case "models":
+		patterns := d.RemainingArgs()
+		if len(patterns) == 0 {
+			return d.ArgErr()
+		}
+		k.Models = append(k.Models, patterns...)
+		return nil
+	case "expires":
+		if err := parseOnce(d, &k.Expires); err != nil {
+			return err
+		}
+		if _, err := parseDate(k.Expires); err != nil {
+			return d.Errf("expires: %v", err)
+		}
+		return nil
+	}
+	return d.Errf("key: unrecognized option %s", d.Val())
+}
+
+// parseKeyLimit reads a number and the window it is for.
+func parseKeyLimit(d *caddyfile.Dispenser, into **KeyLimit) error {
+	option := d.Val()
+	if *into != nil {
+		return d.Errf("%s: already specified", option)
+	}
+	args := d.RemainingArgs()
+	if len(args) < 1 || len(args) > 2 {
+		return d.ArgErr()
+	}
+	limit := new(KeyLimit)
+	var err error
+	if limit.Max, err = wholeNumber(d, option, args[0]); err != nil {
+		return err
+	}
+	if limit.Max == 0 {
+		return d.Errf("%s: must be at least 1", option)
+	}
+	if len(args) == 2 {
+		window, err := caddy.ParseDuration(args[1])
+		if err != nil || window <= 0 {
+			return d.Errf("%s: invalid window %s", option, args[1])
+		}
+		limit.Window = caddy.Duration(window)
+	}
+	*into = limit
+	return nil
+}
