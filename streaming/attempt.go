@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
 // errHeadersTimeout is why an attempt was given up that got no headers.
@@ -65,6 +66,9 @@ func (r *rotation) accept(ctx context.Context, cancel context.CancelCauseFunc, t
 			r.report(to, lease, f.verdict, time.Since(began))
 			return nil, f
 		}
+	}
+	if !a.whole || a.scan.Started() {
+		a.lease.Answering(wire.ReadHeadroom(res.Header, time.Now()))
 	}
 	r.call.record(Attempt{Provider: to.provider.Name, KeyID: lease.KeyID(), Duration: time.Since(began)})
 	return r.deliver(res, a), nil

@@ -31,6 +31,26 @@ func TestKeyOptions(t *testing.T) {
 	}
 }
 
+// What the provider says is left of a key's limits decides which key is next.
+func TestHeadroomIsRead(t *testing.T) {
+	left := map[string]string{"a-" + t.Name(): "10", "b-" + t.Name(): "80", "c-" + t.Name(): "0"}
+	up := newUpstream(t, func(w http.ResponseWriter, _ *http.Request, key string) {
+		w.Header().Set("x-ratelimit-limit-requests", "100")
+		w.Header().Set("x-ratelimit-remaining-requests", left[key])
+		w.Header().Set("x-ratelimit-reset-requests", "10m")
+		answerJSON(w, 200, chatAnswer)
+	})
+	p := pool("p", up.URL, "a-"+t.Name(), "b-"+t.Name(), "c-"+t.Name())
+	p.Select = "headroom"
+	tr := provision(t, &Transport{Providers: []*Provider{p}, Retry: quick})
+	for range 9 {
+		chat(t, tr, chatBody)
+	}
+	if n := strings.Count(up.keysAsked(), "b-"); n != 7 {
+		t.Errorf("asked %s", up.keysAsked())
+	}
+}
+
 // A key whose options cannot be is refused when the config is loaded.
 func TestRefusedKeyOptions(t *testing.T) {
 	for name, change := range map[string]func(*Key){
