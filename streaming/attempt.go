@@ -62,7 +62,9 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 		l.scan.Release()
 		return nil, r.failed(l, f)
 	}
-	lease.Answering(wire.ReadHeadroom(res.Header, time.Now()))
+	if !l.stream || l.scan.Started() {
+		l.lease.Answering(wire.ReadHeadroom(res.Header, time.Now()))
+	}
 	l.attempt = call.record(Attempt{Provider: to.provider.Name, KeyID: lease.KeyID(), Duration: time.Since(began)})
 	return l, nil
 }

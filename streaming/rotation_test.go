@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,10 +67,10 @@ func TestRetriesUpstreamFaults(t *testing.T) {
 		"reset": func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			failures := 2
+			var failures atomic.Int32
+			failures.Store(2)
 			up := newUpstream(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
-				if failures > 0 {
-					failures--
+				if failures.Add(-1) >= 0 {
 					fail(w)
 					return
 				}
@@ -80,7 +81,7 @@ func TestRetriesUpstreamFaults(t *testing.T) {
 				t.Fatalf("after two failures: got %d %s", status, text)
 			}
 
-			failures = 1000
+			failures.Store(1000)
 			status, _, call := chat(t, tr, chatBody)
 			if status < 500 || call.Outcome != OutcomeExhausted {
 				t.Errorf("in an outage: got %d, outcome %s", status, call.Outcome)
@@ -88,7 +89,7 @@ func TestRetriesUpstreamFaults(t *testing.T) {
 			if n := len(call.Attempts); n != 3 {
 				t.Errorf("in an outage: %d attempts, want 3", n)
 			}
-			failures = 0
+			failures.Store(0)
 			if status, _, _ := chat(t, tr, chatBody); status != 200 {
 				t.Errorf("after the outage: got %d", status)
 			}
