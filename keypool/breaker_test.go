@@ -315,52 +315,36 @@ func TestOverload(t *testing.T) {
 	})
 }
 
-// Servers that refuse connections are closed to every model; so are those
-// that break off what several models are asked. Any answer opens them again.
+// Servers that refuse connections are closed to every model. Any answer opens
+// them again.
 func TestUnreachableServers(t *testing.T) {
-	for name, fail := range map[string]func(p *Pool){
-		"refused": func(p *Pool) { failTimes(t, p, "a", ClassNotSent, 5) },
-		"broken off": func(p *Pool) {
-			failTimes(t, p, "a", ClassReset, 3)
-			failTimes(t, p, "b", ClassReset, 2)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			timed(t, func(t *testing.T) {
-				p := newTimedPool(t, 1, Options{})
-				fail(p)
-				if got := upstreamRest(t, p, "c"); got != 10*time.Second {
-					t.Errorf("an unasked model rests %s, want 10s", got)
-				}
-				time.Sleep(10*time.Second + time.Millisecond)
-				use(t, p, "c", Verdict{Class: ClassCaller})
-				if got := upstreamRest(t, p, "d"); got != 0 {
-					t.Errorf("after an answer: rests %s", got)
-				}
-			})
-		})
-	}
+	timed(t, func(t *testing.T) {
+		p := newTimedPool(t, 1, Options{})
+		failTimes(t, p, "a", ClassNotSent, 5)
+		if got := upstreamRest(t, p, "c"); got != 10*time.Second {
+			t.Errorf("an unasked model rests %s, want 10s", got)
+		}
+		time.Sleep(10*time.Second + time.Millisecond)
+		use(t, p, "c", Verdict{Class: ClassCaller})
+		if got := upstreamRest(t, p, "d"); got != 0 {
+			t.Errorf("after an answer: rests %s", got)
+		}
+	})
 }
 
-// An answer, whatever it says, ends what goes beyond one model: resets of a
-// single one are its own again.
-func TestAnswerNarrowsTheBlame(t *testing.T) {
-	for name, before := range map[string]Class{"refused": ClassNotSent, "broken off": ClassReset} {
-		t.Run(name, func(t *testing.T) {
-			timed(t, func(t *testing.T) {
-				p := newTimedPool(t, 1, Options{})
-				use(t, p, "other", Verdict{Class: before})
-				use(t, p, "other", Verdict{Class: ClassCaller})
-				failTimes(t, p, "m", ClassReset, 5)
-				if upstreamRest(t, p, "m") == 0 {
-					t.Error("the model is still in use")
-				}
-				if got := upstreamRest(t, p, "other"); got != 0 {
-					t.Errorf("another model rests %s", got)
-				}
-			})
-		})
-	}
+// What breaks off may be a model's own doing: others stay in use.
+func TestResetsAreTheModels(t *testing.T) {
+	timed(t, func(t *testing.T) {
+		p := newTimedPool(t, 1, Options{})
+		failTimes(t, p, "a", ClassReset, 5)
+		failTimes(t, p, "b", ClassReset, 3)
+		if upstreamRest(t, p, "a") == 0 {
+			t.Error("the model is still in use")
+		}
+		if got := upstreamRest(t, p, "other"); got != 0 {
+			t.Errorf("another model rests %s", got)
+		}
+	})
 }
 
 // A probe's place is not lost to a call that does not get as far as to probe:

@@ -97,9 +97,9 @@ type pass struct {
 	probe uint32
 }
 
-// newCircuit makes a circuit. wide, if not nil, must agree before failures in
-// a row take it out.
-func newCircuit(model string, rules Breaker, wide func() bool) *circuit {
+// newCircuit makes a circuit. One that does not go by the share of successes
+// is taken out only by failures in a row.
+func newCircuit(model string, rules Breaker, byShare bool) *circuit {
 	c := &circuit{model: model, rules: rules}
 	c.calm.Store(true)
 	c.breaker = gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
@@ -110,12 +110,9 @@ func newCircuit(model string, rules Breaker, wide func() bool) *circuit {
 			c.known = to
 		},
 		ReadyToTrip: func(n gobreaker.Counts) bool {
-			if wide != nil {
-				return int(n.ConsecutiveFailures) >= rules.Failures && wide()
-			}
 			seen := n.TotalSuccesses + n.TotalFailures
 			return int(n.ConsecutiveFailures) >= rules.Failures ||
-				seen >= enoughCalls && float64(n.TotalSuccesses) < rules.MinSuccess*float64(seen)
+				byShare && seen >= enoughCalls && float64(n.TotalSuccesses) < rules.MinSuccess*float64(seen)
 		},
 	})
 	return c

@@ -26,11 +26,6 @@ type Upstream struct {
 	mu     sync.Mutex
 	rules  Breaker
 	health health
-	// silent is the model that was asked last without an answer, and wide
-	// says that what fails in a row is not just one model.
-	silent   string
-	isSilent bool
-	wide     atomic.Bool
 }
 
 // NewUpstream returns the state of an upstream that nothing is known of.
@@ -149,12 +144,12 @@ func (u *Upstream) succeed(l *Lease, now time.Time) {
 // reportWhole judges whether the servers can be reached at all.
 func (u *Upstream) reportWhole(l *Lease, class Class, now time.Time) {
 	switch class {
-	case ClassNotSent, ClassReset:
-		u.noteSilence(l.model, class)
+	case ClassNotSent:
 		u.wholeCircuit().fail(l.passes[1], class, l.began, now)
 	case ClassRegion:
 		u.wholeCircuit().cool(class, regionRest, regionRest, now)
-	case ClassCanceled, ClassSlow, ClassBroken:
+	case ClassCanceled, ClassReset, ClassSlow, ClassBroken:
+		// It may be the model's doing.
 		if c := l.passes[1].circuit; c != nil {
 			c.leave(l.passes[1])
 		}
@@ -163,29 +158,12 @@ func (u *Upstream) reportWhole(l *Lease, class Class, now time.Time) {
 		if c == nil {
 			return
 		}
-		u.mu.Lock()
-		u.isSilent = false
-		u.mu.Unlock()
-		u.wide.Store(false)
 		if isAlike(class) {
 			// Keys that fail alike do not disprove that they do.
 			c.leave(l.passes[1])
 		} else if c.succeed(l.passes[1], l.began, now) {
 			u.whole.CompareAndSwap(c, nil)
 		}
-	}
-}
-
-// noteSilence tells whether the failures in a row go beyond one model. A
-// refused connection does: the servers do not know yet what it would ask for.
-func (u *Upstream) noteSilence(model string, class Class) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if class == ClassNotSent || u.isSilent && u.silent != model {
-		u.wide.Store(true)
-	}
-	if !u.isSilent {
-		u.silent, u.isSilent = strings.Clone(model), true
 	}
 }
 
@@ -197,7 +175,7 @@ func (u *Upstream) wholeCircuit() *circuit {
 	defer u.mu.Unlock()
 	c := u.whole.Load()
 	if c == nil {
-		c = newCircuit("", u.rules, u.wide.Load)
+		c = newCircuit("", u.rules, false)
 		u.whole.Store(c)
 	}
 	return c
@@ -214,7 +192,7 @@ func (u *Upstream) circuit(model string) *circuit {
 		return c
 	}
 	// The clone lets go of the request that the name is a part of.
-	c := newCircuit(strings.Clone(model), u.rules, nil)
+	c := newCircuit(strings.Clone(model), u.rules, true)
 	circuits := append([]*circuit{c}, u.list()...)
 	if len(circuits) > maxModels {
 		circuits = without(circuits, leastTroubled(circuits[1:]))
