@@ -78,7 +78,7 @@ func TestWhatRests(t *testing.T) {
 		ClassStale:       {30 * time.Second, 30 * time.Second},
 		ClassCredential:  {30 * time.Second, 30 * time.Second},
 		ClassAccess:      {time.Hour, 0},
-		ClassModel:       {time.Minute, 0},
+		ClassModel:       {0, 0},
 		ClassNotSent:     {0, 0},
 		ClassReset:       {0, 0},
 		ClassUpstream:    {0, 0},

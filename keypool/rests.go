@@ -9,6 +9,9 @@ import (
 )
 
 const (
+	// leastWait is how long a key rests at least when a provider states a
+	// wait. It doubles with each further failure in a row, up to a second.
+	leastWait = 20 * time.Millisecond
 	// maxModels bounds how many models a key remembers a rest for, and
 	// maxModelName how much of a name, in bytes. Names come from outside.
 	maxModels    = 64
@@ -196,7 +199,9 @@ func (c *coolDown) penalise(v Verdict, began, now time.Time, maxWait time.Durati
 // rest returns how long a key rests after so many such failures in a row.
 func (v Verdict) rest(strikes int, maxWait time.Duration) time.Duration {
 	if v.Wait > 0 {
-		return min(v.Wait, maxWait)
+		// One that is stated as next to nothing, again and again, is not meant.
+		least := min(leastWait<<min(strikes-1, 20), time.Second)
+		return min(max(v.Wait, least), maxWait)
 	}
 	rule := rules[v.Class]
 	return min(rule.first<<min(strikes-1, 20), rule.most)

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -24,7 +23,8 @@ type answer struct {
 	view *wire.Scanner
 	// rescue is nil where a broken stream is not to be taken up again.
 	rescue *rescue
-	closed bool
+	// broken says that the client was told that the answer is not whole.
+	broken, closed bool
 }
 
 // deliver makes a leg the answer to the call.
@@ -52,6 +52,7 @@ func (r *rotation) deliver(l *leg) *http.Response {
 	if l.end != nil {
 		a.finish(l.end)
 	}
+	a.noteFirstToken()
 	r.call.Status = res.StatusCode
 	r.call.answer = a
 	res.Body = a
@@ -70,6 +71,7 @@ func (a *answer) Read(p []byte) (int, error) {
 		return 0, a.end
 	}
 	n, err := a.leg.read(p)
+	a.noteFirstToken()
 	if a.rescue != nil {
 		n, err = 0, a.pass(p[:n], err)
 	}
@@ -80,6 +82,13 @@ func (a *answer) Read(p []byte) (int, error) {
 		return a.Read(p)
 	}
 	return n, nil
+}
+
+// noteFirstToken notes when the client got the first generated event.
+func (a *answer) noteFirstToken() {
+	if l := a.leg; l.call.FirstToken == 0 && l.firstToken > 0 {
+		l.call.FirstToken = l.began.Sub(l.call.Started) + l.firstToken
+	}
 }
 
 // pass lets a piece through the rescue, which holds back what is not whole.
@@ -108,7 +117,7 @@ func (a *answer) letGo() {
 // Else it ends with the API family's own error event where there is one, so
 // that the client's SDK raises it. Elsewhere the connection is broken.
 func (a *answer) finish(err error) {
-	if err == io.EOF || a.leg.gone() {
+	if err == io.EOF || a.leg.left {
 		a.end = err
 		if a.rescue != nil {
 			a.letGo()
@@ -125,12 +134,13 @@ func (a *answer) finish(err error) {
 			return
 		}
 		a.rescue = nil
-		if err == errReported {
+		if err == errReported && len(lastWords) > 0 {
 			// The provider said itself what went wrong.
-			a.pending, a.end = append(a.pending, lastWords...), io.EOF
+			a.pending, a.end, a.broken = append(a.pending, lastWords...), io.EOF, true
 			return
 		}
 	}
+	a.broken = true
 	if last := a.view.BreakOff(a.leg.call.Request.Family, brokenOff(a.leg.call)); last != nil {
 		a.pending, a.end = append(a.pending, last...), io.EOF
 	}
@@ -142,7 +152,8 @@ func (a *answer) resume(cause error) bool {
 	if cause == errTotalTimeout {
 		return false
 	}
-	broken.finish(keypool.Verdict{Class: keypool.ClassBroken})
+	verdict, _ := broken.verdict()
+	broken.finish(verdict)
 	next, out := a.rescue.resume(a.rescue.rotation.in.Context(), broken, cause)
 	if next == nil {
 		return false
@@ -183,7 +194,10 @@ func (a *answer) Close() error {
 	}
 	call.Result = a.view.Result()
 	verdict, outcome := a.leg.verdict()
-	if left && outcome == OutcomeOK {
+	switch {
+	case a.broken:
+		outcome = OutcomeBroken
+	case left && outcome == OutcomeOK:
 		outcome = OutcomeCanceled
 	}
 	call.Outcome = outcome

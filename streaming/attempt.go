@@ -31,7 +31,7 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 
 	began := time.Now()
 	l := &leg{
-		to: to, lease: lease, call: call, began: began, limits: limits,
+		to: to, lease: lease, call: call, began: began, limits: limits, client: ctx,
 		urgent: call.Request.Stream && !last && limits.FirstToken > 0,
 	}
 	if r.transport.OnDisconnect == disconnectDrain {
@@ -49,7 +49,7 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 			err = cause
 		}
 		l.cancel(nil)
-		return nil, r.failed(l, fault(err))
+		return nil, r.failed(l, r.fault(err))
 	case res.StatusCode >= 400:
 		l.response = res
 		return nil, r.failed(l, r.readFailure(l))
@@ -105,7 +105,7 @@ func (r *rotation) readFailure(l *leg) *failure {
 	_ = l.response.Body.Close()
 	l.cancel(nil)
 	if err != nil && r.in.Context().Err() != nil {
-		return fault(context.Cause(r.in.Context()))
+		return r.fault(context.Cause(r.in.Context()))
 	}
 	return f
 }
@@ -123,16 +123,16 @@ func (r restOf) Close() error {
 
 // fault says what it means that a round trip failed, or its answer before it
 // had generated anything: by whether the request can have left.
-func fault(err error) *failure {
+func (r *rotation) fault(err error) *failure {
 	class := keypool.ClassReset
-	var timeout *timeoutError
+	var late net.Error
 	switch {
-	case errors.As(err, &timeout):
-		class = keypool.ClassSlow
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case r.in.Context().Err() != nil:
 		class = keypool.ClassCanceled
 	case beforeSending(err):
 		class = keypool.ClassNotSent
+	case errors.As(err, &late) && late.Timeout():
+		class = keypool.ClassSlow
 	}
 	return &failure{verdict: keypool.Verdict{Class: class}, cause: err}
 }

@@ -44,7 +44,7 @@ import (
 //			wait_for_key <duration>|off
 //		}
 //		timeouts {
-//			connect     <duration>|off
+//			connect     <duration>
 //			headers     <duration>|off
 //			first_token <duration>|off
 //			idle        <duration>|off
@@ -243,8 +243,13 @@ func (t *Transport) parseTimeouts(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if d.Val() == "connect" {
+			if err := parseDuration(d, &t.Timeouts.Connect); err != nil {
+				return err
+			}
+			continue
+		}
 		into := map[string]*caddy.Duration{
-			"connect":     &t.Timeouts.Connect,
 			"headers":     &t.Timeouts.Headers,
 			"first_token": &t.Timeouts.FirstToken,
 			"idle":        &t.Timeouts.Idle,

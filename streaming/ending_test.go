@@ -188,7 +188,7 @@ func TestIdleTimeoutEndsTheStream(t *testing.T) {
 
 // A call that takes too long in all is ended, whatever it is doing.
 func TestTotalTimeoutEndsTheCall(t *testing.T) {
-	total := Timeouts{Total: caddy.Duration(50 * time.Millisecond), FirstToken: -1}
+	total := Timeouts{Total: caddy.Duration(500 * time.Millisecond), FirstToken: -1}
 	t.Run("before the answer", func(t *testing.T) {
 		up := newUpstream(t, func(_ http.ResponseWriter, r *http.Request, _ string) { <-r.Context().Done() })
 		tr := provision(t, &Transport{Providers: []*Provider{pool("p", up.URL, "a-"+t.Name())}, Retry: quick, Timeouts: total})

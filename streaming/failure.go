@@ -76,7 +76,9 @@ func (f *failure) private() bool {
 // status and body where it gave one.
 func (f *failure) response(in *http.Request, call *Call) *http.Response {
 	if f.private() {
-		return refuse(in, call, f.explain())
+		res := refuse(in, call, f.explain())
+		call.Outcome = OutcomeError
+		return res
 	}
 	call.Status = f.status
 	call.Outcome = OutcomeError
@@ -136,6 +138,9 @@ func (r *rotation) exhausted() *http.Response {
 		res = refuse(r.in, r.call, new(failure).explain())
 	}
 	r.call.Outcome = OutcomeExhausted
+	if r.best != nil && r.best.rank() >= 5 {
+		r.call.Outcome = OutcomeError // no other key or time would help
+	}
 	if r.cooling != nil && (res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusServiceUnavailable) {
 		// The pool knows better than one key's answer when to come back.
 		setRetryAfter(res.Header, time.Until(r.cooling.Until))

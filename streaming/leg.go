@@ -26,6 +26,10 @@ type leg struct {
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
+	// client is the client's context; left says that it was over when reading
+	// ended.
+	client context.Context
+	left   bool
 	// detach frees the leg from the client's context, if it is to be read to
 	// its end even when the client goes away; detached says that it is.
 	detach   func() bool
@@ -47,6 +51,8 @@ type leg struct {
 	// that.
 	done  bool
 	fault error
+	// firstToken is the time until something was generated; 0 before that.
+	firstToken time.Duration
 	// attempt is the leg's place among the call's attempts.
 	attempt  int
 	finished bool
@@ -68,12 +74,13 @@ func (l *leg) read(p []byte) (int, error) {
 	if n > 0 {
 		l.scan.Write(p[:n])
 	}
-	if l.call.FirstToken == 0 && l.scan.Started() {
-		l.call.FirstToken = time.Since(l.call.Started)
+	if l.firstToken == 0 && l.scan.Started() {
+		l.firstToken = time.Since(l.began)
 	}
 	if err == nil {
 		return n, nil
 	}
+	l.left = l.client.Err() != nil
 	err = l.ending(err)
 	if err == io.EOF {
 		l.done = true
@@ -86,7 +93,7 @@ func (l *leg) read(p []byte) (int, error) {
 // limit returns how long the provider may now be silent.
 func (l *leg) limit() (time.Duration, *timeoutError) {
 	switch {
-	case l.scan.Ended() && l.stream:
+	case l.stream && l.scan.Ended() && !l.call.Request.Several:
 		return endGrace, errEnded
 	case l.urgent && !l.scan.Started():
 		return max(time.Duration(l.limits.FirstToken)-time.Since(l.began), 1), errFirstTokenTimeout
@@ -99,7 +106,7 @@ func (l *leg) limit() (time.Duration, *timeoutError) {
 func (l *leg) ending(err error) error {
 	cause := context.Cause(l.ctx)
 	switch {
-	case err == io.EOF || cause == errEnded:
+	case err == io.EOF, cause == errEnded, l.stream && l.scan.Ended() && !l.left && !l.call.Request.Several:
 		l.scan.Close()
 		if l.stream && l.truncated() {
 			return errTruncated
@@ -119,11 +126,6 @@ func (l *leg) truncated() bool {
 	return understood && !l.scan.Ended() && l.scan.Failure() == nil
 }
 
-// gone reports whether reading ended because the client had gone away.
-func (l *leg) gone() bool {
-	return errors.Is(l.fault, context.Canceled) || errors.Is(l.fault, context.DeadlineExceeded)
-}
-
 // finish ends the leg: the provider's connection is released or broken off,
 // and the key gets its verdict. It does nothing when called again.
 func (l *leg) finish(verdict keypool.Verdict) {
@@ -134,7 +136,7 @@ func (l *leg) finish(verdict keypool.Verdict) {
 	l.drop()
 	usage := l.scan.Result().Usage
 	l.lease.Report(keypool.Outcome{
-		Verdict: verdict, Latency: time.Since(l.began), FirstToken: l.call.FirstToken,
+		Verdict: verdict, Latency: time.Since(l.began), FirstToken: l.firstToken,
 		Tokens: int(usage.InputTotal() + usage.OutputTotal()),
 	})
 	l.call.judge(l.attempt, verdict)
@@ -155,7 +157,7 @@ func (l *leg) verdict() (keypool.Verdict, Outcome) {
 		return l.call.Request.Judge(http.StatusOK, nil, failure, time.Now()), OutcomeBroken
 	case l.scan.Ended() || l.done:
 		return keypool.Verdict{Class: keypool.ClassOK}, OutcomeOK
-	case l.gone() || l.fault == nil:
+	case l.left || l.fault == nil:
 		// Nobody read to the end, and no fault was seen: the client is gone.
 		return keypool.Verdict{Class: keypool.ClassCanceled}, OutcomeCanceled
 	default:

@@ -79,8 +79,11 @@ func (r *rotation) outgoing(ctx context.Context, to target, secret keypool.Secre
 		Header:     header,
 		Host:       to.provider.base.Host,
 	}
-	if len(r.body) > 0 {
-		body := req.Body(r.body, model)
+	body := r.prefilled
+	if body == nil {
+		body = req.Body(r.call.Body, model)
+	}
+	if len(body) > 0 {
 		out.ContentLength = int64(len(body))
 		out.GetBody = func() (io.ReadCloser, error) {
 			return io.NopCloser(bytes.NewReader(body)), nil
@@ -90,9 +93,12 @@ func (r *rotation) outgoing(ctx context.Context, to target, secret keypool.Secre
 	return out.WithContext(context.WithValue(ctx, dialInfoKey, to.provider.dial))
 }
 
-// unwelcome are the answer headers that are about the provider's own host or
-// its cookies, and would mislead a client of ours.
-var unwelcome = []string{"Alt-Svc", "Nel", "Report-To", "Set-Cookie", "Strict-Transport-Security"}
+// unwelcome are the answer headers that are about the provider's own host, its
+// cookies, or our account there: they would mislead a client of ours.
+var unwelcome = []string{
+	"Alt-Svc", "Anthropic-Organization-Id", "Nel", "Openai-Organization", "Openai-Project", "Report-To", "Set-Cookie",
+	"Strict-Transport-Security",
+}
 
 func cleanAnswerHeader(h http.Header) {
 	for _, name := range unwelcome {

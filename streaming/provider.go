@@ -160,11 +160,13 @@ func (p *Provider) provisionTransport(ctx caddy.Context, connect caddy.Duration)
 		}
 	} else {
 		options["protocol"] = json.RawMessage(`"http"`)
-		options["keep_alive"] = json.RawMessage(fmt.Sprintf(`{"max_idle_conns_per_host":%d}`, defaultIdleConns))
 	}
 	if string(options["protocol"]) == `"http"` {
 		if p.base.Scheme == "https" && options["tls"] == nil {
 			options["tls"] = json.RawMessage(`{}`)
+		}
+		if options["keep_alive"] == nil {
+			options["keep_alive"] = json.RawMessage(fmt.Sprintf(`{"max_idle_conns_per_host":%d}`, defaultIdleConns))
 		}
 		if connect > 0 && options["dial_timeout"] == nil {
 			options["dial_timeout"] = json.RawMessage(strconv.FormatInt(int64(connect), 10))

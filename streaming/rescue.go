@@ -74,7 +74,7 @@ func (s *rescue) take(l *leg, piece []byte) ([]byte, error) {
 	out := s.tail[:whole]
 	s.sent = append(s.sent, out...)
 	s.seen += int64(whole)
-	s.tail = append([]byte(nil), s.tail[whole:]...)
+	s.tail = slices.Clone(s.tail[whole:])
 	return out, nil
 }
 
@@ -115,7 +115,7 @@ func (s *rescue) resume(ctx context.Context, broken *leg, cause error) (*leg, []
 // up. Where it broke comes first if it has other keys, and last if it was
 // silent: it may be so again.
 func (s *rescue) candidates(broke target, cause error) []target {
-	others := slices.DeleteFunc(slices.Clone(s.rotation.chain.targets), func(t target) bool { return t == broke })
+	others := slices.DeleteFunc(slices.Clone(s.rotation.targets), func(t target) bool { return t == broke })
 	var timeout *timeoutError
 	if broke.provider.pool.Size() > 1 && !errors.As(cause, &timeout) {
 		return append([]target{broke}, others...)
@@ -127,20 +127,25 @@ func (s *rescue) candidates(broke target, cause error) []target {
 // where it takes that, or by beginning anew.
 func (s *rescue) ask(ctx context.Context, to target, prefill bool) (*leg, []byte) {
 	r := s.rotation
-	r.body = r.call.Body
+	request := r.call.Request
+	model := to.modelFor(request.Model)
+	r.prefilled = nil
 	if prefill {
-		body, ok := s.thread.Prefill(r.call.Body)
-		if !ok || !to.provider.prefills.takes(to.modelFor(r.call.Request.Model)) {
+		body, ok := s.thread.Prefill(request.Body(r.call.Body, model))
+		if !ok || !to.provider.prefills.takes(model) {
 			return nil, nil
 		}
-		r.body = body
+		r.prefilled = body
 	}
 	s.count++
 	r.since, r.retries, r.best = time.Now(), r.transport.Retry.Attempts, nil
 	l, refusal := r.ask(ctx, to, false)
 	if l == nil {
-		if prefill && refusal != nil && refusal.verdict.Class == keypool.ClassCaller {
-			to.provider.prefills.refuse(to.modelFor(r.call.Request.Model))
+		if refusal != nil {
+			refusal.withoutRest()
+			if prefill && refusal.verdict.Class == keypool.ClassCaller {
+				to.provider.prefills.refuse(model)
+			}
 		}
 		return nil, nil
 	}

@@ -3,15 +3,20 @@
 package streaming
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/seed83435595/caddy-llm-proxy/keypool"
 )
 
 // words are what a story of a test is made of.
@@ -71,14 +76,18 @@ func TestRescueMakesOneAnswer(t *testing.T) {
 					stream(w, story("first", words)[:after+1]...)
 					breakOff(w, r)
 				})
-				tr := rescuing(t, up, func(tr *Transport) { tr.Timeouts.Idle = caddy.Duration(30 * time.Millisecond) })
+				tr := rescuing(t, up, func(tr *Transport) {
+					if name == "silence" {
+						tr.Timeouts.Idle = caddy.Duration(100 * time.Millisecond)
+					}
+				})
 				status, text, call := chat(t, tr, chatStreamBody)
 				// What breaks before any of it was passed on is simply asked anew.
 				taken := strings.Contains(text, "first")
 				if status != 200 || spoken(text) != strings.Join(words, " ")+" " || taken && strings.Contains(text, "second") || !strings.HasSuffix(text, doneEvent) {
 					t.Errorf("got %d %q\n%s", status, spoken(text), text)
 				}
-				if call.Outcome != OutcomeOK || taken && call.Attempts[len(call.Attempts)-2].Verdict.Class.String() != "broken" {
+				if call.Outcome != OutcomeOK || taken && call.Attempts[len(call.Attempts)-2].Verdict.Class == keypool.ClassOK {
 					t.Errorf("outcome %s, attempts %+v", call.Outcome, call.Attempts)
 				}
 			})
@@ -180,6 +189,9 @@ func TestRescueByPrefill(t *testing.T) {
 			up := newUpstream(t, func(http.ResponseWriter, *http.Request, string) {})
 			up.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				read, _ := io.ReadAll(r.Body)
+				if !json.Valid(read) {
+					t.Errorf("sent what is no JSON: %s", read)
+				}
 				bodies = append(bodies, string(read))
 				prefilled := strings.Contains(string(read), `"assistant"`)
 				switch {
@@ -223,6 +235,127 @@ func said(stream string) string {
 		}
 	}
 	return text.String()
+}
+
+// scripted answers the nth request by the nth step, and those behind by the
+// last.
+func scripted(t *testing.T, steps ...func(w http.ResponseWriter, r *http.Request)) *upstream {
+	t.Helper()
+	var n atomic.Int32
+	return newUpstream(t, func(w http.ResponseWriter, r *http.Request, _ string) {
+		steps[min(int(n.Add(1)), len(steps))-1](w, r)
+	})
+}
+
+// breaks begins the story and breaks the connection.
+func breaks(after int) func(w http.ResponseWriter, r *http.Request) {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		stream(w, story("first", words)[:after]...)
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func down(w http.ResponseWriter, _ *http.Request) { answerJSON(w, 503, "down") }
+
+// A second stream that reports an error in its turn, with nothing left to take
+// it up, ends in the error of the first.
+func TestRescueThatFailsInItsTurn(t *testing.T) {
+	next := make(chan struct{})
+	up := scripted(t, breaks(4), func(w http.ResponseWriter, _ *http.Request) {
+		stream(w, story("second", words)[:8]...)
+		<-next
+		stream(w, `data: {"error":{"message":"overloaded","type":"server_error"}}`+"\n\n")
+	}, down)
+	res, call := post(t, context.Background(), rescuing(t, up, nil), "/v1/chat/completions", chatStreamBody)
+	lines := bufio.NewReader(res.Body)
+	for line := ""; !strings.Contains(line, words[5]); {
+		var err error
+		if line, err = lines.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(next)
+	rest, err := io.ReadAll(lines)
+	res.Body.Close()
+	if err != nil || !strings.Contains(string(rest), "upstream_broken") || strings.Contains(string(rest), "[DONE]") {
+		t.Errorf("%v, ends in %s", err, rest)
+	}
+	if call.Outcome != OutcomeBroken || call.Cause == nil {
+		t.Errorf("outcome %s, cause %v", call.Outcome, call.Cause)
+	}
+}
+
+// A second stream may turn out to be another answer only after it has begun.
+func TestRescueThatDivergesLate(t *testing.T) {
+	read := make(chan struct{})
+	up := scripted(t, breaks(6), func(w http.ResponseWriter, _ *http.Request) {
+		stream(w, story("second", words)[:3]...)
+		<-read
+		stream(w, story("second", strings.Fields("x y z"))[1:]...)
+	}, down)
+	res, call := post(t, context.Background(), rescuing(t, up, nil), "/v1/chat/completions", chatStreamBody)
+	time.AfterFunc(50*time.Millisecond, func() { close(read) }) // most likely after the second stream was begun
+	text, err := io.ReadAll(res.Body)
+	res.Body.Close()
+	if err != nil || !strings.Contains(string(text), "upstream_broken") || call.Outcome != OutcomeBroken || call.Cause == nil {
+		t.Errorf("outcome %s, cause %v, %v: %s", call.Outcome, call.Cause, err, text)
+	}
+}
+
+// A provider that states the usage in every chunk says nothing twice.
+func TestRescueWithUsageInEveryChunk(t *testing.T) {
+	usage := func(events []string) []string {
+		var all []string
+		for _, event := range events {
+			all = append(all, strings.Replace(event, `"choices"`, `"usage":{"prompt_tokens":1,"completion_tokens":1},"choices"`, 1))
+		}
+		return all
+	}
+	up := scripted(t, func(w http.ResponseWriter, _ *http.Request) {
+		stream(w, usage(story("first", words))[:6]...)
+		panic(http.ErrAbortHandler)
+	}, func(w http.ResponseWriter, _ *http.Request) { stream(w, usage(story("second", words))...) })
+	_, text, call := chat(t, rescuing(t, up, nil), chatStreamBody)
+	if spoken(text) != strings.Join(words, " ")+" " || call.Outcome != OutcomeOK {
+		t.Errorf("outcome %s: %q", call.Outcome, spoken(text))
+	}
+}
+
+// A key that reports its limit in the middle of a stream rests, whether or not
+// another takes the stream up; and it is another that does.
+func TestLimitInTheMiddleOfAStreamRestsTheKey(t *testing.T) {
+	for _, rescue := range []string{rescueOff, rescueResume} {
+		t.Run(rescue, func(t *testing.T) {
+			up := newUpstream(t, func(w http.ResponseWriter, _ *http.Request, key string) {
+				if strings.HasPrefix(key, "a-") {
+					stream(w, story("first", words)[:4]...)
+					stream(w, `data: {"error":{"message":"Rate limit reached","type":"tokens","code":"rate_limit_exceeded"}}`+"\n\n")
+					return
+				}
+				stream(w, story("second", words)...)
+			})
+			tr := provision(t, &Transport{Providers: []*Provider{pool("p", up.URL, "a-"+t.Name(), "b-"+t.Name())}, Retry: quick, Rescue: rescue})
+			chat(t, tr, chatStreamBody)
+			if status := tr.Providers[0].pool.Snapshot()[0]; len(status.CoolingModels) != 1 {
+				t.Errorf("the key does not rest: %+v", status)
+			}
+		})
+	}
+}
+
+// Events that lack what they should have harm nothing.
+func TestRescueOfAMalformedStream(t *testing.T) {
+	up := scripted(t, func(w http.ResponseWriter, _ *http.Request) {
+		start := "event: content_block_start\n" + `data: {"type":"content_block_start","content_block":{"type":"text","text":"x"}}` + "\n\n"
+		stream(w, start, start)
+		panic(http.ErrAbortHandler)
+	})
+	tr := rescuing(t, up, func(tr *Transport) { tr.Providers[0].API = "anthropic" })
+	res, _ := post(t, context.Background(), tr, "/v1/messages", `{"model":"gpt-4o","stream":true,"max_tokens":9,"messages":[{"role":"user","content":"hi"}]}`)
+	text, _ := io.ReadAll(res.Body)
+	if !strings.Contains(string(text), "upstream_broken") && res.StatusCode == 200 {
+		t.Errorf("got %s", text)
+	}
 }
 
 // Without the option nothing is asked twice.

@@ -23,8 +23,13 @@ type rotation struct {
 	in        *http.Request
 	header    http.Header
 	chain     *chain
-	// body is what is sent, before a target's model is put into it.
-	body []byte
+	// targets are those of the chain that are being asked.
+	targets []target
+	// prefilled is sent in place of the client's body, if there is one.
+	prefilled []byte
+	// tried are the keys that were asked as asked, the target at hand.
+	tried keypool.Tried
+	asked target
 	// since is when the search for an answer began, and until when the call
 	// must be over; the zero time means never.
 	since, until time.Time
@@ -46,12 +51,14 @@ type rotation struct {
 
 // run finds an answer for the client.
 func (r *rotation) run(ctx context.Context) (*http.Response, error) {
-	l, final := r.find(ctx, r.chain.targets)
+	r.targets = r.chain.targets
+	l, final := r.find(ctx)
 	if final != nil {
 		// Another target may be able to take what this one cannot.
 		if others := r.chain.after(final.verdict.Class); len(others) > 0 {
 			r.best = final.withoutRest()
-			l, final = r.find(ctx, others)
+			r.targets = others
+			l, final = r.find(ctx)
 		}
 	}
 	switch {
@@ -69,9 +76,9 @@ func (r *rotation) run(ctx context.Context) (*http.Response, error) {
 
 // find asks the targets in order. It returns an answer that has begun well, or
 // a failure that is the answer, or neither if nothing is left.
-func (r *rotation) find(ctx context.Context, targets []target) (*leg, *failure) {
-	for i, to := range targets {
-		l, final := r.ask(ctx, to, i == len(targets)-1)
+func (r *rotation) find(ctx context.Context) (*leg, *failure) {
+	for i, to := range r.targets {
+		l, final := r.ask(ctx, to, i == len(r.targets)-1)
 		if l != nil || final != nil || ctx.Err() != nil || r.expired() {
 			return l, final
 		}
@@ -82,14 +89,22 @@ func (r *rotation) find(ctx context.Context, targets []target) (*leg, *failure) 
 // ask tries the keys of one target. It returns neither an answer nor a failure
 // when the next target should be asked; last says that there is none.
 func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failure) {
-	var tried keypool.Tried
+	if r.asked != to {
+		r.asked, r.tried = to, keypool.Tried{}
+	}
 	want := keypool.Want{Model: to.modelFor(r.call.Request.Model), Affinity: r.call.Affinity, Insist: last}
+	refused := "" // the key that does not know the model
 	for {
-		lease, err := to.provider.pool.Acquire(want, &tried)
+		lease, err := to.provider.pool.Acquire(want, &r.tried)
 		if err != nil {
 			if r.waitForKey(ctx, err, last) {
 				continue
 			}
+			return nil, nil
+		}
+		if refused == lease.KeyID() {
+			// There is no other that could tell more.
+			lease.Report(keypool.Outcome{Verdict: keypool.Verdict{Class: keypool.ClassCanceled}})
 			return nil, nil
 		}
 		l, failed := r.attempt(ctx, to, lease, last)
@@ -100,8 +115,11 @@ func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failur
 			return nil, nil
 		}
 		next := r.next(failed)
-		if failed.verdict.Class == keypool.ClassTier {
+		switch failed.verdict.Class {
+		case keypool.ClassTier:
 			want.Tier = lease.Tier() + 1
+		case keypool.ClassModel:
+			refused = lease.KeyID()
 		}
 		if next == keypool.Answer {
 			return nil, failed
@@ -125,7 +143,7 @@ func (r *rotation) next(f *failure) keypool.Next {
 	case keypool.ClassTier, keypool.ClassModel:
 		// Another account may serve it. If the second says the same, it is so.
 		if r.once[f.verdict.Class] {
-			return keypool.Answer
+			return keypool.NextTarget
 		}
 		if r.once == nil {
 			r.once = map[keypool.Class]bool{}
@@ -148,9 +166,12 @@ func (r *rotation) next(f *failure) keypool.Next {
 }
 
 // expired reports whether the call may not be sent anywhere else any more.
-func (r *rotation) expired() bool {
-	return time.Since(r.since) >= time.Duration(r.transport.Retry.Deadline) ||
-		!r.until.IsZero() && !time.Now().Before(r.until)
+func (r *rotation) expired() bool { return r.expiresWithin(0) }
+
+// expiresWithin reports whether that will be so after a wait.
+func (r *rotation) expiresWithin(wait time.Duration) bool {
+	then := time.Now().Add(wait)
+	return then.Sub(r.since) >= time.Duration(r.transport.Retry.Deadline) || !r.until.IsZero() && !then.Before(r.until)
 }
 
 // pause waits a random part of the retry delay, which doubles with each
@@ -171,7 +192,7 @@ func (r *rotation) waitForKey(ctx context.Context, err error, last bool) bool {
 	}
 	wait := time.Until(cooling.Until)
 	if (last || cooling.Class == keypool.ClassRateLimited) &&
-		r.waited+wait <= time.Duration(r.transport.Retry.WaitForKey) && !r.expired() {
+		r.waited+wait <= time.Duration(r.transport.Retry.WaitForKey) && !r.expiresWithin(wait) {
 		r.waited += wait
 		return sleep(ctx, wait)
 	}

@@ -14,7 +14,8 @@ import (
 
 // Timeouts bound how long a provider may be silent. Each ends in the next
 // target where one is left and nothing has reached the client yet, otherwise
-// in an error that names it. A negative value switches a limit off.
+// in an error that names it. A negative value switches a limit off, but for
+// Connect.
 type Timeouts struct {
 	// Connect is how long to wait for a connection. It is the default of the
 	// dial_timeout of each provider's transport. Default: 3s.
@@ -56,6 +57,12 @@ const (
 type timeoutError struct{ message string }
 
 func (e *timeoutError) Error() string { return e.message }
+
+// Timeout and Temporary make it a net.Error, as the transport's own are.
+func (e *timeoutError) Timeout() bool { return true }
+
+// Temporary is there for the sake of net.Error.
+func (e *timeoutError) Temporary() bool { return true }
 
 var (
 	errHeadersTimeout    = &timeoutError{"the provider sent no response headers in time (timeouts headers)"}

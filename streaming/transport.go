@@ -142,7 +142,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	r := &rotation{
 		transport: t, call: call, in: req, header: outgoingHeader(req.Header),
-		chain: chain, body: call.Body, since: call.Started,
+		chain: chain, since: call.Started,
 	}
 	if total := time.Duration(t.Timeouts.Total); total > 0 {
 		r.until = call.Started.Add(total)

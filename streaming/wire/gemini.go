@@ -22,11 +22,12 @@ var gemini = &Family{
 	// Requests within requests name the model again, and Google wants it to
 	// be the one of the path.
 	bodyPaths: jsonscan.Compile(map[string]jsonscan.ID{
-		"":                             atRoot,
-		"stream":                       atStream,
-		"model":                        atModel,
-		"requests.*.model":             atModel,
-		"generateContentRequest.model": atModel,
+		"":                                atRoot,
+		"stream":                          atStream,
+		"generationConfig.candidateCount": atCount,
+		"model":                           atModel,
+		"requests.*.model":                atModel,
+		"generateContentRequest.model":    atModel,
 	}),
 	modelPrefix: "models/",
 	authorize:   authorizeGemini,

@@ -16,7 +16,7 @@ var openai = &Family{
 	DefaultBase: "https://api.openai.com/v1",
 	recognize:   recognizeOpenAI,
 	join:        joinOpenAI,
-	bodyPaths:   jsonscan.Compile(map[string]jsonscan.ID{"": atRoot, "model": atModel, "stream": atStream}),
+	bodyPaths:   jsonscan.Compile(map[string]jsonscan.ID{"": atRoot, "model": atModel, "stream": atStream, "n": atCount}),
 	authorize:   func(h http.Header, secret string) { h.Set("Authorization", "Bearer "+secret) },
 	errorBody:   openaiError,
 }

@@ -20,6 +20,9 @@ type Request struct {
 	Model string
 	// Stream says that the client asks for the answer event by event.
 	Stream bool
+	// Several says that the client asks for more than one answer at once, of
+	// which one may be over before another begins.
+	Several bool
 
 	path address
 	// named are the places in the body that name the model.

@@ -47,6 +47,7 @@ const (
 	atRoot jsonscan.ID = iota + 1
 	atModel
 	atStream
+	atCount
 )
 
 var gzipMagic = []byte{0x1f, 0x8b}
@@ -71,6 +72,7 @@ func (r *Request) ReadBody(contentType string, body []byte) error {
 		return badRequest("missing_model", `the request names no model: set "model" to the name of the model to use`)
 	}
 	r.Stream = r.Stream || found.stream
+	r.Several = found.several
 	r.named, r.form = found.named, found.form
 	r.mixed = found.mixed || len(found.named) > 0 && found.model != r.Model
 
@@ -117,6 +119,8 @@ type bodyFacts struct {
 	// mixed says that the model is named differently in different places.
 	mixed bool
 	form  bool
+	// several says that more than one answer is asked for.
+	several bool
 
 	roots int
 	err   *RequestError
@@ -181,6 +185,9 @@ func (b *bodyFacts) Value(id jsonscan.ID, v jsonscan.Value) {
 		} else {
 			b.name(v.Text(), v.Start, v.End)
 		}
+	case atCount:
+		n, ok := v.Int()
+		b.several = ok && n > 1
 	case atStream:
 		if v.Kind != jsonscan.Bool && v.Kind != jsonscan.Null {
 			b.fail(invalidStream())

@@ -87,7 +87,11 @@ func (c *Continuation) Write(p []byte) ([]byte, error) {
 // continuedEvents visits the events of a stream that is joined.
 type continuedEvents struct{ c *Continuation }
 
-func (v continuedEvents) Data(p []byte)           { v.c.data = append(v.c.data, p...) }
+func (v continuedEvents) Data(p []byte) {
+	v.c.data = append(v.c.data, p...)
+	v.c.weaver.opaque = v.c.weaver.opaque || len(v.c.data) > maxWoven
+}
+
 func (v continuedEvents) Field(_, _ []byte)       {}
 func (v continuedEvents) Comment()                {}
 func (v continuedEvents) Event(n []byte, _ int64) { v.c.event(string(n)) }

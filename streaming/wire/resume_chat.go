@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -18,15 +19,9 @@ var chatIgnored = map[string]bool{"role": true, "tool_calls": true, "annotations
 func weaveChat(w *weaver, chunk map[string]any) bool {
 	w.keep(chunk, "id", "id")
 	w.keep(chunk, "created", "created")
-	choices := objectsOf(chunk["choices"])
-	if chunk["usage"] != nil {
-		return true
-	}
-	left := false
-	for _, choice := range choices {
-		if weaveChoice(w, choice) {
-			left = true
-		}
+	left := chunk["usage"] != nil
+	for _, choice := range objectsOf(chunk["choices"]) {
+		left = weaveChoice(w, choice) || left
 	}
 	return left
 }
@@ -42,7 +37,7 @@ func weaveChoice(w *weaver, choice map[string]any) bool {
 		left = w.textField(delta, field, prefix+field) || left
 	}
 	for field, value := range delta {
-		w.opaque = w.opaque || value != nil && !chatIgnored[field] && !isOneOf(chatTexts, field)
+		w.opaque = w.opaque || value != nil && !chatIgnored[field] && !slices.Contains(chatTexts, field)
 	}
 	if calls, ok := delta["tool_calls"].([]any); ok {
 		if calls = weaveToolCalls(w, prefix, calls); len(calls) > 0 {
@@ -81,15 +76,6 @@ func weaveToolCalls(w *weaver, prefix string, calls []any) []any {
 		}
 	}
 	return left
-}
-
-func isOneOf(words []string, word string) bool {
-	for _, known := range words {
-		if known == word {
-			return true
-		}
-	}
-	return false
 }
 
 // prefillChat puts the text so far behind the request's messages.

@@ -27,8 +27,9 @@ func weaveMessages(w *weaver, event map[string]any) bool {
 		block := objectOf(event["content_block"])
 		w.agree(prefix+"type", stringOf(block["type"]))
 		w.agree(prefix+"name", stringOf(block["name"]))
-		if prior, ok := w.values["last"]; !ok || prior.(int64) < event["index"].(int64) {
-			w.values["last"] = event["index"]
+		index, ok := event["index"].(int64)
+		if last, known := w.values["last"].(int64); ok && (!known || last < index) {
+			w.values["last"] = index
 		}
 		return w.once(prefix + kind)
 	case "content_block_delta":

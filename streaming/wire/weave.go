@@ -30,10 +30,17 @@ type weaver struct {
 	// broke, instead of beginning anew.
 	offset int64
 
+	// size is how much text is known, and forgetful that some is not.
+	size      int
+	forgetful bool
+
 	// diverged says that a stream says something else than the client was
 	// told, opaque that it has parts that we do not know to leave out.
 	diverged, opaque bool
 }
+
+// maxWoven bounds how much of an answer's texts is known, in bytes.
+const maxWoven = 4 << 20
 
 // strand is one text of the answer: what the client has got of it, and how
 // much of that the stream at hand has said again.
@@ -52,6 +59,7 @@ func (w *weaver) join(goesOn bool, trimmed string) {
 	for key := range w.marked {
 		w.marks[key] = true
 	}
+	w.opaque = w.opaque || w.forgetful
 	w.joining, w.diverged, w.offset, w.trimmed = true, false, 0, trimmed
 	w.marked, w.counts = map[string]bool{}, map[string]int{}
 	for _, s := range w.texts {
@@ -77,6 +85,11 @@ func (w *weaver) text(key, piece string) string {
 		}
 		s.said += n
 		piece = w.untrimmed(piece[n:])
+	}
+	if w.size += len(piece); w.size > maxWoven {
+		// From here on there is no taking up again, but this stream goes on.
+		w.forgetful = true
+		return piece
 	}
 	s.sent.WriteString(piece)
 	if w.joining {
