@@ -244,4 +244,5 @@ func (p *Pool) report(l *Lease, o Outcome) {
 	}
 	p.upstream.report(l, o, now)
 	p.judgeAlike(l, class, now)
+	p.judgeOdd(l, o.Verdict, now)
 }

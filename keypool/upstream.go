@@ -110,14 +110,14 @@ func (u *Upstream) report(l *Lease, o Outcome, now time.Time) {
 	u.health.note(o, now)
 	u.mu.Unlock()
 	u.reportWhole(l, class, now)
-	switch class {
-	case ClassOK:
+	switch {
+	case class == ClassOK:
 		if !l.answered {
 			u.succeed(l, now)
 		}
-	case ClassUpstream, ClassSlow, ClassReset, ClassBroken:
+	case isFault(class):
 		u.circuit(l.model).fail(l.passes[0], class, l.began, now)
-	case ClassOverloaded:
+	case class == ClassOverloaded:
 		c := u.circuit(l.model)
 		c.leave(l.passes[0])
 		c.cool(class, overloadRest, overloadRest, now)
