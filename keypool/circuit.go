@@ -160,7 +160,7 @@ func (c *circuit) admit(now time.Time, fresh, insist bool) (pass, *CoolingError)
 		}
 		c.probing = now.Add(proofTime)
 	case now.Before(c.recovered.Add(rampTime)):
-		second := now.Sub(c.recovered) / time.Second
+		second := max(0, now.Sub(c.recovered)/time.Second)
 		if c.inFlight >= 2<<second {
 			return pass{}, c.closedLocked(c.recovered.Add((second+1)*time.Second), now)
 		}

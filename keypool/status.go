@@ -94,7 +94,8 @@ func (s *State) status(id string, now time.Time) KeyStatus {
 
 // UpstreamStatus is what an operator may know of a provider's servers.
 type UpstreamStatus struct {
-	// Total and Successes count the attempts of all keys, as in [KeyStatus].
+	// Total and Successes count the attempts of all keys, as in [KeyStatus];
+	// what was a key's fault counts in Total alone.
 	Total, Successes uint64
 	// SuccessRate is the share of successes in the latest 64 attempts, from 0
 	// to 1; 1 before the first.
