@@ -453,9 +453,10 @@ func TestUpstreamStatus(t *testing.T) {
 	timed(t, func(t *testing.T) {
 		p := newTimedPool(t, 1, Options{})
 		use(t, p, "m", Verdict{})
+		use(t, p, "n", Verdict{Class: ClassRateLimited})
 		failTimes(t, p, "m", ClassUpstream, 5)
 		status := p.UpstreamStatus()
-		if status.Total != 6 || status.Successes != 1 || status.ConsecutiveFailures != 5 || status.LastErrorClass != ClassUpstream {
+		if status.Total != 7 || status.SuccessRate != 1.0/6 || status.Successes != 1 || status.ConsecutiveFailures != 5 || status.LastErrorClass != ClassUpstream {
 			t.Errorf("got %+v", status)
 		}
 		want := CircuitStatus{Model: "m", State: "open", Until: time.Now().Add(10 * time.Second), LastFailure: time.Now(), Class: ClassUpstream}

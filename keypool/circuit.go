@@ -73,9 +73,11 @@ type circuit struct {
 	mu      sync.Mutex
 	breaker *gobreaker.CircuitBreaker[struct{}]
 	// known is the breaker's state when it was last looked at.
-	known  gobreaker.State
-	class  Class
-	failed time.Time
+	known gobreaker.State
+	class Class
+	// failed is when a call last was, and served when the latest of those that
+	// were served began.
+	failed, served time.Time
 	// rest is for what needs no count: an overload, keys that failed alike.
 	rest coolDown
 	// opens is when an open breaker lets a probe through, and recovered when
@@ -155,7 +157,7 @@ func (c *circuit) admit(now time.Time, fresh, insist bool) (pass, *CoolingError)
 		}
 		c.probing = now.Add(proofTime)
 	case now.Before(c.recovered.Add(rampTime)):
-		second := now.Sub(c.recovered) / time.Second
+		second := max(0, now.Sub(c.recovered)/time.Second)
 		if c.inFlight >= 2<<second {
 			return pass{}, c.closedLocked(c.recovered.Add((second+1)*time.Second), now)
 		}
@@ -220,6 +222,9 @@ func (c *circuit) succeed(p pass, began, now time.Time) (healed bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leaveLocked(p)
+	if began.After(c.served) {
+		c.served = began
+	}
 	if c.correlated() && !began.Before(c.rest.set) {
 		c.rest = coolDown{}
 	}

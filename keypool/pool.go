@@ -170,6 +170,7 @@ func (e *CoolingError) Unwrap() error { return ErrNoKey }
 // reported.
 func (p *Pool) Acquire(want Want, tried *Tried) (Lease, error) {
 	model := want.Model[:min(len(want.Model), maxModelName)]
+	want.Tokens = max(0, want.Tokens)
 	now := p.opts.Now()
 	passes, refused := p.upstream.admit(model, now, tried.empty(), want.Insist)
 	if refused != nil {
@@ -247,4 +248,5 @@ func (p *Pool) report(l *Lease, o Outcome) {
 	}
 	p.upstream.report(l, o, now)
 	p.judgeAlike(l, class, now)
+	p.judgeOdd(l, o.Verdict, now)
 }

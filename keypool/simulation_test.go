@@ -52,8 +52,8 @@ func atLoad(t *testing.T, policy Policy, load float64) (c *caller) {
 	return c
 }
 
-// faults plays half an hour in which everything goes wrong at some time.
-func faults(t *testing.T, policy Policy) (c *caller) {
+// atFault plays half an hour in which everything goes wrong at some time.
+func atFault(t *testing.T, policy Policy) (c *caller) {
 	timed(t, func(t *testing.T) {
 		c = &caller{random: rand.New(rand.NewPCG(2, uint64(policy))), patience: 5 * time.Second}
 		limits := [][2]int{{600, 1_000_000}, {600, 1_000_000}, {600, 1_000_000}, {600, 1_000_000}, {600, 1_000_000}, {600, 1_000_000}}
@@ -88,7 +88,7 @@ func TestSimulation(t *testing.T) {
 	}
 	b.WriteString(faultsHead)
 	for policy := RoundRobin; policy <= Sticky; policy++ {
-		c := faults(t, policy)
+		c := atFault(t, policy)
 		primary := c.services[0]
 		servable := c.served + c.lost
 		share := float64(c.served) / float64(servable)

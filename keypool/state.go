@@ -23,6 +23,7 @@ type State struct {
 	mu     sync.Mutex
 	slots  slots
 	health health
+	faults faults
 }
 
 // NewState returns the state of a key that nothing is known of.
@@ -97,6 +98,7 @@ func (m *member) report(l *Lease, o Outcome, opts *Options) (now time.Time, ok b
 	s.inFlight.Add(-1)
 	s.health.note(o, now)
 	s.pace.note(o, now)
+	s.faults.note(o.Verdict.Class, l.model, now)
 	if o.Tokens > 0 {
 		s.tokens.take(m.key.Tokens, o.Tokens-l.tokens, now)
 		s.tokenGauge.spent.Add(int64(o.Tokens - l.tokens))

@@ -2,7 +2,11 @@
 
 package keypool
 
-import "time"
+import (
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+)
 
 // KeyStatus is what an operator may know of a key. It never holds the secret.
 type KeyStatus struct {
@@ -26,6 +30,9 @@ type KeyStatus struct {
 	LastErrorClass Class
 	// Latency and FirstToken are moving averages over successes.
 	Latency, FirstToken time.Duration
+	// State is closed (the key may be used), open (it rests) or half-open (one
+	// call at a time may use it, until one succeeds).
+	State string
 	// CoolingUntil is when the key may be used again; the zero time means now.
 	CoolingUntil time.Time
 	// CoolingClass is why it rests; ClassOK if it does not.
@@ -61,13 +68,18 @@ func (s *State) status(id string, now time.Time) KeyStatus {
 		LastErrorClass:      h.lastErrorClass,
 		Latency:             h.latency,
 		FirstToken:          h.firstToken,
+		State:               gobreaker.StateClosed.String(),
 	}
 	r := s.rests.Load()
 	if r == nil {
 		return status
 	}
-	if now.Before(r.key.until) {
+	switch {
+	case now.Before(r.key.until):
+		status.State = gobreaker.StateOpen.String()
 		status.CoolingUntil, status.CoolingClass = r.key.until, r.key.class
+	case r.suspect():
+		status.State = gobreaker.StateHalfOpen.String()
 	}
 	for _, m := range r.models {
 		if now.Before(m.until) {
@@ -82,7 +94,8 @@ func (s *State) status(id string, now time.Time) KeyStatus {
 
 // UpstreamStatus is what an operator may know of a provider's servers.
 type UpstreamStatus struct {
-	// Total and Successes count the attempts of all keys, as in [KeyStatus].
+	// Total and Successes count the attempts of all keys, as in [KeyStatus];
+	// what was a key's fault counts in Total alone.
 	Total, Successes uint64
 	// SuccessRate is the share of successes in the latest 64 attempts, from 0
 	// to 1; 1 before the first.

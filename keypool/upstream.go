@@ -101,18 +101,16 @@ func (u *Upstream) leave(passes [2]pass) {
 // report draws the consequences of an attempt.
 func (u *Upstream) report(l *Lease, o Outcome, now time.Time) {
 	class := o.Verdict.Class
-	u.mu.Lock()
-	u.health.note(o, now)
-	u.mu.Unlock()
+	u.noteHealth(o, now)
 	u.reportWhole(l, class, now)
-	switch class {
-	case ClassOK:
+	switch {
+	case class == ClassOK:
 		if !l.answered {
 			u.succeed(l, now)
 		}
-	case ClassUpstream, ClassSlow, ClassReset, ClassBroken:
+	case isFault(class):
 		u.circuit(l.model).fail(l.passes[0], class, l.began, now)
-	case ClassOverloaded:
+	case class == ClassOverloaded:
 		c := u.circuit(l.model)
 		c.leave(l.passes[0])
 		c.cool(class, overloadRest, overloadRest, now)
@@ -121,6 +119,19 @@ func (u *Upstream) report(l *Lease, o Outcome, now time.Time) {
 		if c := l.passes[0].circuit; c != nil {
 			c.leave(l.passes[0])
 		}
+	}
+}
+
+// noteHealth takes an outcome in. What was a key's fault is none of the
+// upstream's.
+func (u *Upstream) noteHealth(o Outcome, now time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch o.Verdict.Scope() {
+	case ScopeKey, ScopeKeyModel:
+		u.health.total++
+	default:
+		u.health.note(o, now)
 	}
 }
 

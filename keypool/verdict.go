@@ -104,7 +104,8 @@ func (v Verdict) Next() Next { return rules[v.Class].next }
 
 // rule is what follows from a class. First and most bound the cool-down where
 // the provider states no wait: it doubles from first to most with each
-// failure in a row.
+// failure in a row. For an upstream's faults that is the rest of a key that
+// meets them alone.
 type rule struct {
 	word        string
 	scope       Scope
@@ -129,10 +130,10 @@ var rules = [...]rule{
 	// Clients name models: a key must not rest for what does not exist.
 	ClassModel:      {"model", ScopeNone, NextKey, 0, 0},
 	ClassNotSent:    {"not_sent", ScopeUpstream, Retry, 0, 0},
-	ClassReset:      {"reset", ScopeUpstream, Retry, 0, 0},
-	ClassUpstream:   {"upstream", ScopeUpstreamModel, Retry, 0, 0},
+	ClassReset:      {"reset", ScopeUpstream, Retry, 10 * time.Second, 10 * time.Minute},
+	ClassUpstream:   {"upstream", ScopeUpstreamModel, Retry, 10 * time.Second, 10 * time.Minute},
 	ClassOverloaded: {"overloaded", ScopeUpstreamModel, Retry, 0, 0},
-	ClassSlow:       {"slow", ScopeUpstreamModel, NextTarget, 0, 0},
-	ClassBroken:     {"broken", ScopeUpstream, Answer, 0, 0},
+	ClassSlow:       {"slow", ScopeUpstreamModel, NextTarget, 10 * time.Second, 10 * time.Minute},
+	ClassBroken:     {"broken", ScopeUpstream, Answer, 10 * time.Second, 10 * time.Minute},
 	ClassRegion:     {"region", ScopeUpstream, NextTarget, 0, 0},
 }

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keypool
+
+import (
+	"testing"
+	"time"
+)
+
+// A provider that fails for one account alone: that key rests, for longer each
+// time, the others are in use, and the key comes back once it is served.
+func TestFaultsOfOneKey(t *testing.T) {
+	for _, class := range []Class{ClassUpstream, ClassSlow, ClassReset, ClassBroken} {
+		t.Run(class.String(), func(t *testing.T) {
+			timed(t, func(t *testing.T) {
+				p := newTimedPool(t, 4, Options{})
+				asked, broken := 0, true
+				play := func(d time.Duration) {
+					for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+						call(p, "m", func(id string) Class {
+							if id == "k2" {
+								asked++
+								if broken {
+									return class
+								}
+							}
+							return ClassOK
+						})
+					}
+				}
+				play(time.Minute)
+				// Five times, then after 10 s and 20 s.
+				if asked != 7 {
+					t.Errorf("the failing key was asked %d times in a minute", asked)
+				}
+				if status := p.Snapshot()[2]; status.CoolingModels["m"].IsZero() || !status.CoolingUntil.IsZero() {
+					t.Errorf("the key does not rest for the model alone: %+v", status)
+				}
+				broken = false
+				play(2 * time.Minute)
+				asked = 0
+				play(time.Minute)
+				if asked < 100 {
+					t.Errorf("once it worked the key was asked %d times in a minute", asked)
+				}
+			})
+		})
+	}
+}
+
+// When all fail, no key is to blame, also beside another model that is served.
+func TestFaultsOfAllKeys(t *testing.T) {
+	timed(t, func(t *testing.T) {
+		p := newTimedPool(t, 4, Options{})
+		for range 300 {
+			call(p, "down", func(string) Class { return ClassUpstream })
+			use(t, p, "up", Verdict{})
+			time.Sleep(time.Second)
+		}
+		for _, status := range p.Snapshot() {
+			if status.CoolingModels != nil || status.State != "closed" {
+				t.Errorf("%s rests: %+v", status.ID, status)
+			}
+		}
+	})
+}
+
+// Answers that were on their way when an outage began are no sign that others
+// are served.
+func TestAnswersFromBeforeAnOutage(t *testing.T) {
+	timed(t, func(t *testing.T) {
+		p := newTimedPool(t, 2, Options{})
+		var streams []Lease
+		for range 5 {
+			lease, _ := p.Acquire(Want{Model: "m", KeyID: "k1"}, new(Tried))
+			streams = append(streams, lease)
+		}
+		for _, stream := range streams {
+			time.Sleep(time.Second)
+			lease, _ := p.Acquire(Want{Model: "m", KeyID: "k0"}, new(Tried))
+			lease.Report(Outcome{Verdict: Verdict{Class: ClassUpstream}})
+			stream.Report(Outcome{})
+		}
+		if status := p.Snapshot()[0]; status.CoolingModels != nil {
+			t.Errorf("the key rests: %+v", status)
+		}
+	})
+}
+
+// The status tells whether a key is in use, rests or is being tried.
+func TestKeyState(t *testing.T) {
+	c := newClock()
+	p := newPool(t, c, 1, RoundRobin)
+	states := []string{p.Snapshot()[0].State}
+	use(t, p, "m", Verdict{Class: ClassCredential})
+	states = append(states, p.Snapshot()[0].State)
+	c.advance(30 * time.Second)
+	states = append(states, p.Snapshot()[0].State)
+	use(t, p, "m", Verdict{})
+	states = append(states, p.Snapshot()[0].State)
+	for i, want := range []string{"closed", "open", "half-open", "closed"} {
+		if states[i] != want {
+			t.Errorf("got %v", states)
+		}
+	}
+}
