@@ -22,9 +22,9 @@ type endpoint struct {
 }
 
 const (
-	plainBody    = `{"model":"m-1","messages":[{"role":"user","content":"say it once again"}]}`
-	inputBody    = `{"model":"m-1","input":"say it once again"}`
-	geminiBody   = `{"contents":[{"role":"user","parts":[{"text":"say it once again"}]}]}`
+	plainBody  = `{"model":"m-1","messages":[{"role":"user","content":"say it once again"}]}`
+	inputBody  = `{"model":"m-1","input":"say it once again"}`
+	geminiBody = `{"contents":[{"role":"user","parts":[{"text":"say it once again"}]}]}`
 )
 
 // streamed are the endpoints that answer event by event.
