@@ -95,8 +95,11 @@ func TestRefusalsMeanToTheGatewayWhatTheySay(t *testing.T) {
 		for _, e := range append(streamed, whole...) {
 			r := ask(t, base, e)
 			want := test.class
-			if test.fault == "unavailable" && e.family() == "gemini" {
+			switch {
+			case test.fault == "unavailable" && e.family() == "gemini":
 				want = keypool.ClassOverloaded // Google has one word for both
+			case test.fault == "content_filter" && e.family() != "openai":
+				want = keypool.ClassCaller // only OpenAI has a code for it; it is passed on alike
 			}
 			got := asked(t, e).Judge(r.status, r.header, []byte(r.body), time.Now())
 			if got.Class != want || got.Wait != 0 {

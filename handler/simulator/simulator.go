@@ -81,7 +81,11 @@ func New(opts Options) *Simulator {
 	if len(opts.Models) == 0 {
 		opts.Models = defaultModels
 	}
-	s := &Simulator{opts: opts, keys: map[[sha256.Size]byte]*Key{}}
+	s := &Simulator{
+		opts:  opts,
+		keys:  map[[sha256.Size]byte]*Key{},
+		stats: stats{keys: map[string]int{}, models: map[string]int{}},
+	}
 	for i := range opts.Keys {
 		s.keys[sha256.Sum256([]byte(opts.Keys[i].Secret))] = &s.opts.Keys[i]
 	}
