@@ -190,3 +190,18 @@ func TestAnErrorEventRefusesAnAnswerThatComesWhole(t *testing.T) {
 		}
 	}
 }
+
+// A list of models is not what is generated, so what breaks or delays that
+// leaves it alone.
+func TestAListOfModelsIsStruckByRefusalsOnly(t *testing.T) {
+	for text, want := range map[string]int{"cut 0": 200, "malformed 0": 200, "error_event": 200, "no_terminator": 200, "quota": 429} {
+		base := serve(t, simulator.Options{Fault: fault(t, text)})
+		req, err := newGet(t, base+"/v1/models")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := send(t, req); err != nil || r.status != want || !json.Valid([]byte(r.body)) {
+			t.Errorf("%s: status %d, %v, %s", text, r.status, err, r.body)
+		}
+	}
+}
