@@ -2,10 +2,12 @@
 
 package simulator
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 var anthropic = family{
-	name: "anthropic",
 	errors: map[string]simulatedError{
 		FaultRateLimited:   {429, "rate_limit_error", "", "This request would exceed your organization's rate limit."},
 		FaultQuota:         {400, "invalid_request_error", "", "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or purchase credits."},
@@ -18,11 +20,12 @@ var anthropic = family{
 		FaultContextLength: {400, "invalid_request_error", "", "prompt is too long: 200001 tokens > 200000 maximum"},
 		FaultContentFilter: {400, "invalid_request_error", "", "Output blocked by content filtering policy"},
 	},
-	errorBody: func(e simulatedError) any {
+	errorBody: func(e simulatedError, _ time.Duration) any {
 		return object{"type": "error", "error": object{"type": e.kind, "message": e.message}, "request_id": "req_sim"}
 	},
-	errorEvent: func(e simulatedError) event {
-		return event{name: "error", kind: content, data: encode(object{"type": "error", "error": object{"type": e.kind, "message": e.message}})}
+	lineEnd: "\n",
+	errorEvents: func(_ *call, e simulatedError, _ int) []event {
+		return []event{{name: "error", data: encode(object{"type": "error", "error": object{"type": e.kind, "message": e.message}})}}
 	},
 }
 

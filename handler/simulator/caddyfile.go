@@ -111,7 +111,7 @@ func (h *Handler) parseRule(d *caddyfile.Dispenser) error {
 		return d.Err("model: a pattern is needed")
 	}
 	rule := RuleConfig{Match: args[0]}
-	if _, err := path.Match(rule.Match, ""); err != nil {
+	if _, err := path.Match(rule.Match, ""); err != nil || rule.Match == "" {
 		return d.Errf("model: not a pattern: %s", rule.Match)
 	}
 	if len(args) > 1 {
@@ -179,8 +179,8 @@ func parseCount(d *caddyfile.Dispenser, into *int) error {
 		return d.ArgErr()
 	}
 	value, err := strconv.Atoi(text)
-	if err != nil || value < 1 || value > 1_000_000 {
-		return d.Errf("%s: not a number from 1 to 1000000: %s", option, text)
+	if err != nil || value < 1 || !validCount(value) {
+		return d.Errf("%s: not a number from 1 to %d: %s", option, maxCount, text)
 	}
 	*into = value
 	return nil

@@ -3,6 +3,7 @@
 package simulator
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -38,16 +39,22 @@ type api struct {
 	streams bool
 	// binary says that the plain answer is not JSON.
 	binary bool
+	// status is that of the plain answer; 0 means 200.
+	status int
 }
 
 // family is what the endpoints of a family have in common.
 type family struct {
-	name   string
 	errors map[string]simulatedError
-	// errorBody makes the body of an error.
-	errorBody func(e simulatedError) any
-	// errorEvent makes the event that reports an error in a stream.
-	errorEvent func(e simulatedError) event
+	// errorBody makes the body of an error, and puts the wait into it if
+	// waitInBody says so; otherwise there is a header for it.
+	errorBody  func(e simulatedError, wait time.Duration) any
+	waitInBody bool
+	// errorEvents makes what reports an error in a stream, of which so many
+	// events are sent.
+	errorEvents func(c *call, e simulatedError, sent int) []event
+	// lineEnd ends the lines of a stream.
+	lineEnd string
 }
 
 // simulatedError is an error in the words of a provider.
@@ -62,6 +69,8 @@ type event struct {
 	name string
 	data string
 	kind kind
+	// bare says that the data stands in the stream without a field's name.
+	bare bool
 }
 
 // kind is the part that an event plays in its stream.
@@ -142,16 +151,24 @@ func (c *call) wait(d time.Duration) bool {
 	}
 }
 
+// isArray reports whether the stream is one JSON array, as Gemini's are unless
+// the client asks for server-sent events.
+func (c *call) isArray() bool {
+	return c.api.streams && c.request.URL.Query().Get("alt") != "sse"
+}
+
 // fail answers with an error.
 func (c *call) fail(w http.ResponseWriter, f Fault) {
-	e, ok := c.api.family.errors[f.Name]
-	if !ok {
-		e = c.api.family.errors[FaultError]
-	}
-	if f.Duration > 0 {
+	family := c.api.family
+	e := family.errors[f.Name]
+	if f.Duration > 0 && !family.waitInBody {
 		w.Header().Set("Retry-After", strconv.Itoa(int((f.Duration+time.Second-1)/time.Second)))
 	}
-	writeJSON(w, e.status, c.api.family.errorBody(e))
+	body := family.errorBody(e, f.Duration)
+	if c.isArray() {
+		body = []any{body}
+	}
+	writeJSON(w, e.status, body)
 }
 
 // writePlain answers whole. Faults of streams strike it where they make sense.
@@ -163,31 +180,41 @@ func (c *call) writePlain(w http.ResponseWriter, f Fault) {
 	if pause > 0 && !c.wait(pause) {
 		return
 	}
-	switch f.Name {
-	case FaultCut, FaultStall:
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Content-Length", "1000000")
-		_, _ = io.WriteString(w, "{")
-		_ = http.NewResponseController(w).Flush()
-		if f.Name == FaultStall && c.wait(f.Duration) {
-			return
-		}
-		panic(http.ErrAbortHandler)
-	case FaultErrorEvent:
+	if f.Name == FaultErrorEvent {
 		c.fail(w, Fault{Name: FaultOverloaded})
 		return
 	}
-	if c.api.binary {
-		w.Header().Set("Content-Type", "audio/mpeg")
-		_, _ = io.WriteString(w, c.text())
-		return
+	contentType, body := "audio/mpeg", c.text()
+	if !c.api.binary {
+		contentType, body = "application/json", encode(c.api.plain(c))
 	}
-	writeJSON(w, http.StatusOK, c.api.plain(c))
+	half := len(body) / 2
+	if f.Name == FaultMalformed {
+		body = body[:half]
+	}
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(cmp.Or(c.api.status, http.StatusOK))
+	if f.Name == FaultCut || f.Name == FaultStall {
+		_, _ = io.WriteString(w, body[:half])
+		_ = http.NewResponseController(w).Flush()
+		if f.Name == FaultCut {
+			panic(http.ErrAbortHandler)
+		}
+		if !c.wait(f.Duration) {
+			return
+		}
+		body = body[half:]
+	}
+	_, _ = io.WriteString(w, body)
 }
 
 // unknown answers a path that is not simulated.
-func unknown(r *http.Request) any {
-	return map[string]any{"error": map[string]any{
-		"message": fmt.Sprintf("Invalid URL (%s %s)", r.Method, r.URL.Path), "type": "invalid_request_error", "param": nil, "code": nil,
-	}}
+func unknown(c *call) any {
+	family := c.api.family
+	return family.errorBody(simulatedError{
+		status:  http.StatusNotFound,
+		kind:    family.errors[FaultNotFound].kind,
+		message: fmt.Sprintf("Invalid URL (%s %s)", c.request.Method, c.request.URL.Path),
+	}, 0)
 }

@@ -39,9 +39,9 @@ const (
 	FaultSlow = "slow"
 	// FaultCut breaks the connection after some chunks.
 	FaultCut = "cut"
-	// FaultStall falls silent after some chunks.
+	// FaultStall falls silent after some chunks, and then goes on.
 	FaultStall = "stall"
-	// FaultMalformed makes one event unreadable.
+	// FaultMalformed makes the event after some chunks unreadable.
 	FaultMalformed = "malformed"
 	// FaultNoTerminator leaves out the event that ends the stream.
 	FaultNoTerminator = "no_terminator"
@@ -65,7 +65,8 @@ var faults = map[string]arguments{
 	FaultNoTerminator: {}, FaultErrorEvent: {count: true},
 }
 
-// Fault is something that goes wrong. The zero value is nothing.
+// Fault is something that goes wrong. The zero value is nothing. Only one that
+// [ParseFault] made heals.
 type Fault struct {
 	// Name is one of the constants above.
 	Name string

@@ -2,14 +2,17 @@
 
 package simulator
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+)
 
 const googleTypes = "type.googleapis.com/google.rpc."
 
 // gemini is Google's API. In its errors the code is the reason of an
-// ErrorInfo.
+// ErrorInfo, and a wait stands in a RetryInfo instead of a header.
 var gemini = family{
-	name: "gemini",
 	errors: map[string]simulatedError{
 		FaultRateLimited:   {429, "RESOURCE_EXHAUSTED", "RATE_LIMIT_EXCEEDED", "You exceeded your current rate limit."},
 		FaultQuota:         {429, "RESOURCE_EXHAUSTED", "", "You exceeded your current quota, please check your plan and billing details. limit: 0"},
@@ -22,16 +25,26 @@ var gemini = family{
 		FaultContextLength: {400, "INVALID_ARGUMENT", "", "The input token count (1048577) exceeds the maximum number of tokens allowed (1048576)."},
 		FaultContentFilter: {400, "INVALID_ARGUMENT", "", "The prompt was blocked by a safety filter."},
 	},
-	errorBody: geminiErrorBody,
-	errorEvent: func(e simulatedError) event {
-		return event{kind: content, data: encode(geminiErrorBody(e))}
+	errorBody:  geminiErrorBody,
+	waitInBody: true,
+	lineEnd:    "\r\n",
+	errorEvents: func(_ *call, e simulatedError, _ int) []event {
+		return []event{{bare: true, data: encode(geminiErrorBody(e, 0))}}
 	},
 }
 
-func geminiErrorBody(e simulatedError) any {
+func geminiErrorBody(e simulatedError, wait time.Duration) any {
 	status := object{"code": e.status, "message": e.message, "status": e.kind}
+	var details []object
 	if e.code != "" {
-		status["details"] = []object{{"@type": googleTypes + "ErrorInfo", "reason": e.code, "domain": "googleapis.com"}}
+		details = append(details, object{"@type": googleTypes + "ErrorInfo", "reason": e.code, "domain": "googleapis.com"})
+	}
+	if wait > 0 {
+		seconds := strconv.FormatFloat(wait.Seconds(), 'f', -1, 64) + "s"
+		details = append(details, object{"@type": googleTypes + "RetryInfo", "retryDelay": seconds})
+	}
+	if len(details) > 0 {
+		status["details"] = details
 	}
 	return object{"error": status}
 }
@@ -69,12 +82,17 @@ func generatePlain(c *call) any {
 }
 
 func generateEvents(c *call) []event {
+	var parts []object
 	if c.tool != "" {
-		return []event{{kind: content, data: encode(generated(c, c.functionCall(), "STOP", c.output()))}}
+		parts = append(parts, c.functionCall())
+	} else {
+		for _, text := range c.chunks() {
+			parts = append(parts, object{"text": text})
+		}
 	}
 	var events []event
-	for i, text := range c.chunks() {
-		events = append(events, event{kind: content, data: encode(generated(c, object{"text": text}, "", i+1))})
+	for i, part := range parts {
+		events = append(events, event{kind: content, data: encode(generated(c, part, "", i+1))})
 	}
 	return append(events, event{kind: terminator, data: encode(generated(c, object{"text": ""}, "STOP", c.output()))})
 }

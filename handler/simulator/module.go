@@ -5,6 +5,8 @@ package simulator
 import (
 	"fmt"
 	"net/http"
+	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -114,6 +116,12 @@ func (h *Handler) Provision(caddy.Context) error {
 		if err != nil {
 			return fmt.Errorf("key %d: %w", i+1, err)
 		}
+		if secret == "" {
+			return fmt.Errorf("key %d: a secret is needed", i+1)
+		}
+		if slices.ContainsFunc(opts.Keys, func(other Key) bool { return other.Secret == secret }) {
+			return fmt.Errorf("key %d: already specified", i+1)
+		}
 		opts.Keys = append(opts.Keys, Key{Secret: secret, Fault: fault})
 	}
 	for _, rule := range h.Rules {
@@ -130,6 +138,40 @@ func (h *Handler) Provision(caddy.Context) error {
 		})
 	}
 	h.simulator = New(opts)
+	return nil
+}
+
+// Validate checks what a config in JSON may hold and a Caddyfile may not.
+func (h *Handler) Validate() error {
+	if err := checkPace(h.FirstToken, h.Delay, h.Chunks); err != nil {
+		return err
+	}
+	if !validCount(h.ChunkSize) {
+		return fmt.Errorf("chunk_size: not a number from 0 to %d: %d", maxCount, h.ChunkSize)
+	}
+	for _, rule := range h.Rules {
+		if _, err := path.Match(rule.Match, ""); err != nil || rule.Match == "" {
+			return fmt.Errorf("model: not a pattern: %q", rule.Match)
+		}
+		if err := checkPace(rule.FirstToken, rule.Delay, rule.Chunks); err != nil {
+			return fmt.Errorf("model %q: %w", rule.Match, err)
+		}
+	}
+	return nil
+}
+
+// maxCount is the most chunks of an answer, and the most bytes of a chunk.
+const maxCount = 1_000_000
+
+func validCount(n int) bool { return n >= 0 && n <= maxCount }
+
+func checkPace(firstToken, delay caddy.Duration, chunks int) error {
+	if firstToken < 0 || delay < 0 {
+		return fmt.Errorf("first_token, delay: a duration is negative")
+	}
+	if !validCount(chunks) {
+		return fmt.Errorf("chunks: not a number from 0 to %d: %d", maxCount, chunks)
+	}
 	return nil
 }
 
@@ -150,5 +192,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.Validator             = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 )

@@ -7,20 +7,23 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"math"
+	"time"
 )
 
 // Times and ids are fixed, so that answers can be compared.
 const simulatedTime = 1_750_000_000
 
 var openai = family{
-	name:   "openai",
-	errors: openaiErrors,
-	errorBody: func(e simulatedError) any {
-		return object{"error": object{"message": e.message, "type": e.kind, "param": nil, "code": orNull(e.code)}}
+	errors:    openaiErrors,
+	errorBody: openaiErrorBody,
+	lineEnd:   "\n",
+	errorEvents: func(_ *call, e simulatedError, _ int) []event {
+		return []event{{data: encode(openaiErrorBody(e, 0))}}
 	},
-	errorEvent: func(e simulatedError) event {
-		return event{data: encode(object{"error": object{"message": e.message, "type": e.kind, "param": nil, "code": orNull(e.code)}}), kind: content}
-	},
+}
+
+func openaiErrorBody(e simulatedError, _ time.Duration) any {
+	return object{"error": object{"message": e.message, "type": e.kind, "param": nil, "code": orNull(e.code)}}
 }
 
 var openaiErrors = map[string]simulatedError{
@@ -90,15 +93,27 @@ func chatPlain(c *call) any {
 	}
 }
 
-func chatEvents(c *call) []event {
+// wantsUsage reports whether the client asked for the usage of a stream. Then
+// every chunk has the field, and one more at the end has the numbers.
+func (c *call) wantsUsage() bool {
 	options, _ := c.body["stream_options"].(map[string]any)
-	withUsage := options["include_usage"] == true
+	return options["include_usage"] == true
+}
+
+// usageChunk is the chunk that has the usage, and no choice.
+func usageChunk(c *call, id, kind string) event {
+	return event{kind: closing, data: encode(object{
+		"id": id, "object": kind, "created": simulatedTime, "model": c.model, "choices": []object{}, "usage": chatUsage(c),
+	})}
+}
+
+func chatEvents(c *call) []event {
 	chunk := func(k kind, delta object, finish any) event {
 		value := object{
 			"id": "chatcmpl-sim", "object": "chat.completion.chunk", "created": simulatedTime, "model": c.model, "system_fingerprint": "fp_sim",
 			"choices": []object{{"index": 0, "delta": delta, "logprobs": nil, "finish_reason": finish}},
 		}
-		if withUsage {
+		if c.wantsUsage() {
 			value["usage"] = nil
 		}
 		return event{data: encode(value), kind: k}
@@ -119,11 +134,8 @@ func chatEvents(c *call) []event {
 		}
 	}
 	events = append(events, chunk(closing, object{}, finish))
-	if withUsage {
-		events = append(events, event{kind: closing, data: encode(object{
-			"id": "chatcmpl-sim", "object": "chat.completion.chunk", "created": simulatedTime, "model": c.model,
-			"choices": []object{}, "usage": chatUsage(c),
-		})})
+	if c.wantsUsage() {
+		events = append(events, usageChunk(c, "chatcmpl-sim", "chat.completion.chunk"))
 	}
 	return append(events, event{data: "[DONE]", kind: terminator})
 }
@@ -139,15 +151,23 @@ func completionPlain(c *call) any {
 func completionEvents(c *call) []event {
 	var events []event
 	chunk := func(k kind, text string, finish any) event {
-		return event{kind: k, data: encode(object{
+		value := object{
 			"id": "cmpl-sim", "object": "text_completion", "created": simulatedTime, "model": c.model,
 			"choices": []object{{"index": 0, "text": text, "logprobs": nil, "finish_reason": finish}},
-		})}
+		}
+		if c.wantsUsage() {
+			value["usage"] = nil
+		}
+		return event{kind: k, data: encode(value)}
 	}
 	for _, text := range c.chunks() {
 		events = append(events, chunk(content, text, nil))
 	}
-	return append(events, chunk(closing, "", "stop"), event{data: "[DONE]", kind: terminator})
+	events = append(events, chunk(closing, "", "stop"))
+	if c.wantsUsage() {
+		events = append(events, usageChunk(c, "cmpl-sim", "text_completion"))
+	}
+	return append(events, event{data: "[DONE]", kind: terminator})
 }
 
 // vector is the embedding of everything.

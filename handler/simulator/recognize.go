@@ -16,7 +16,7 @@ func recognize(r *http.Request) (*api, string) {
 	case strings.HasPrefix(path, "/v1beta/openai/"):
 		path = "/v1/" + strings.TrimPrefix(path, "/v1beta/openai/")
 	case strings.HasPrefix(path, "/v1beta/") || strings.Contains(path, ":"):
-		return recognizeGemini(path)
+		return recognizeGemini(r.Method, path)
 	}
 	switch {
 	case path == "/v1/models" && anthropicClient:
@@ -27,8 +27,14 @@ func recognize(r *http.Request) (*api, string) {
 	if found, ok := endpoints[path]; ok && r.Method == http.MethodPost {
 		return found, ""
 	}
-	return nil, ""
+	if anthropicClient {
+		return notFound(anthropic), ""
+	}
+	return notFound(openai), ""
 }
+
+// notFound is the endpoint that is not there.
+func notFound(f family) *api { return &api{family: f, status: http.StatusNotFound, plain: unknown} }
 
 var endpoints = map[string]*api{
 	"/v1/chat/completions":      {family: openai, plain: chatPlain, events: chatEvents},
@@ -43,10 +49,13 @@ var endpoints = map[string]*api{
 	"/v1/messages/count_tokens": {family: anthropic, plain: countTokens},
 }
 
-func recognizeGemini(path string) (*api, string) {
+func recognizeGemini(method, path string) (*api, string) {
+	if path == "/v1beta/models" && method == http.MethodGet {
+		return &api{family: gemini, list: listGemini}, ""
+	}
 	name := path[strings.LastIndexByte(path, '/')+1:]
-	model, method, _ := strings.Cut(name, ":")
-	switch method {
+	model, action, _ := strings.Cut(name, ":")
+	switch action {
 	case "generateContent":
 		return &api{family: gemini, plain: generatePlain}, model
 	case "streamGenerateContent":
@@ -58,6 +67,6 @@ func recognizeGemini(path string) (*api, string) {
 	case "batchEmbedContents":
 		return &api{family: gemini, plain: batchEmbedContents}, model
 	default:
-		return &api{family: gemini, list: listGemini}, ""
+		return notFound(gemini), model
 	}
 }

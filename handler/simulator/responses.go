@@ -4,15 +4,23 @@ package simulator
 
 // responses is OpenAI's, but for how an error is reported in a stream.
 var responses = family{
-	name:      "openai",
-	errors:    openaiErrors,
-	errorBody: openai.errorBody,
-	errorEvent: func(e simulatedError) event {
-		return event{name: "error", kind: content, data: encode(object{
-			"type": "error", "sequence_number": 1,
+	errors:      openaiErrors,
+	errorBody:   openaiErrorBody,
+	lineEnd:     "\n",
+	errorEvents: responseErrorEvents,
+}
+
+// responseErrorEvents reports an error, and then that the response has failed.
+func responseErrorEvents(c *call, e simulatedError, sent int) []event {
+	failed := responseObject(c, "failed", []object{})
+	failed["error"] = object{"code": orNull(e.code), "message": e.message}
+	return []event{
+		{name: "error", data: encode(object{
+			"type": "error", "sequence_number": sent,
 			"error": object{"type": e.kind, "code": orNull(e.code), "message": e.message, "param": nil},
-		})}
-	},
+		})},
+		{name: "response.failed", data: encode(object{"type": "response.failed", "sequence_number": sent + 1, "response": failed})},
+	}
 }
 
 // responseObject is the object that stands in every answer and in many events.

@@ -81,7 +81,11 @@ func New(opts Options) *Simulator {
 	if len(opts.Models) == 0 {
 		opts.Models = defaultModels
 	}
-	s := &Simulator{opts: opts, keys: map[[sha256.Size]byte]*Key{}}
+	s := &Simulator{
+		opts:  opts,
+		keys:  map[[sha256.Size]byte]*Key{},
+		stats: stats{keys: map[string]int{}, models: map[string]int{}},
+	}
 	for i := range opts.Keys {
 		s.keys[sha256.Sum256([]byte(opts.Keys[i].Secret))] = &s.opts.Keys[i]
 	}
@@ -100,10 +104,6 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	api, model := recognize(r)
-	if api == nil {
-		writeJSON(w, http.StatusNotFound, unknown(r))
-		return
-	}
 	c := &call{api: api, request: r, model: model}
 	_ = json.Unmarshal(body, &c.body) // a GET, a form: nothing to read
 	c.read()

@@ -6,21 +6,27 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
+	"strings"
 	"sync"
 )
 
 // statsPath is where the simulator tells how often it was asked.
 const statsPath = "/simulator/stats"
 
-// maxCounted bounds how many keys and models are counted apart.
-const maxCounted = 1000
+// maxCounted bounds how many keys and models are counted apart, maxName how
+// many bytes of a model's name are kept.
+const (
+	maxCounted = 1000
+	maxName    = 128
+)
 
 // Stats tells how often the simulator was asked.
 type Stats struct {
 	// Keys counts calls by key: the first eight hex digits of the SHA-256
-	// hash of its secret, as the gateway's default key ids have them.
+	// hash of its secret, as the gateway's default key ids have them. Calls
+	// without a key count as the empty secret.
 	Keys map[string]int `json:"keys"`
-	// Models counts calls by model.
+	// Models counts calls by model; those that name none are left out.
 	Models map[string]int `json:"models"`
 }
 
@@ -45,11 +51,10 @@ func Fingerprint(secret string) string {
 func (s *stats) count(secret, model string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.keys == nil {
-		s.keys, s.models = map[string]int{}, map[string]int{}
-	}
 	increment(s.keys, Fingerprint(secret))
-	increment(s.models, model)
+	if model != "" {
+		increment(s.models, strings.ToValidUTF8(model[:min(len(model), maxName)], ""))
+	}
 }
 
 func increment(counts map[string]int, name string) {

@@ -12,32 +12,32 @@ type stream struct {
 	call  *call
 	w     http.ResponseWriter
 	array bool
-	begun bool
+	// sent counts events of any kind.
+	sent int
 }
 
-// writeStream answers event by event, and lets the fault happen on the way.
+// writeStream answers event by event, and lets the fault happen on the way:
+// before the chunk that follows f.Count others or, if there are fewer, before
+// what closes the stream.
 func (c *call) writeStream(w http.ResponseWriter, f Fault) {
-	s := stream{call: c, w: w, array: c.api.family.name == "gemini" && c.request.URL.Query().Get("alt") != "sse"}
+	s := stream{call: c, w: w, array: c.isArray()}
 	s.begin()
-	sent := 0
-	for i, e := range c.api.events(c) {
-		if e.kind == content {
-			if !s.pause(sent, f) {
-				return
-			}
-			if s.strike(f, sent) {
-				return
-			}
-			sent++
-		}
-		if e.kind >= closing && (f.Name == FaultCut || f.Name == FaultStall || f.Name == FaultErrorEvent) && s.strike(f, f.Count) {
+	chunks, struck := 0, false
+	for _, e := range c.api.events(c) {
+		if e.kind == content && !s.pause(chunks, f) {
 			return
 		}
-		if e.kind == terminator && f.Name == FaultNoTerminator {
-			continue
+		if !struck && (e.kind >= closing || e.kind == content && chunks == f.Count) {
+			struck = true
+			if !s.strike(f, &e) {
+				return
+			}
 		}
-		if f.Name == FaultMalformed && i == f.Count {
-			e.data = e.data[:len(e.data)/2]
+		if e.kind == content {
+			chunks++
+		}
+		if e.kind == terminator && f.Name == FaultNoTerminator {
+			return
 		}
 		s.write(e)
 	}
@@ -56,26 +56,25 @@ func (s *stream) pause(sent int, f Fault) bool {
 	return wait == 0 || s.call.wait(wait)
 }
 
-// strike lets a fault happen that is due after sent chunks. It reports whether
-// the stream is over.
-func (s *stream) strike(f Fault, sent int) bool {
-	if sent != f.Count {
-		return false
-	}
+// strike lets a fault happen that is due before e. It reports whether the
+// stream goes on.
+func (s *stream) strike(f Fault, e *event) bool {
 	switch f.Name {
 	case FaultCut:
 		panic(http.ErrAbortHandler)
 	case FaultStall:
-		if !s.call.wait(f.Duration) {
-			return true
-		}
+		return s.call.wait(f.Duration)
+	case FaultMalformed:
+		e.data = e.data[:len(e.data)/2]
 	case FaultErrorEvent:
 		family := s.call.api.family
-		s.write(family.errorEvent(family.errors[FaultOverloaded]))
+		for _, e := range family.errorEvents(s.call, family.errors[FaultOverloaded], s.sent) {
+			s.write(e)
+		}
 		s.end()
-		return true
+		return false
 	}
-	return false
+	return true
 }
 
 func (s *stream) begin() {
@@ -89,33 +88,27 @@ func (s *stream) begin() {
 	s.flush()
 }
 
-// write sends one event. Gemini without alt=sse sends the elements of one
-// JSON array instead.
+// write sends one event, or one element of the array.
 func (s *stream) write(e event) {
-	line := "\n"
-	if s.call.api.family.name == "gemini" {
-		line = "\r\n"
-	}
+	line := s.call.api.family.lineEnd
 	text := "data: " + e.data + line + line
-	if e.name != "" {
+	switch {
+	case s.array && s.sent == 0:
+		text = "[" + e.data
+	case s.array:
+		text = ",\r\n" + e.data
+	case e.bare:
+		text = e.data + line
+	case e.name != "":
 		text = "event: " + e.name + line + text
 	}
-	if s.array {
-		text = ",\r\n" + e.data
-		if !s.begun {
-			text = "[" + e.data
-		}
-	}
-	s.begun = true
+	s.sent++
 	_, _ = io.WriteString(s.w, text)
 	s.flush()
 }
 
 func (s *stream) end() {
 	if s.array {
-		if !s.begun {
-			_, _ = io.WriteString(s.w, "[")
-		}
 		_, _ = io.WriteString(s.w, "]\n")
 	}
 }

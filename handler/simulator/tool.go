@@ -2,14 +2,17 @@
 
 package simulator
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"unicode/utf8"
+)
 
 // readTool decides whether the answer is a tool call: the first tool is
 // called, unless the conversation already has a tool's result, or the request
 // forbids it.
 func (c *call) readTool() {
 	tools, _ := c.body["tools"].([]any)
-	if len(tools) == 0 || c.body["tool_choice"] == "none" || holdsResult(c.body["messages"]) || holdsResult(c.body["input"]) || holdsResult(c.body["contents"]) {
+	if len(tools) == 0 || c.forbidsTools() || holdsResult(c.body["messages"]) || holdsResult(c.body["input"]) || holdsResult(c.body["contents"]) {
 		return
 	}
 	tool, _ := tools[0].(map[string]any)
@@ -29,6 +32,14 @@ func (c *call) readTool() {
 	if c.arguments == "" {
 		c.arguments = "{}"
 	}
+}
+
+// forbidsTools reports whether the request has tools that are not to be called.
+func (c *call) forbidsTools() bool {
+	choice, _ := c.body["tool_choice"].(map[string]any)
+	config, _ := c.body["toolConfig"].(map[string]any)
+	calling, _ := config["functionCallingConfig"].(map[string]any)
+	return c.body["tool_choice"] == "none" || choice["type"] == "none" || calling["mode"] == "NONE"
 }
 
 // holdsResult reports whether a conversation has the result of a tool in it.
@@ -75,8 +86,12 @@ func sample(schema map[string]any) any {
 	}
 }
 
-// argumentPieces cuts the arguments of a tool call as they are streamed.
+// argumentPieces cuts the arguments of a tool call as they are streamed, but
+// not within a rune: each piece is a JSON string of its own.
 func (c *call) argumentPieces() []string {
 	half := len(c.arguments) / 2
+	for !utf8.RuneStart(c.arguments[half]) {
+		half--
+	}
 	return []string{c.arguments[:half], c.arguments[half:]}
 }
