@@ -38,9 +38,11 @@ type answer struct {
 // newAnswer begins to read along res.
 func (r *rotation) newAnswer(ctx context.Context, cancel context.CancelCauseFunc, res *http.Response, lease keypool.Lease, began time.Time) *answer {
 	request := r.call.Request
+	scan := wire.NewScanner(request.Operation, res.StatusCode, res.Header.Get("Content-Type"), res.Header.Get("Content-Encoding"))
+	scan.ReadHeader(res.Header)
 	return &answer{
 		source: res.Body,
-		scan:   wire.NewScanner(request.Operation, res.StatusCode, res.Header.Get("Content-Type"), res.Header.Get("Content-Encoding")),
+		scan:   scan,
 		call:   r.call,
 		lease:  lease,
 		began:  began,

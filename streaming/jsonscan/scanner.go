@@ -132,6 +132,9 @@ func (s *Scanner) Broken() bool { return s.state == broken }
 // open.
 func (s *Scanner) Complete() bool { return s.state == atRoot && s.roots > 0 }
 
+// Between tells whether nothing is half open, or nothing came yet.
+func (s *Scanner) Between() bool { return s.state == atRoot }
+
 // Offset returns how much of the text has been taken, in bytes. When called
 // during Open or Close, it includes the bracket that these report.
 func (s *Scanner) Offset() int64 { return s.offset + int64(s.at) + 1 }

@@ -96,7 +96,7 @@ func uncompressed(header http.Header, body []byte) []byte {
 }
 
 // wordKeys are where short codes stand, the most telling first.
-var wordKeys = []string{"code", "error_code", "reason", "type", "error_type", "status", "status_code"}
+var wordKeys = []string{"__type", "code", "error_code", "reason", "type", "error_type", "status", "status_code"}
 
 // textKeys are where messages stand.
 var textKeys = []string{"message", "msg", "error", "detail", "error_description"}
@@ -137,7 +137,8 @@ func (f *fault) readObject(object map[string]any, depth int) {
 	for _, key := range wordKeys {
 		switch code := object[key].(type) {
 		case string:
-			f.code(code)
+			// AWS puts a namespace before the name.
+			f.code(code[strings.LastIndexByte(code, '#')+1:])
 		case float64:
 			f.code(strconv.FormatFloat(code, 'f', -1, 64))
 		}
