@@ -22,6 +22,8 @@ type Request struct {
 	Stream bool
 
 	path address
+	// modelInPath says that Model stands in the path and not only in the body.
+	modelInPath bool
 	// named are the places in the body that name the model.
 	named []place
 	// mixed says that not all of them name Model.
@@ -46,6 +48,8 @@ func Recognize(method string, u *url.URL, h http.Header) (*Request, error) {
 				Model:     found.model,
 				Stream:    found.stream,
 				path:      found.path,
+
+				modelInPath: found.model != "",
 			}, nil
 		}
 	}
