@@ -2,8 +2,6 @@
 
 package wire
 
-import "bytes"
-
 // maxFiltered bounds how much of an event is held back while it may yet be the
 // one that only states the usage, in bytes. Such an event is small.
 const maxFiltered = 16 << 10
@@ -50,11 +48,12 @@ const dataField = "data:"
 // of what was held before. It keeps no part of p.
 func (f *UsageFilter) Write(dst, p []byte) []byte {
 	for i := 0; i < len(p); {
-		if n := f.plain(p[i:]); n > 0 {
+		if !f.open && !f.inMember && f.line == inData {
+			n := f.json.skim(p[i:])
 			dst = append(dst, p[i:i+n]...)
-			i += n
-
-			continue
+			if i += n; i == len(p) {
+				break
+			}
 		}
 		c := p[i]
 		i++
@@ -105,23 +104,6 @@ func (f *UsageFilter) flush(dst []byte) []byte {
 	f.held = f.held[:0]
 
 	return dst
-}
-
-// plain returns how much of p is the inside of a string that passes on.
-func (f *UsageFilter) plain(p []byte) int {
-	if f.open || f.inMember || f.line != inData || !f.json.inPlainString() {
-		return 0
-	}
-	// A text of many escapes would else be searched for its end over and over.
-	p = p[:min(len(p), 256)]
-	if n := bytes.IndexByte(p, '"'); n >= 0 {
-		p = p[:n]
-	}
-	if n := bytes.IndexByte(p, '\\'); n >= 0 {
-		p = p[:n]
-	}
-
-	return len(p)
 }
 
 // swallows tells whether c is left out together with what was left out before

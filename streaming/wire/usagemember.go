@@ -51,8 +51,25 @@ const (
 // betweenMembers tells whether a comma would divide two members.
 func (m *member) betweenMembers() bool { return m.depth == 1 && !m.inString }
 
-// inPlainString tells whether only a quote or a backslash would matter.
-func (m *member) inPlainString() bool { return m.inString && !m.escaped && m.part == inValue }
+// skim reads on within the value at hand, and returns how far that leads: to
+// its end, or to the end of the line. Nothing in there is to be taken out.
+func (m *member) skim(p []byte) int {
+	if m.part != inValue || m.ended {
+		return 0
+	}
+	for i, c := range p {
+		switch {
+		case c == '\n' || c == '\r' || m.depth == 1 && !m.inString:
+			return i
+		case m.inString:
+			m.text(c)
+		default:
+			m.nest(c)
+		}
+	}
+
+	return len(p)
+}
 
 // next prepares for the member that begins at a place.
 func (m *member) next(at int, first bool) {
