@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 )
@@ -161,5 +162,20 @@ func BenchmarkFrames(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		s.Write(event)
+	}
+}
+
+func TestAGiantFrameTakesLittleMemory(t *testing.T) {
+	inner := `{"type":"content_block_delta","delta":{"text":"` + strings.Repeat("hello", 3<<20) + `"}}`
+	body := []byte(chunk(inner))
+	s := NewScanner(&Operation{Dialect: dialectInvoke}, http.StatusOK, framesType, "")
+	defer s.Release()
+	for rest := body; len(rest) > 0; {
+		n := min(len(rest), 32<<10)
+		s.Write(rest[:n])
+		rest = rest[n:]
+	}
+	if size := int(unsafe.Sizeof(*s)) + cap(s.text) + cap(s.stray); size >= 64<<10 || s.Result().FirstOutputEvent != 0 {
+		t.Errorf("the scanner takes %d bytes for %d, %+v", size, len(body), s.Result())
 	}
 }

@@ -55,7 +55,8 @@ func mediaType(contentType string) string {
 // sniff decides by the first bytes, for some servers mislabel what they send.
 // It returns unknown if it needs more of them.
 func sniff(head []byte, media string) framing {
-	if head[0] == 0 {
+	// The length of a frame is below 32 MiB, so it begins with one of these.
+	if head[0] <= 1 {
 		return sniffFrames(head)
 	}
 	head = bytes.TrimLeft(bytes.TrimPrefix(head, byteOrderMark), " \t\r\n")
@@ -88,8 +89,8 @@ func sniff(head []byte, media string) framing {
 	return opaque
 }
 
-// sniffFrames decides whether bytes that begin with a zero, as the length of a
-// frame does, are frames.
+// sniffFrames decides whether bytes that begin as the length of a frame does
+// are frames.
 func sniffFrames(head []byte) framing {
 	switch {
 	case len(head) < eventstream.PreludeSize:

@@ -37,7 +37,7 @@ type Result struct {
 
 // Scanner reads along one answer. It is not safe for concurrent use. Writing
 // to it never fails and keeps no part of what is written, except that of the
-// event at hand up to 64 KiB are copied, in case it is an error.
+// event at hand up to 32 KiB are copied, in case it is an error.
 type Scanner struct {
 	facts   facts
 	framing framing
@@ -78,6 +78,10 @@ type Scanner struct {
 }
 
 var scanners = sync.Pool{New: func() any { return new(Scanner) }}
+
+// maxEvent bounds how much of an event is kept, in bytes, in case it is an
+// error.
+const maxEvent = 32 << 10
 
 // maxKept bounds the buffers that a scanner takes back to the pool.
 const maxKept = 16 << 10
@@ -307,7 +311,7 @@ func (s *Scanner) Started() bool { return s.started }
 func (s *Scanner) Ended() bool { return s.ended || s.facts.whole() }
 
 // Failure returns the error that the answer reported in spite of its status:
-// the data of the event, or the body, of which at most 64 KiB; nil if there
+// the data of the event, or the body, of which at most 32 KiB; nil if there
 // was none. It is valid until Release.
 func (s *Scanner) Failure() []byte { return s.failure }
 
@@ -351,5 +355,12 @@ func (s *Scanner) endEvent() {
 
 // keep appends a piece to text, as far as it is to be kept.
 func keep(text, piece []byte) []byte {
-	return append(text, piece[:min(len(piece), maxErrorBody-len(text))]...)
+	piece = piece[:min(len(piece), maxEvent-len(text))]
+	if free := cap(text) - len(text); len(piece) > free {
+		grown := make([]byte, len(text), min(maxEvent, max(2*cap(text), len(text)+len(piece), 512)))
+		copy(grown, text)
+		text = grown
+	}
+
+	return append(text, piece...)
 }
