@@ -56,6 +56,7 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 	}
 	l.response = res
 	l.scan = wire.NewScanner(call.Request.Operation, res.StatusCode, res.Header.Get("Content-Type"), res.Header.Get("Content-Encoding"))
+	l.scan.ReadHeader(res.Header)
 	l.stream = call.Request.Stream && call.Request.Operation.Dialect != nil && res.StatusCode == http.StatusOK
 	if f := r.hold(l); f != nil {
 		l.drop()

@@ -35,7 +35,8 @@ type Provider struct {
 	// family.
 	BaseURL string `json:"base_url,omitempty"`
 
-	// API is the provider's API family: openai, anthropic or gemini.
+	// API is the provider's API family: openai, anthropic, gemini, azure, bedrock,
+	// vertex, cohere, ollama, dashscope or tgi.
 	// Default: the provider's name if it is one of these, otherwise openai.
 	API string `json:"api,omitempty"`
 
@@ -112,7 +113,7 @@ func (p *Provider) provisionAddress() error {
 
 	base := p.BaseURL
 	if base == "" {
-		if !isFamily || named != p.family {
+		if !isFamily || named != p.family || named.DefaultBase == "" {
 			return fmt.Errorf("a base URL is needed, such as https://api.example.com/v1; only a provider named after its API family (%s) has a default",
 				strings.Join(wire.Names(), ", "))
 		}

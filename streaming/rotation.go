@@ -124,7 +124,7 @@ func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failur
 		if next == keypool.Answer {
 			return nil, failed
 		}
-		if next == keypool.NextTarget || r.expired() {
+		if next == keypool.NextTarget || r.expired() || failed.verdict.Class == keypool.ClassOverloaded && !last {
 			return nil, nil
 		}
 		if next == keypool.Retry && !r.pause(ctx) {

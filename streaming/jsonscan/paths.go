@@ -33,6 +33,8 @@ type node struct {
 	element int16
 	// members are the nodes of an object's members.
 	members []member
+	// pieces says that a string is also handed on in pieces.
+	pieces bool
 }
 
 type member struct {
@@ -67,6 +69,17 @@ func Compile(paths map[string]ID) *Paths {
 			}
 		}
 		p.nodes[at].id = id
+	}
+
+	return p
+}
+
+// InPieces makes strings at the paths of that id be handed on in pieces as
+// well. A visitor must be a [PieceVisitor] then. It returns p, and is for the
+// time before p is used.
+func (p *Paths) InPieces(id ID) *Paths {
+	for i := range p.nodes {
+		p.nodes[i].pieces = p.nodes[i].pieces || p.nodes[i].id == id
 	}
 
 	return p

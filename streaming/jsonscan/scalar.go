@@ -25,15 +25,25 @@ func (s *Scanner) readString(p []byte, i int) int {
 		s.escaping = odd && length < 0
 		switch {
 		case length < 0:
+			s.hand(p[begun:])
 			s.store(p[begun:])
 
 			return end
 		case !odd:
+			s.hand(p[begun:end])
+			s.pieces = nil
 			s.endString(s.text(p[begun:end]), s.offset+int64(end))
 
 			return end + 1
 		}
 		i = end + 1
+	}
+}
+
+// hand passes a piece of a string on, if it is wanted in pieces.
+func (s *Scanner) hand(piece []byte) {
+	if s.pieces != nil && len(piece) > 0 {
+		s.pieces.Piece(s.id(s.next), piece)
 	}
 }
 

@@ -21,6 +21,15 @@ type Visitor interface {
 	Close(id ID)
 }
 
+// PieceVisitor is what visits paths of which the strings are wanted whole,
+// however long they are; see [Paths.InPieces].
+type PieceVisitor interface {
+	Visitor
+	// Piece is called with the next piece of a string, as it is written. When
+	// the string has ended, Value is called as for any other.
+	Piece(id ID, p []byte)
+}
+
 // state is what a scanner expects next.
 type state uint8
 
@@ -69,6 +78,8 @@ type Scanner struct {
 	// it does not fit, escaping that the next byte of a string stands behind a
 	// backslash, and literal that a word is no number.
 	wanted, truncated, escaping, literal bool
+	// pieces is the visitor if it wants the string at hand in pieces.
+	pieces PieceVisitor
 }
 
 // Reset prepares the scanner for another text.
@@ -78,6 +89,7 @@ func (s *Scanner) Reset(paths *Paths, visitor Visitor) {
 	s.roots, s.offset, s.at = 0, 0, -1
 	s.depth, s.matched = 0, 0
 	s.nodes[0] = none
+	s.pieces = nil
 }
 
 // Write takes the next piece of the text. It never fails and keeps no part of
@@ -120,14 +132,17 @@ func (s *Scanner) Broken() bool { return s.state == broken }
 // open.
 func (s *Scanner) Complete() bool { return s.state == atRoot && s.roots > 0 }
 
-// Between tells whether the text stands between two elements of an array that
+// Elements tells whether the text stands between two elements of an array that
 // is its root, and whether a comma must come before another one.
-func (s *Scanner) Between() (between, comma bool) {
+func (s *Scanner) Elements() (between, comma bool) {
 	if s.depth != 1 || s.inObject() {
 		return false, false
 	}
 	return s.state == atFirst || s.state == atValue || s.state == atNext, s.state == atNext
 }
+
+// Between tells whether nothing is half open, or nothing came yet.
+func (s *Scanner) Between() bool { return s.state == atRoot }
 
 // Offset returns how much of the text has been taken, in bytes. When called
 // during Open or Close, it includes the bracket that these report.
@@ -185,6 +200,9 @@ func (s *Scanner) begin(c byte, i int) {
 	case c == '"':
 		s.keep(inString, i+1)
 		s.start--
+		if s.wanted && s.paths.nodes[s.next].pieces {
+			s.pieces = s.visitor.(PieceVisitor)
+		}
 	case c == '-' || c >= '0' && c <= '9' || c == 't' || c == 'f' || c == 'n':
 		s.keep(inWord, i)
 		s.literal = c >= 'f'

@@ -73,7 +73,7 @@ func (s *Scanner) failedResponse(body []byte) []byte {
 
 // breakArray ends a streamed JSON array, if it stands between two elements.
 func (s *Scanner) breakArray(body []byte) []byte {
-	between, comma := s.json.Between()
+	between, comma := s.json.Elements()
 	if !between {
 		return nil
 	}

@@ -51,15 +51,15 @@ func TestCostsAreInDollars(t *testing.T) {
 // no two the same.
 func TestEveryPartOfTheUsageHasItsPlace(t *testing.T) {
 	var u Usage
-	for id := factInput; id <= factToolPrompt; id++ {
+	for id := factInput; id <= lastTokens; id++ {
 		*u.tokens(id) = int64(id)
 	}
-	for id := factInput; id <= factToolPrompt; id++ {
+	for id := factInput; id <= lastTokens; id++ {
 		if got := *u.tokens(id); got != int64(id) {
 			t.Errorf("fact %d shares its place with fact %d", id, got)
 		}
 	}
-	if reflect.TypeFor[Usage]().NumField() != int(factCost-factInput)+1+3 {
+	if reflect.TypeFor[Usage]().NumField() != int(factCost-factInput)+1+4 {
 		t.Error("a field of Usage has no fact")
 	}
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package wire_test
+package wire
 
 import (
 	"encoding/json"
@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
-	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
 // classes are the corpus's names of what we call otherwise.
@@ -66,12 +65,7 @@ func TestRecordedErrorsAreJudged(t *testing.T) {
 			continue
 		}
 		total++
-		name := "openai"
-		if _, known := wire.Lookup(recorded.Provider); known {
-			name = recorded.Provider
-		}
-		family, _ := wire.Lookup(name)
-		verdict := (&wire.Request{Family: family}).Judge(recorded.Status, recorded.header, recorded.body, now)
+		verdict := (&Request{}).Judge(recorded.Status, recorded.header, recorded.body, now)
 		want, known := classes[recorded.Class]
 		switch {
 		case !known:

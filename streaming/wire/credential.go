@@ -12,9 +12,13 @@ import (
 // keyHeaders are the headers that SDKs of any family put a bare key in.
 var keyHeaders = []string{"X-Api-Key", "Api-Key", "X-Goog-Api-Key"}
 
-// accountHeaders name the account that a credential belongs to. They go with
-// the client's credential and would have ours rejected.
-var accountHeaders = []string{"Openai-Organization", "Openai-Project", "X-Goog-User-Project"}
+// accountHeaders name the account that a credential belongs to, or are part of
+// a signature. They go with the client's credential and would have ours
+// rejected.
+var accountHeaders = []string{
+	"Openai-Organization", "Openai-Project", "X-Goog-User-Project",
+	"X-Amz-Content-Sha256", "X-Amz-Date", "X-Amz-Security-Token",
+}
 
 // Credentials yields every secret that a client may have sent: a bearer
 // token, the key headers of all families, and the key in the query. Which one

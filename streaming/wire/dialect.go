@@ -18,11 +18,22 @@ type Dialect struct {
 	// overlay says that of each part of the usage the last one stated counts.
 	// Otherwise the last usage object counts as a whole.
 	overlay bool
+	// wrapped says that the events of an AWS event stream hold the JSON in
+	// base64 in JSON of their own.
+	wrapped bool
+	// sum says that every usage object is of a turn of its own, so that they
+	// add up.
+	sum bool
+	// lines says that streams have a JSON object on each line, whatever they
+	// are labelled as.
+	lines bool
 	// totals works out the comparable totals of a usage.
 	totals func(*Usage)
 	// ends and fails are the types of events that say that the answer is
 	// whole, or that it failed.
 	ends, fails []string
+	// asides are the types of the steps that a usage does not include.
+	asides []string
 
 	// weave leaves out of an event of a second stream what the client has got
 	// of the first. It is nil where streams cannot be taken up again.
@@ -54,7 +65,9 @@ const (
 	factIndex
 	factFinish
 	// factStop is why the one answer ended, and factDetail more about that.
-	// factBlock is why there will be none.
+	// factBlock is the same where nothing follows it, also where there will be
+	// no answer. factTurn is true at the end of a turn of a conversation, and
+	// factEnd is neither null nor false at the end of an answer.
 	factStop
 	factDetail
 	factBlock
@@ -63,6 +76,8 @@ const (
 	factAnswerID
 	factCreated
 	factSequence
+	factTurn
+	factEnd
 	// factUsage is the object that states the usage. What follows are its
 	// parts.
 	factUsage
@@ -77,6 +92,9 @@ const (
 	factAudioInput
 	factAudioOutput
 	factToolPrompt
+	factBilledInput
+	factBilledOutput
+	factWebSearches
 	factSeconds
 	factCost
 	factTicks
@@ -86,18 +104,43 @@ const (
 	factOutputPart
 	factModality
 	factPartTokens
+	// factAsides lists steps, each of them a factAside with the type and the
+	// parts that follow.
+	factAsides
+	factAside
+	factAsideType
+	factAsideInput
+	factAsideOutput
+	factAsideCacheRead
+	factAsideCacheWrite
+	factAsideSeconds
+	// What the provider has metered counts where the model states no usage.
+	factMeteredInput
+	factMeteredOutput
+	factMeteredCacheRead
+	factMeteredCacheWrite
+	// factWrapped is JSON in base64 that says all the rest.
+	factWrapped
 )
 
 // compile makes a dialect of its facts.
 func (d Dialect) compile(all ...paths) *Dialect {
-	values := paths{"": factEvent}
-	for _, some := range all {
-		maps.Copy(values, some)
-	}
+	values := merge(all...)
+	values[""] = factEvent
 	d.values = jsonscan.Compile(values)
 	d.elements = jsonscan.Compile(values.under("*"))
 
 	return &d
+}
+
+// merge returns all of those facts.
+func merge(all ...paths) paths {
+	merged := paths{}
+	for _, some := range all {
+		maps.Copy(merged, some)
+	}
+
+	return merged
 }
 
 // under returns the same facts further down.

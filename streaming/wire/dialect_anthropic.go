@@ -2,8 +2,8 @@
 
 package wire
 
-// messagesUsage is a usage object of Anthropic's. Its iterations are left
-// alone: they repeat what the object says. Source: Anthropic's API reference.
+// messagesUsage is a usage object of Anthropic's. Of its iterations only those
+// matter that it does not include. Source: Anthropic's API reference.
 var messagesUsage = paths{
 	"":                            factUsage,
 	"input_tokens":                factInput,
@@ -13,19 +13,19 @@ var messagesUsage = paths{
 	"cache_creation.ephemeral_5m_input_tokens": factCacheWrite5m,
 	"cache_creation.ephemeral_1h_input_tokens": factCacheWrite1h,
 	"output_tokens_details.thinking_tokens":    factReasoning,
+	"server_tool_use.web_search_requests":      factWebSearches,
+
+	"iterations":                               factAsides,
+	"iterations.*":                             factAside,
+	"iterations.*.type":                        factAsideType,
+	"iterations.*.input_tokens":                factAsideInput,
+	"iterations.*.output_tokens":               factAsideOutput,
+	"iterations.*.cache_read_input_tokens":     factAsideCacheRead,
+	"iterations.*.cache_creation_input_tokens": factAsideCacheWrite,
 }
 
-// dialectMessages is the Messages API. A stream begins with an estimate of the
-// usage, which later events overlay with what they know better.
-var dialectMessages = Dialect{
-	overlay: true,
-	totals:  messagesTotals,
-	ends:    []string{"message_stop"},
-	fails:   []string{"error"},
-	weave:   weaveMessages,
-	prefill: prefillMessages,
-	rebase:  rebaseMessages,
-}.compile(
+// messagesFacts are all the facts of an answer or event of the Messages API.
+var messagesFacts = merge(
 	paths{
 		"type":              factType,
 		"error":             factError,
@@ -38,6 +38,24 @@ var dialectMessages = Dialect{
 	messagesUsage.under("message.usage"),
 	outputs("delta.", "text", "thinking", "partial_json"),
 	outputs("content_block.", "text", "thinking"),
+)
+
+// dialectMessages is the Messages API. A stream begins with an estimate of the
+// usage, which later events overlay with what they know better.
+var dialectMessages = Dialect{
+	overlay: true,
+	totals:  messagesTotals,
+	ends:    []string{"message_stop"},
+	fails:   []string{"error"},
+	asides:  []string{"compaction", "advisor_message"},
+	weave:   weaveMessages,
+	prefill: prefillMessages,
+	rebase:  rebaseMessages,
+}.compile(messagesFacts)
+
+// dialectComplete is the API before that, whose events repeat the reason.
+var dialectComplete = Dialect{totals: messagesTotals, fails: []string{"error"}}.compile(
+	paths{"type": factType, "error": factError, "model": factModel, "stop_reason": factBlock, "completion": factOutput},
 )
 
 // dialectCountTokens is Anthropic's counting of tokens. What is counted is

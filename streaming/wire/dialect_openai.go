@@ -38,7 +38,10 @@ var openaiUsage = paths{
 }
 
 // dialectChat is chat completions and the older completions.
-var dialectChat = Dialect{totals: openaiTotals, weave: weaveChat, prefill: prefillChat}.compile(
+var dialectChat = Dialect{totals: openaiTotals, weave: weaveChat, prefill: prefillChat}.compile(chatFacts)
+
+// chatFacts are the facts of an answer or event of theirs.
+var chatFacts = merge(
 	paths{
 		"model":                   factModel,
 		"error":                   factError,
@@ -50,13 +53,17 @@ var dialectChat = Dialect{totals: openaiTotals, weave: weaveChat, prefill: prefi
 	openaiUsage.under("usage"),
 	openaiUsage.under("x_groq.usage"),
 	openaiUsage.under("choices.*.usage"), // Moonshot
-	outputs("choices.*.",
-		"text",
-		"delta.content", "delta.content.*", // Mistral sends a list of parts
-		"delta.reasoning", "delta.reasoning_content", "delta.reasoning_details.*",
-		"delta.tool_calls.*", "delta.function_call", "delta.refusal", "delta.audio", "delta.images.*",
-	),
+	outputs("choices.*.", "text"),
+	outputs("choices.*.delta.", chatDeltas...),
 )
+
+// chatDeltas are what a chat's events may have that was generated. Mistral
+// sends content as a list of parts.
+var chatDeltas = []string{
+	"content", "content.*",
+	"reasoning", "reasoning_content", "reasoning_details.*",
+	"tool_calls.*", "function_call", "refusal", "audio", "images.*",
+}
 
 // dialectResponses is the Responses API. A stream's events repeat the whole
 // response in "response".
@@ -88,6 +95,30 @@ var response = func() paths {
 var dialectEmbeddings = Dialect{totals: openaiTotals}.compile(
 	paths{"model": factModel, "error": factError},
 	openaiUsage.under("usage"),
+)
+
+// dialectBatch is a batch, which tells what all of its calls have used so far.
+var dialectBatch = Dialect{totals: openaiTotals}.compile(
+	paths{"model": factModel, "error": factError},
+	openaiUsage.under("usage"),
+)
+
+// dialectRealtime is a session of the Realtime API. The session states its
+// model, and each response its usage; what it took to transcribe the client's
+// voice comes apart. An error need not end the session.
+var dialectRealtime = Dialect{sum: true, totals: openaiTotals, asides: []string{"tokens", "duration"}}.compile(
+	paths{
+		"type":                factType,
+		"session.model":       factModel,
+		"response.status":     factStop,
+		"delta":               factOutput,
+		"usage":               factAside,
+		"usage.type":          factAsideType,
+		"usage.input_tokens":  factAsideInput,
+		"usage.output_tokens": factAsideOutput,
+		"usage.seconds":       factAsideSeconds,
+	},
+	openaiUsage.under("response.usage"),
 )
 
 // dialectImages is the generation of images, whole or in ever better drafts.

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
 )
 
 // maxErrorBody bounds how much of an error body is looked at, in bytes, also
@@ -70,6 +72,8 @@ func readFault(status int, header http.Header, body []byte) *fault {
 			_, f.numbered = object["request_id"]
 		}
 		f.read(content, 0)
+	case body[0] == '{':
+		f.readCut(body)
 	case body[0] != '<':
 		// What a page of HTML says is a proxy's wording and tells no more
 		// than its status does.
@@ -95,8 +99,46 @@ func uncompressed(header http.Header, body []byte) []byte {
 	return plain
 }
 
+// cutPaths are where an error's codes and messages stand in JSON that was cut
+// off at a bound: a failed response may repeat a long request behind them.
+var cutPaths = jsonscan.Compile(map[string]jsonscan.ID{
+	"__type": atCode, "code": atCode, "type": atCode, "message": atMessage, "error": atMessage,
+	"error.code": atCode, "error.type": atCode, "error.status": atCode, "error.message": atMessage,
+	"response.error.code": atCode, "response.error.type": atCode, "response.error.message": atMessage,
+})
+
+// What cutPaths find.
+const (
+	atCode jsonscan.ID = iota + 1
+	atMessage
+)
+
+// readCut reads an object of which the end is missing, or malformed.
+func (f *fault) readCut(body []byte) {
+	var scanner jsonscan.Scanner
+	scanner.Reset(cutPaths, cutVisitor{f})
+	scanner.Write(body)
+	if f.text == "" && len(f.words) == 0 {
+		f.say(string(body))
+	}
+}
+
+// cutVisitor visits such an object.
+type cutVisitor struct{ f *fault }
+
+func (v cutVisitor) Value(id jsonscan.ID, value jsonscan.Value) {
+	if id == atCode {
+		v.f.code(value.Text())
+	} else {
+		v.f.say(value.Text())
+	}
+}
+
+func (v cutVisitor) Open(jsonscan.ID, jsonscan.Kind) {}
+func (v cutVisitor) Close(jsonscan.ID)               {}
+
 // wordKeys are where short codes stand, the most telling first.
-var wordKeys = []string{"code", "error_code", "reason", "type", "error_type", "status", "status_code"}
+var wordKeys = []string{"__type", "code", "error_code", "reason", "type", "error_type", "status", "status_code"}
 
 // textKeys are where messages stand.
 var textKeys = []string{"message", "msg", "error", "detail", "error_description"}
@@ -137,7 +179,8 @@ func (f *fault) readObject(object map[string]any, depth int) {
 	for _, key := range wordKeys {
 		switch code := object[key].(type) {
 		case string:
-			f.code(code)
+			// AWS puts a namespace before the name.
+			f.code(code[strings.LastIndexByte(code, '#')+1:])
 		case float64:
 			f.code(strconv.FormatFloat(code, 'f', -1, 64))
 		}

@@ -17,7 +17,7 @@ func (v factVisitor) Open(id jsonscan.ID, kind jsonscan.Kind) { v.s.facts.open(i
 
 func (v factVisitor) Close(id jsonscan.ID) {
 	v.s.facts.close(id)
-	if id == factEvent && v.s.framing != eventStream {
+	if id == factEvent && v.s.framing != eventStream && v.s.framing != frames {
 		v.s.endObject()
 	}
 }

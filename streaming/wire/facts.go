@@ -8,11 +8,14 @@ import "github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
 type facts struct {
 	dialect *Dialect
 
-	// model is the first name given. The others are the last ones given.
-	model, finish, stop, detail, block word
-	answerID, created                  word
-	sequence                           int64
-	usage                              Usage
+	// model is the first name given. The others are the last ones given, of
+	// which pending is a status that is not the last.
+	model, finish, stop, detail, block, pending word
+	// usage is what the answer states; earlier is that of the turns before,
+	// and metered what the provider has counted besides.
+	usage, earlier, metered Usage
+	answerID, created       word
+	sequence                int64
 	// generated is the length of the texts that were, in bytes as they stand
 	// in the JSON, and outputs the number of events that had any.
 	generated int64
@@ -28,9 +31,13 @@ type facts struct {
 	ending word
 
 	// sound says that the part of the usage that is going by is about sound,
-	// and tokens how many.
+	// and tokens how many; less than zero if that was not said.
 	sound  bool
 	tokens int64
+	// aside is the step that is going by, and apart that it is not included in
+	// the usage.
+	aside Aside
+	apart bool
 
 	// What the current event has said: a type, something generated, that the
 	// answer is whole, that it failed.
@@ -76,13 +83,23 @@ func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
 			f.ending.set(v)
 		}
 	case factStop:
-		if !is(notFinished, v.Raw) {
+		if is(notFinished, v.Raw) {
+			f.pending.set(v)
+		} else {
 			f.stop.set(v)
 		}
+	case factTurn:
+		if string(v.Raw) == "true" {
+			f.stop.set(jsonscan.Value{Raw: turnComplete})
+		}
+	case factEnd:
+		f.ended = f.ended || string(v.Raw) != "false"
 	case factDetail:
 		f.detail.set(v)
 	case factBlock:
-		f.block.set(v)
+		if !is(notFinished, v.Raw) {
+			f.block.set(v)
+		}
 	case factAnswerID:
 		f.answerID.set(v)
 	case factCreated:
@@ -93,30 +110,55 @@ func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
 		f.sound = string(v.Raw) == "AUDIO"
 	case factPartTokens:
 		f.tokens, _ = v.Int()
-	case factUsage, factInputPart, factOutputPart:
+	case factAsideType:
+		f.apart = is(f.dialect.asides, v.Raw)
+	case factAsideInput, factAsideOutput, factAsideCacheRead, factAsideCacheWrite, factAsideSeconds:
+		f.aside.set(id, v)
+	case factMeteredInput, factMeteredOutput, factMeteredCacheRead, factMeteredCacheWrite:
+		f.metered.set(meters[id], v)
+	case factUsage, factInputPart, factOutputPart, factAsides, factAside, factWrapped:
 	default:
 		if f.stale {
 			f.stale = false
-			f.usage = Usage{}
+			f.usage = Usage{Aside: f.usage.Aside}
 		}
 		f.usage.set(id, v)
 	}
 }
+
+// meters are the parts of the usage that a provider meters.
+var meters = map[jsonscan.ID]jsonscan.ID{
+	factMeteredInput: factInput, factMeteredOutput: factOutputTokens,
+	factMeteredCacheRead: factCacheRead, factMeteredCacheWrite: factCacheWrite,
+}
+
+// turnComplete is Google's word for the end of a turn: the name of a member.
+var turnComplete = []byte("turnComplete")
 
 // open takes the beginning of an object or array.
 func (f *facts) open(id jsonscan.ID, kind jsonscan.Kind) {
 	switch id {
 	case factError:
 		f.failed = true
+	case factEnd:
+		f.ended = true
+	case factAsides:
+		f.usage.Aside = Aside{}
+	case factAside:
+		f.aside, f.apart = Aside{}, false
 	case factOutput:
 		// What is in an array has a path of its own.
 		f.output = f.output || kind == jsonscan.Object
 	case factChoice:
 		f.index, f.ending.size = 0, 0
 	case factInputPart, factOutputPart:
-		f.sound, f.tokens = false, 0
+		f.sound, f.tokens = false, -1
 	case factUsage:
 		f.stale = !f.dialect.overlay
+		if f.dialect.sum {
+			f.earlier.add(f.usage)
+			f.usage = Usage{}
+		}
 	}
 }
 
@@ -125,10 +167,12 @@ func (f *facts) close(id jsonscan.ID) {
 	switch {
 	case id == factChoice:
 		f.endChoice()
-	case id == factInputPart && f.sound:
+	case id == factInputPart && f.sound && f.tokens >= 0:
 		f.usage.state(factAudioInput, f.tokens)
-	case id == factOutputPart && f.sound:
+	case id == factOutputPart && f.sound && f.tokens >= 0:
 		f.usage.state(factAudioOutput, f.tokens)
+	case id == factAside && f.apart:
+		f.usage.Aside.add(f.aside)
 	}
 }
 
@@ -154,6 +198,22 @@ func (f *facts) kind(name []byte) {
 // whole tells whether every choice has ended, or there will be none.
 func (f *facts) whole() bool {
 	return f.block.size > 0 || f.finished != 0 && f.finished == f.choices
+}
+
+// total returns the usage of all turns, with its comparable totals.
+func (f *facts) total() Usage {
+	u := f.usage
+	if f.metered.Stated() && !(u.has(factInput) && u.has(factOutputTokens)) {
+		u = f.metered
+	}
+	if f.dialect != nil && f.dialect.sum {
+		u.add(f.earlier)
+	}
+	if u.Stated() {
+		f.dialect.totals(&u)
+	}
+
+	return u
 }
 
 // lastWord returns the provider's word for why the answer ended.

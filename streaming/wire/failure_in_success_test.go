@@ -6,6 +6,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/seed83435595/caddy-llm-proxy/keypool"
 )
 
 func TestErrorsWithinASuccessAreFailures(t *testing.T) {
@@ -79,5 +82,15 @@ func TestFailuresAreBounded(t *testing.T) {
 		if n := len(got.failure); n == 0 || n > 64<<10 {
 			t.Errorf("%.10s…: a failure of %d bytes", body, n)
 		}
+	}
+}
+
+func TestAFailureThatRepeatsALongRequestIsJudged(t *testing.T) {
+	body := stream(`{"type":"response.failed","response":{"model":"m","status":"failed","error":{"code":"insufficient_quota","message":"no more"},"instructions":"` +
+		strings.Repeat("be kind, ", 20_000) + `"}}`)
+	got := scanned(dialectResponses, eventStreamType, []byte(body), func() int { return 1400 })
+	verdict := (&Request{}).Judge(http.StatusOK, nil, []byte(got.failure), time.Now())
+	if len(got.failure) > maxEvent || verdict.Class != keypool.ClassQuota {
+		t.Errorf("%d bytes of failure are %s (%s)", len(got.failure), verdict.Class, verdict.Detail)
 	}
 }

@@ -27,12 +27,16 @@ var finishReasons = map[string]string{
 	"stop_sequence": finishStop,
 	"completed":     finishStop,
 	"complete":      finishStop,
+	"turncomplete":  finishStop, // Gemini Live
+	"finish":        finishStop, // Titan
+	"endoftext":     finishStop, // AI21
 	"eos":           finishStop, // Together
 	"eos_token":     finishStop, // TGI
 	"1":             finishStop,
 
 	"length":                        finishLength,
 	"max_tokens":                    finishLength,
+	"incomplete":                    finishLength,
 	"incomplete:max_output_tokens":  finishLength,
 	"model_length":                  finishLength, // Mistral
 	"model_context_window_exceeded": finishLength, // Anthropic, Zhipu
@@ -41,6 +45,7 @@ var finishReasons = map[string]string{
 	"tool_calls":    finishTools,
 	"tool_use":      finishTools,
 	"function_call": finishTools,
+	"tool_call":     finishTools, // Cohere
 
 	"content_filter":            finishFilter,
 	"refusal":                   finishFilter,
@@ -55,8 +60,13 @@ var finishReasons = map[string]string{
 	"image_recitation":          finishFilter,
 	"model_armor":               finishFilter,
 	"sensitive":                 finishFilter, // Zhipu
+	"guardrail_intervened":      finishFilter, // Bedrock
+	"content_filtered":          finishFilter, // Bedrock
+	"error_toxic":               finishFilter, // Cohere
 	"3":                         finishFilter,
 	"4":                         finishFilter,
+
+	"requires_action": finishTools, // Gemini's interactions
 
 	"error":                        finishError,
 	"failed":                       finishError,

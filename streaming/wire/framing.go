@@ -5,6 +5,8 @@ package wire
 import (
 	"bytes"
 	"strings"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/eventstream"
 )
 
 // framing is how an answer is divided into events.
@@ -21,14 +23,15 @@ const (
 	document
 	// array is a JSON array that is streamed element by element.
 	array
-	// lines is one JSON object per line.
+	// lines is one JSON object per line, or per message of a WebSocket.
 	lines
+	// frames is an AWS event stream.
+	frames
 )
 
 // firstFraming says what can be said before the first byte.
-func firstFraming(op *Operation, status int, contentEncoding string, media string) framing {
-	encoded := contentEncoding != "" && !strings.EqualFold(contentEncoding, "identity")
-	if op.Dialect == nil || encoded || status < 200 || status > 299 {
+func firstFraming(op *Operation, status int, media string) framing {
+	if op.Dialect == nil || status < 200 || status > 299 {
 		return opaque
 	}
 	for _, binary := range []string{"audio/", "image/", "video/", "application/octet-stream"} {
@@ -52,6 +55,10 @@ func mediaType(contentType string) string {
 // sniff decides by the first bytes, for some servers mislabel what they send.
 // It returns unknown if it needs more of them.
 func sniff(head []byte, media string) framing {
+	// The length of a frame is below 32 MiB, so it begins with one of these.
+	if head[0] <= 1 {
+		return sniffFrames(head)
+	}
 	head = bytes.TrimLeft(bytes.TrimPrefix(head, byteOrderMark), " \t\r\n")
 	if bytes.HasPrefix(byteOrderMark, head) {
 		return unknown
@@ -80,4 +87,17 @@ func sniff(head []byte, media string) framing {
 	}
 
 	return opaque
+}
+
+// sniffFrames decides whether bytes that begin as the length of a frame does
+// are frames.
+func sniffFrames(head []byte) framing {
+	switch {
+	case len(head) < eventstream.PreludeSize:
+		return unknown
+	case eventstream.IsPrelude(head):
+		return frames
+	default:
+		return opaque
+	}
 }

@@ -48,7 +48,11 @@ var geminiOperations = map[string]*Operation{
 	"asyncBatchEmbedContent": {Name: "gemini.start", needsBody: true, needsModel: true},
 }
 
-// geminiOther is passed through: models, files, caches, interactions.
+// geminiInteractions may ask an agent instead of a model. What it makes is
+// stored.
+var geminiInteractions = &Operation{Name: "gemini.interactions", Dialect: dialectInteractions, needsBody: true}
+
+// geminiOther is passed through: models, files, caches.
 var geminiOther = &Operation{Name: "gemini.other"}
 
 // recognizeGemini claims the versions that only Google has, but for the part
@@ -65,7 +69,9 @@ func recognizeGemini(method, path string, h http.Header) (recognized, bool) {
 	}
 	found := recognized{operation: geminiOther, path: address{head, version, rest}}
 	if method == http.MethodPost && head == "" {
-		if model, verb := splitGeminiMethod(rest); geminiOperations[verb] != nil {
+		if rest == "/interactions" {
+			found.operation = geminiInteractions
+		} else if model, verb := splitGeminiMethod(rest); geminiOperations[verb] != nil {
 			found.operation = geminiOperations[verb]
 			found.model = model
 			found.stream = verb == "streamGenerateContent"

@@ -17,7 +17,7 @@ var openai = &Family{
 	recognize:   recognizeOpenAI,
 	join:        joinOpenAI,
 	bodyPaths:   jsonscan.Compile(map[string]jsonscan.ID{"": atRoot, "model": atModel, "stream": atStream, "n": atCount}),
-	authorize:   func(h http.Header, secret string) { h.Set("Authorization", "Bearer "+secret) },
+	authorize:   authorizeBearer,
 	errorBody:   openaiError,
 }
 
@@ -30,13 +30,39 @@ var openaiOperations = map[string]*Operation{
 	"/responses/compact":      {Name: "openai.compact", Dialect: dialectResponses, Repeatable: true, needsBody: true, needsModel: true},
 	"/responses/input_tokens": {Name: "openai.input_tokens", Repeatable: true, needsBody: true},
 	"/embeddings":             {Name: "openai.embeddings", Dialect: dialectEmbeddings, Repeatable: true, needsBody: true, needsModel: true},
-	"/moderations":            {Name: "openai.moderations", Repeatable: true, needsBody: true},
+	"/moderations":            {Name: "openai.moderations", Dialect: dialectEmbeddings, Repeatable: true, needsBody: true},
 	"/images/generations":     {Name: "openai.images", Dialect: dialectImages, Repeatable: true, needsBody: true},
 	"/images/edits":           {Name: "openai.images", Dialect: dialectImages, Repeatable: true, needsBody: true},
 	"/images/variations":      {Name: "openai.images", Dialect: dialectImages, Repeatable: true, needsBody: true},
 	"/audio/transcriptions":   {Name: "openai.transcriptions", Dialect: dialectAudio, Repeatable: true, needsBody: true, needsModel: true},
 	"/audio/translations":     {Name: "openai.translations", Dialect: dialectAudio, Repeatable: true, needsBody: true, needsModel: true},
+	"/rerank":                 {Name: "openai.rerank", Dialect: dialectEmbeddings, Repeatable: true, needsBody: true},                  // Jina, Voyage, vLLM
+	"/fim/completions":        {Name: "openai.completions", Dialect: dialectChat, Repeatable: true, needsBody: true, needsModel: true}, // Mistral
+	"/agents/completions":     {Name: "openai.chat", Dialect: dialectChat, Repeatable: true, needsBody: true},                          // Mistral
 	"/audio/speech":           {Name: "openai.speech", Dialect: dialectAudio, Repeatable: true, needsBody: true, needsModel: true},
+}
+
+// openaiBatch is a batch as it stands, and openaiResponse a stored response,
+// which states the usage of the call that made it.
+var (
+	openaiBatch    = &Operation{Name: "openai.batch", Dialect: dialectBatch, Standing: true}
+	openaiResponse = &Operation{Name: "openai.response", Dialect: dialectResponses, Standing: true}
+)
+
+// openaiOperation returns the operation of a path below the version.
+func openaiOperation(method, rest string) (operation *Operation, ok bool) {
+	collection, id := cutSegment(rest)
+	_, below := cutSegment(id)
+	switch {
+	case method == http.MethodPost:
+		operation = openaiOperations[rest]
+	case method == http.MethodGet && id != "" && below == "" && collection == "/batches":
+		operation = openaiBatch
+	case method == http.MethodGet && id != "" && below == "" && collection == "/responses":
+		operation = openaiResponse
+	}
+
+	return operation, operation != nil
 }
 
 // openaiOther is everything else under /v1: models, files, batches and what
@@ -56,7 +82,7 @@ func recognizeOpenAI(method, path string, _ http.Header) (recognized, bool) {
 		return recognized{}, false
 	}
 	found := recognized{operation: openaiOther, path: address{version: version, rest: rest}}
-	if operation, ok := openaiOperations[rest]; ok && method == http.MethodPost {
+	if operation, ok := openaiOperation(method, rest); ok {
 		found.operation = operation
 	}
 

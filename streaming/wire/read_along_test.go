@@ -33,14 +33,26 @@ func summarize(r reading) summary {
 	}
 }
 
+// readAlong is an answer and what is to be found in it, however it is cut.
+type readAlong struct {
+	name    string
+	dialect *Dialect
+	media   string
+	body    string
+	want    summary
+}
+
+func (test readAlong) run(t *testing.T) {
+	for _, size := range []int{len(test.body), 1, 2, 7} {
+		got := summarize(scanned(test.dialect, test.media, []byte(test.body), func() int { return max(size, 1) }))
+		if got != test.want {
+			t.Errorf("in pieces of %d:\n got %+v\nwant %+v", size, got, test.want)
+		}
+	}
+}
+
 func TestAnswersAreReadAlong(t *testing.T) {
-	for _, test := range []struct {
-		name    string
-		dialect *Dialect
-		media   string
-		body    string
-		want    summary
-	}{
+	for _, test := range []readAlong{
 		{
 			"a chat", dialectChat, jsonType,
 			`{"model":"m1","choices":[{"message":{"content":"usage","tool_calls":[{"function":{"arguments":"{\"usage\":{\"prompt_tokens\":99}}"}}]},"finish_reason":"tool_calls"}],
@@ -213,14 +225,7 @@ func TestAnswersAreReadAlong(t *testing.T) {
 			summary{"", "", "", 0, 0, 0, 0, -1, false, false, false, false},
 		},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			for _, size := range []int{len(test.body), 1, 2, 7} {
-				got := summarize(scanned(test.dialect, test.media, []byte(test.body), func() int { return max(size, 1) }))
-				if got != test.want {
-					t.Errorf("in pieces of %d:\n got %+v\nwant %+v", size, got, test.want)
-				}
-			}
-		})
+		t.Run(test.name, test.run)
 	}
 }
 

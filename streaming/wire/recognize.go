@@ -25,6 +25,8 @@ type Request struct {
 	Several bool
 
 	path address
+	// modelInPath says that Model stands in the path and not only in the body.
+	modelInPath bool
 	// named are the places in the body that name the model.
 	named []place
 	// mixed says that not all of them name Model.
@@ -49,6 +51,8 @@ func Recognize(method string, u *url.URL, h http.Header) (*Request, error) {
 				Model:     found.model,
 				Stream:    found.stream,
 				path:      found.path,
+
+				modelInPath: found.model != "",
 			}, nil
 		}
 	}

@@ -47,7 +47,12 @@ func TestPathTellsWhatIsAskedFor(t *testing.T) {
 		{"GET", "/v1/chat/completions", nil, "openai.other", "", false},
 		{"POST", "/v1/completions", nil, "openai.completions", "", false},
 		{"POST", "/v1/responses", nil, "openai.responses", "", false},
-		{"GET", "/v1/responses/resp_1", nil, "openai.other", "", false},
+		{"GET", "/v1/responses/resp_1", nil, "openai.response", "", false},
+		{"DELETE", "/v1/responses/resp_1", nil, "openai.other", "", false},
+		{"GET", "/v1/responses/resp_1/input_items", nil, "openai.other", "", false},
+		{"GET", "/v1/batches/batch_1", nil, "openai.batch", "", false},
+		{"GET", "/v1/batches", nil, "openai.other", "", false},
+		{"POST", "/v1/rerank", nil, "openai.rerank", "", false},
 		{"POST", "/v1/embeddings", nil, "openai.embeddings", "", false},
 		{"POST", "/v1/images/edits", nil, "openai.images", "", false},
 		{"POST", "/v1/audio/transcriptions", nil, "openai.transcriptions", "", false},
@@ -72,6 +77,39 @@ func TestPathTellsWhatIsAskedFor(t *testing.T) {
 		{"POST", "/v1beta/cachedContents", nil, "gemini.other", "", false},
 		{"POST", "/v1beta/batches/b1:cancel", nil, "gemini.other", "", false},
 		{"POST", "/upload/v1beta/files", nil, "gemini.other", "", false},
+		{"POST", "/v1beta/interactions", nil, "gemini.interactions", "", false},
+		{"GET", "/v1beta/interactions/i1", nil, "gemini.other", "", false},
+
+		{"POST", "/openai/deployments/my%20gpt/chat/completions?api-version=2024-10-21", nil, "azure:openai.chat", "my gpt", false},
+		{"POST", "/openai/deployments/d1/images/generations?api-version=2024-10-21", nil, "azure:openai.images", "d1", false},
+		{"POST", "/openai/v1/responses", nil, "azure:openai.responses", "", false},
+		{"POST", "/openai/responses?api-version=preview", nil, "azure:openai.responses", "", false},
+		{"POST", "/models/chat/completions?api-version=2024-05-01-preview", nil, "azure:openai.chat", "", false},
+		{"GET", "/openai/models?api-version=2024-10-21", nil, "azure:openai.other", "", false},
+
+		{"POST", "/model/anthropic.claude-v2%3A1/invoke", nil, "bedrock.invoke", "anthropic.claude-v2:1", false},
+		{"POST", "/model/arn%3Aaws%3Abedrock%3A%3A1%3Aprofile%2Fx/converse-stream", nil, "bedrock.converse_stream", "arn:aws:bedrock::1:profile/x", true},
+		{"POST", "/model/amazon.nova-micro-v1:0/invoke-with-response-stream", nil, "bedrock.invoke_stream", "amazon.nova-micro-v1:0", true},
+		{"POST", "/model/m/count-tokens", nil, "bedrock.count_tokens", "m", false},
+		{"POST", "/guardrail/g/version/1/apply", nil, "bedrock.other", "", false},
+
+		{"POST", "/v1/projects/p/locations/l/publishers/google/models/gemini-2.5-pro:generateContent", googleKey, "vertex:gemini.generate", "gemini-2.5-pro", false},
+		{"POST", "/v1beta1/publishers/google/models/gemini-2.5-pro:streamGenerateContent", nil, "vertex:gemini.stream", "gemini-2.5-pro", true},
+		{"POST", "/v1/projects/p/locations/l/publishers/anthropic/models/claude@1:streamRawPredict", nil, "vertex.messages", "claude@1", true},
+		{"POST", "/v1/projects/p/locations/l/publishers/mistralai/models/m:rawPredict", nil, "vertex.chat", "m", false},
+		{"POST", "/v1/projects/p/locations/l/publishers/nobody/models/m:rawPredict", nil, "vertex.other", "", false},
+		{"POST", "/v1/projects/p/locations/l/endpoints/openapi/chat/completions", nil, "vertex.chat", "", false},
+		{"POST", "/v1/projects/p/locations/l/endpoints/123:predict", nil, "vertex:gemini.predict", "123", false},
+		{"GET", "/v1/projects/p/locations/l/cachedContents", nil, "vertex.other", "", false},
+
+		{"POST", "/v2/chat", nil, "cohere.chat", "", false},
+		{"POST", "/v1/chat", nil, "cohere.chat", "", false},
+		{"POST", "/api/chat", nil, "ollama.chat", "", true},
+		{"POST", "/api/embed", nil, "ollama.embed", "", false},
+		{"GET", "/api/tags", nil, "ollama.other", "", false},
+		{"POST", "/api/v1/services/aigc/text-generation/generation", http.Header{"X-Dashscope-Sse": {"enable"}}, "dashscope.generation", "", true},
+		{"GET", "/api/v1/tasks/t1", nil, "dashscope.other", "", false},
+		{"POST", "/generate_stream", nil, "tgi.generate", "", true},
 	} {
 		header := test.header
 		if header == nil {
@@ -82,8 +120,14 @@ func TestPathTellsWhatIsAskedFor(t *testing.T) {
 			t.Errorf("%s %s: %v", test.method, test.path, err)
 			continue
 		}
-		family, _, _ := strings.Cut(test.operation, ".")
-		if r.Family.Name != family || r.Operation.Name != test.operation || r.Model != test.model || r.Stream != test.stream {
+		// An operation's name begins with its family's, unless that is said
+		// in front of it.
+		family, operation, apart := strings.Cut(test.operation, ":")
+		if !apart {
+			family, _, _ = strings.Cut(test.operation, ".")
+			operation = test.operation
+		}
+		if r.Family.Name != family || r.Operation.Name != operation || r.Model != test.model || r.Stream != test.stream {
 			t.Errorf("%s %s: got %s %s model %q stream %v", test.method, test.path, r.Family.Name, r.Operation.Name, r.Model, r.Stream)
 		}
 	}
@@ -91,7 +135,7 @@ func TestPathTellsWhatIsAskedFor(t *testing.T) {
 
 func TestPathThatCouldBeMisreadIsUnknown(t *testing.T) {
 	for _, path := range []string{
-		"/", "/v1", "/v1/", "/v1beta", "/v1beta/openai", "/metrics", "/v2/chat", "/v1x/models", "/upload/v1beta",
+		"/", "/v1", "/v1/", "/v1beta", "/v1beta/openai", "/metrics", "/v3/chat", "/api/pull", "/api/v1/chat", "/openai", "/model/m", "/model/m/other", "/models", "/projects/p", "/v1x/models", "/upload/v1beta",
 		"/v1//chat", "/v1/chat/completions/", "/v1/./models", "/v1/../admin", "/v1/%2e%2e/admin", "/v1/.%2E/admin",
 		"/v1/a%2f..%2fb", "/v1/a%2F%2Fb", "/v1/a%5Cb", "/v1/a\\b", "/v1/a%00", "/v1/a%0d%0ab", "/v1/%252e%252e/a",
 		"/v1/..;/a", "/v1/a%ff", "/v1beta/models/..%2f..%2fx:generateContent", "/v1/" + strings.Repeat("a", 2<<10),
@@ -107,11 +151,11 @@ func TestPathThatCouldBeMisreadIsUnknown(t *testing.T) {
 }
 
 func TestFamiliesAreKnownByName(t *testing.T) {
-	if got := strings.Join(wire.Names(), " "); got != "openai anthropic gemini" {
+	if got := strings.Join(wire.Names(), " "); got != "openai anthropic gemini azure bedrock vertex cohere ollama dashscope tgi" {
 		t.Errorf("families %s", got)
 	}
 	for _, name := range wire.Names() {
-		if f, ok := wire.Lookup(name); !ok || f.Name != name || !strings.HasPrefix(f.DefaultBase, "https://") {
+		if f, ok := wire.Lookup(name); !ok || f.Name != name || f.DefaultBase != "" && !strings.HasPrefix(f.DefaultBase, "http") {
 			t.Errorf("%s: got %+v", name, f)
 		}
 	}

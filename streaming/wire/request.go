@@ -71,6 +71,9 @@ func (r *Request) ReadBody(contentType string, body []byte) error {
 	if r.Model == "" && r.Operation.needsModel {
 		return badRequest("missing_model", `the request names no model: set "model" to the name of the model to use`)
 	}
+	if found.saysStream && r.Operation.streams {
+		r.Stream = found.stream
+	}
 	r.Stream = r.Stream || found.stream
 	r.Several = found.several
 	r.named, r.form = found.named, found.form
@@ -114,8 +117,10 @@ func (r *Request) spell(model string, at place) []byte {
 type bodyFacts struct {
 	family *Family
 	model  string
-	stream bool
-	named  []place
+	// stream is whether a stream is asked for, and saysStream that the body
+	// has said so or not so.
+	stream, saysStream bool
+	named              []place
 	// mixed says that the model is named differently in different places.
 	mixed bool
 	form  bool
@@ -193,6 +198,7 @@ func (b *bodyFacts) Value(id jsonscan.ID, v jsonscan.Value) {
 			b.fail(invalidStream())
 		}
 		b.stream = string(v.Raw) == "true"
+		b.saysStream = v.Kind == jsonscan.Bool
 	}
 }
 

@@ -3,23 +3,33 @@
 package wire
 
 import (
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
+	"unsafe"
 )
 
 var dialects = []*Dialect{
 	dialectChat, dialectResponses, dialectEmbeddings, dialectImages, dialectAudio, dialectMessages, dialectCountTokens, dialectGenerate,
+	dialectConverse, dialectInvoke, dialectComplete, dialectCohere, dialectOllama, dialectOllamaEmbed, dialectTGI, dialectDashScope,
+	dialectInteractions, dialectLive, dialectRealtime, dialectBatch,
 }
 
 // FuzzScanner wants the same result however the answer is cut.
 func FuzzScanner(f *testing.F) {
-	media := []string{eventStreamType, jsonType, "text/plain", "", "application/x-ndjson"}
+	media := []string{eventStreamType, jsonType, "text/plain", "", "application/x-ndjson", framesType}
 	for i, seed := range []string{
 		stream(`{"model":"m","choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1}}`, "[DONE]"),
 		"event: error\n\n", "error: {}\n\ndata: [DONE]", `[{"candidates":[{"finishReason":"STOP"}]},{"error":{}}]`, "{\"error\":1}\n{}\n", "\ufeff{}",
 		stream(`{"type":"message_delta","usage":{"output_tokens":3}}`) + "{\n \"error\": 1}\n",
 	} {
 		f.Add(seed, uint8(i), uint8(i), uint8(1), uint8(3))
+	}
+	for i, d := range dialects {
+		seed := chunk(`{"type":"error","error":{}}`) + event("metadata", `{"usage":{"inputTokens":1}}`) + frame(`{}`, ":exception-type", "x")
+		f.Add(seed, uint8(i), uint8(5), uint8(1), uint8(3))
+		f.Add("{\"done\":true]\n{\"usage\":{\"iterations\":[{\"type\":\"compaction\"}]}}", uint8(i), uint8(4), uint8(1), uint8(len(d.ends)))
 	}
 	f.Fuzz(func(t *testing.T, body string, dialect, label, a, b uint8) {
 		d, m := dialects[int(dialect)%len(dialects)], media[int(label)%len(media)]
@@ -67,5 +77,46 @@ func TestReadingAlongAllocatesNothingPerEvent(t *testing.T) {
 	s.Write(event)
 	if n := testing.AllocsPerRun(1000, func() { s.Write(event) }); n != 0 {
 		t.Errorf("%v allocations per event", n)
+	}
+}
+
+// TestAGiantEventTakesLittleMemory reads an event of 20 MiB in every framing,
+// and wants the scanner to stay below 64 KiB.
+func TestAGiantEventTakesLittleMemory(t *testing.T) {
+	giant := strings.Repeat("aGVsbG8gd29ybGQg", 20<<20/16)
+	for name, test := range map[string]struct {
+		dialect    *Dialect
+		media      string
+		head, tail string
+	}{
+		"server-sent events": {dialectResponses, eventStreamType, `data: {"type":"response.image_generation_call.partial_image","partial_image_b64":"`, "\"}\n\n"},
+		"document":           {dialectImages, jsonType, `{"data":[{"b64_json":"`, `"}],"usage":{"input_tokens":5,"output_tokens":7}}`},
+		"array":              {dialectGenerate, jsonType, `[{"candidates":[{"content":{"parts":[{"inlineData":{"data":"`, `"}}]}}]}]`},
+		"lines":              {dialectOllama, "application/x-ndjson", `{"message":{"images":["`, "\"]}}\n"},
+	} {
+		// None from the pool, which may have grown already.
+		scanners = sync.Pool{New: func() any { return new(Scanner) }}
+		piece := []byte(giant[:32<<10])
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		s := NewScanner(&Operation{Dialect: test.dialect}, 200, test.media, "")
+		s.Write([]byte(test.head))
+		for range len(giant) / len(piece) {
+			s.Write(piece)
+		}
+		s.Write([]byte(test.tail))
+		s.Close()
+		runtime.ReadMemStats(&after)
+		if size := int(unsafe.Sizeof(*s)) + cap(s.text) + cap(s.stray); size >= 64<<10 {
+			t.Errorf("%s: the scanner takes %d bytes", name, size)
+		}
+		// What was allocated on the way includes what was outgrown.
+		if took := after.TotalAlloc - before.TotalAlloc; took > 128<<10 {
+			t.Errorf("%s: %d bytes were allocated", name, took)
+		}
+		if s.Result().Events != 1 || !s.Started() {
+			t.Errorf("%s: %+v", name, s.Result())
+		}
+		s.Release()
 	}
 }

@@ -4,8 +4,10 @@ package wire
 
 import (
 	"bytes"
+	"net/http"
 	"sync"
 
+	"github.com/seed83435595/caddy-llm-proxy/streaming/eventstream"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/sse"
 )
@@ -38,7 +40,7 @@ type Result struct {
 
 // Scanner reads along one answer. It is not safe for concurrent use. Writing
 // to it never fails and keeps no part of what is written, except that of the
-// event at hand up to 64 KiB are copied, in case it is an error.
+// event at hand up to 32 KiB are copied, in case it is an error.
 type Scanner struct {
 	facts   facts
 	framing framing
@@ -47,8 +49,17 @@ type Scanner struct {
 	head     [16]byte
 	headSize int
 
-	events sse.Scanner
-	json   jsonscan.Scanner
+	// decoder undoes the answer's encoding; nil if it has none.
+	decoder *decoder
+
+	events  sse.Scanner
+	frames  eventstream.Scanner
+	json    jsonscan.Scanner
+	wrapped unwrapper
+	// frame is the name of the current frame, which is an exception or an
+	// event.
+	frame     word
+	exception bool
 	// inEvent says that the data of an event has begun.
 	inEvent bool
 	// piece is what is being written, and done how much of it belongs to
@@ -76,19 +87,31 @@ type Scanner struct {
 
 var scanners = sync.Pool{New: func() any { return new(Scanner) }}
 
+// maxEvent bounds how much of an event is kept, in bytes, in case it is an
+// error.
+const maxEvent = 32 << 10
+
 // maxKept bounds the buffers that a scanner takes back to the pool.
 const maxKept = 16 << 10
 
 // NewScanner returns a scanner for an answer to the operation op, given the
-// answer's status and its headers Content-Type and Content-Encoding. Answers
-// that are compressed or not successful are only counted, and so are those to
-// an operation without a dialect.
+// answer's status and its headers Content-Type and Content-Encoding. A copy of
+// what is gzip or Brotli is decoded as it comes. Answers in another encoding,
+// those that are not successful, and those to an operation without a dialect
+// are only counted.
 func NewScanner(op *Operation, status int, contentType, contentEncoding string) *Scanner {
 	s := scanners.Get().(*Scanner)
 	s.facts.dialect = op.Dialect
 	s.media = mediaType(contentType)
-	s.framing = firstFraming(op, status, contentEncoding, s.media)
+	s.framing = firstFraming(op, status, s.media)
 	s.firstOutput = -1
+	if open, encoded := decoding(contentEncoding); encoded && s.framing != opaque {
+		if open != nil {
+			s.decoder = newDecoder(open, s.take)
+		} else {
+			s.framing = opaque
+		}
+	}
 
 	return s
 }
@@ -96,6 +119,9 @@ func NewScanner(op *Operation, status int, contentType, contentEncoding string) 
 // Release gives the scanner back. Neither it nor what Failure returned may be
 // used after that.
 func (s *Scanner) Release() {
+	if s.decoder != nil {
+		s.decoder.close()
+	}
 	text, stray := s.text, s.stray
 	*s = Scanner{}
 	if cap(text) <= maxKept {
@@ -107,9 +133,59 @@ func (s *Scanner) Release() {
 	scanners.Put(s)
 }
 
+// NewSessionScanner returns a scanner for what the provider sends in a
+// session of the operation op over a WebSocket. Each message is written, in
+// pieces of any size, and then ended by EndMessage. The usage adds up over the
+// turns.
+func NewSessionScanner(op *Operation) *Scanner {
+	s := scanners.Get().(*Scanner)
+	s.facts.dialect = op.Dialect
+	s.firstOutput = -1
+	if op.Dialect != nil {
+		s.framing = lines
+		s.json.Reset(op.Dialect.values, factVisitor{s})
+	} else {
+		s.framing = opaque
+	}
+
+	return s
+}
+
+// ReadHeader takes what the answer's header says of its usage. Bedrock meters
+// every model there, also those that state nothing themselves.
+func (s *Scanner) ReadHeader(h http.Header) {
+	for name, id := range meterHeaders {
+		if value := h.Get(name); value != "" && s.facts.dialect != nil {
+			s.facts.metered.set(id, jsonscan.Value{Kind: jsonscan.Number, Raw: []byte(value)})
+		}
+	}
+}
+
+// meterHeaders are the headers of Bedrock that meter a call.
+var meterHeaders = map[string]jsonscan.ID{
+	"X-Amzn-Bedrock-Input-Token-Count":             factInput,
+	"X-Amzn-Bedrock-Output-Token-Count":            factOutputTokens,
+	"X-Amzn-Bedrock-Cache-Read-Input-Token-Count":  factCacheRead,
+	"X-Amzn-Bedrock-Cache-Write-Input-Token-Count": factCacheWrite,
+}
+
 // Write takes the next piece of the answer.
 func (s *Scanner) Write(p []byte) {
 	s.bytes += int64(len(p))
+	if s.decoder == nil {
+		s.take(p)
+
+		return
+	}
+	s.decoder.write(p)
+	if s.decoder.broken {
+		s.framing = opaque
+		s.write(p)
+	}
+}
+
+// take takes the next piece of the answer as it is without its encoding.
+func (s *Scanner) take(p []byte) {
 	if s.framing == unknown {
 		p = s.begin(p)
 	}
@@ -133,6 +209,9 @@ func (s *Scanner) begin(p []byte) []byte {
 		s.head[s.headSize] = c
 		s.headSize++
 		if s.framing = sniff(s.head[:s.headSize], s.media); s.framing != unknown {
+			if s.framing == document && s.facts.dialect.lines {
+				s.framing = lines
+			}
 			s.decide()
 
 			return p[i+1:]
@@ -147,6 +226,8 @@ func (s *Scanner) decide() {
 	switch s.framing {
 	case eventStream:
 		s.events.Reset(eventVisitor{s})
+	case frames:
+		s.frames.Reset(frameVisitor{s})
 	case document, lines:
 		s.json.Reset(s.facts.dialect.values, factVisitor{s})
 	case array:
@@ -163,19 +244,60 @@ func (s *Scanner) write(p []byte) {
 		s.started = s.started || len(p) > 0
 	case eventStream:
 		s.events.Write(p)
-	case document, array, lines:
-		s.piece, s.done, s.base = p, 0, s.json.Offset()
-		s.json.Write(p)
-		s.text = keep(s.text, s.piece[s.done:])
-		s.piece = nil
+	case frames:
+		s.frames.Write(p)
+	case document, array:
+		s.read(p)
+	case lines:
+		s.readLines(p)
 	}
+}
+
+// read takes a piece of JSON.
+func (s *Scanner) read(p []byte) {
+	s.piece, s.done, s.base = p, 0, s.json.Offset()
+	s.json.Write(p)
+	s.text = keep(s.text, s.piece[s.done:])
+	s.piece = nil
+}
+
+// readLines takes a piece of JSON objects in a row. What is no JSON costs its
+// own line only.
+func (s *Scanner) readLines(p []byte) {
+	for len(p) > 0 {
+		end := bytes.IndexByte(p, '\n') + 1
+		if end == 0 {
+			s.read(p)
+
+			return
+		}
+		s.read(p[:end])
+		p = p[end:]
+		if s.json.Broken() {
+			s.EndMessage()
+		}
+	}
+}
+
+// EndMessage says that a message of a session has ended. What is left of it
+// that is no whole JSON is forgotten.
+func (s *Scanner) EndMessage() {
+	if s.framing != lines || s.json.Between() {
+		return
+	}
+	s.endEvent()
+	s.json.Reset(s.facts.dialect.values, factVisitor{s})
 }
 
 // Close says that the answer came to its end: what is pending counts.
 func (s *Scanner) Close() {
+	if s.decoder != nil {
+		s.decoder.end()
+	}
 	switch s.framing {
 	case unknown, opaque:
 		s.ended = s.framing == opaque || s.headSize > 0
+	case frames:
 	case eventStream:
 		s.events.End()
 		s.endStray()
@@ -200,7 +322,7 @@ func (s *Scanner) Started() bool { return s.started }
 func (s *Scanner) Ended() bool { return s.ended || s.facts.whole() }
 
 // Failure returns the error that the answer reported in spite of its status:
-// the data of the event, or the body, of which at most 64 KiB; nil if there
+// the data of the event, or the body, of which at most 32 KiB; nil if there
 // was none. It is valid until Release.
 func (s *Scanner) Failure() []byte { return s.failure }
 
@@ -216,17 +338,17 @@ func (s *Scanner) Result() Result {
 	r := Result{
 		Model:            s.facts.model.String(),
 		Finish:           s.facts.lastWord(),
-		Usage:            s.facts.usage,
+		Usage:            s.facts.total(),
 		Estimated:        s.guessed,
 		Bytes:            s.bytes,
 		Events:           s.count,
 		FirstOutputEvent: s.firstOutput,
 	}
 	r.FinishReason = finishReason(r.Finish)
-	if r.Usage.Stated() {
-		s.facts.dialect.totals(&r.Usage)
+	if r.Finish == "" && s.framing == document {
+		// What is still being made has a status all the same.
+		r.Finish = s.facts.pending.String()
 	}
-
 	return r
 }
 
@@ -263,5 +385,12 @@ func (s *Scanner) endEvent() {
 
 // keep appends a piece to text, as far as it is to be kept.
 func keep(text, piece []byte) []byte {
-	return append(text, piece[:min(len(piece), maxErrorBody-len(text))]...)
+	piece = piece[:min(len(piece), maxEvent-len(text))]
+	if free := cap(text) - len(text); len(piece) > free {
+		grown := make([]byte, len(text), min(maxEvent, max(2*cap(text), len(text)+len(piece), 512)))
+		copy(grown, text)
+		text = grown
+	}
+
+	return append(text, piece...)
 }

@@ -12,7 +12,7 @@ import (
 // but for the client's key. The path is the one that [Recognize] has checked.
 func (r *Request) URL(base *url.URL, in *url.URL, model string) *url.URL {
 	path := r.path
-	if model != r.Model && r.Model != "" && r.Family.placeModel != nil && r.inPath() {
+	if model != r.Model && r.modelInPath {
 		path.rest = r.Family.placeModel(path.rest, model)
 	}
 	escaped := r.Family.join(strings.TrimRight(base.EscapedPath(), "/"), base.Path != "", path)
@@ -26,9 +26,6 @@ func (r *Request) URL(base *url.URL, in *url.URL, model string) *url.URL {
 
 	return &out
 }
-
-// inPath tells whether the model stands in the path and not only in the body.
-func (r *Request) inPath() bool { return r.Operation.needsModel }
 
 // joinVersioned puts the client's path, version and all, under the base. A
 // base that ends in a version of its own decides which version is asked for.

@@ -30,14 +30,58 @@ type Usage struct {
 	AudioInput, AudioOutput int64
 	// ToolPrompt is what tools that the provider ran have added to the prompt.
 	ToolPrompt int64
+	// BilledInput and BilledOutput are what Cohere bills, which is less than
+	// what its models read and wrote.
+	BilledInput, BilledOutput int64
+	// WebSearches is how often the provider has searched the web, which some
+	// bill apart.
+	WebSearches int64
 	// Seconds is the length of a recording that is paid by time.
 	Seconds float64
 	// Cost is the price in US dollars.
 	Cost float64
+	// Aside is what was used besides, and is not included in the above.
+	Aside Aside
 
 	// stated has a bit for each fact that was stated.
 	stated                  uint64
 	inputTotal, outputTotal int64
+}
+
+// Aside is what steps took that an answer's usage does not include, and which
+// are billed on top: at Anthropic the compaction of a conversation and the
+// models that advise, in a realtime session the transcription of what was
+// heard. Input excludes the cached.
+type Aside struct {
+	Input, Output, CacheRead, CacheWrite int64
+	// Seconds is the length of what is paid by time.
+	Seconds float64
+}
+
+func (a *Aside) set(id jsonscan.ID, v jsonscan.Value) {
+	n, _ := v.Int()
+	n = max(n, 0)
+	switch id {
+	case factAsideInput:
+		a.Input = n
+	case factAsideOutput:
+		a.Output = n
+	case factAsideCacheRead:
+		a.CacheRead = n
+	case factAsideCacheWrite:
+		a.CacheWrite = n
+	case factAsideSeconds:
+		seconds, _ := v.Float()
+		a.Seconds = max(seconds, 0)
+	}
+}
+
+func (a *Aside) add(b Aside) {
+	a.Input += b.Input
+	a.Output += b.Output
+	a.CacheRead += b.CacheRead
+	a.CacheWrite += b.CacheWrite
+	a.Seconds += b.Seconds
 }
 
 // InputTotal returns all that was read, cached or not, prompts of tools
@@ -98,6 +142,20 @@ func (u *Usage) set(id jsonscan.ID, v jsonscan.Value) {
 	u.stated |= 1 << id
 }
 
+// add adds what another turn took.
+func (u *Usage) add(v Usage) {
+	for id := factInput; id <= lastTokens; id++ {
+		*u.tokens(id) += *v.tokens(id)
+	}
+	u.Seconds += v.Seconds
+	u.Cost += v.Cost
+	u.Aside.add(v.Aside)
+	u.stated |= v.stated
+}
+
+// lastTokens is the last fact that is a number of tokens, or of searches.
+const lastTokens = factWebSearches
+
 // state notes a number of tokens.
 func (u *Usage) state(id jsonscan.ID, tokens int64) {
 	*u.tokens(id) = tokens
@@ -127,6 +185,12 @@ func (u *Usage) tokens(id jsonscan.ID) *int64 {
 		return &u.AudioInput
 	case factAudioOutput:
 		return &u.AudioOutput
+	case factBilledInput:
+		return &u.BilledInput
+	case factBilledOutput:
+		return &u.BilledOutput
+	case factWebSearches:
+		return &u.WebSearches
 	default:
 		return &u.ToolPrompt
 	}

@@ -39,6 +39,9 @@ type Family struct {
 	modelPrefix string
 	// authorize places a credential.
 	authorize func(h http.Header, secret string)
+	// signed tells which secrets cannot be placed, for they sign requests. It
+	// is nil where there are none.
+	signed func(secret string) bool
 	// errorBody returns the JSON value that clients expect of an error.
 	errorBody func(e Error) any
 }
@@ -63,6 +66,12 @@ type Operation struct {
 	// whether the provider has acted on it: nothing but an answer comes of it.
 	Repeatable bool
 
+	// Standing says that an answer states the usage of other calls so far, as
+	// a batch does. Whoever asks again is told it again: it is not this call's.
+	Standing bool
+
+	// streams says that a request which does not say so is streamed.
+	streams bool
 	// needsBody and needsModel are what a request is refused without. A body
 	// that is not needed is also not judged: what can be read of it is.
 	needsBody, needsModel bool
@@ -70,7 +79,7 @@ type Operation struct {
 
 // families in the order in which they may claim a path: OpenAI's comes last,
 // for it takes everything under /v1.
-var families = []*Family{gemini, anthropic, openai}
+var families = []*Family{tgi, dashscope, ollama, cohere, vertex, bedrock, azure, gemini, anthropic, openai}
 
 // Lookup returns the family of that name.
 func Lookup(name string) (*Family, bool) {
@@ -97,3 +106,16 @@ func Names() []string {
 // family wants it. Other credentials should have been taken out; see
 // [StripCredentials].
 func (f *Family) Authorize(h http.Header, secret string) { f.authorize(h, secret) }
+
+// NeedsSignature tells whether a secret is one that Authorize leaves alone,
+// for it cannot be placed: an AWS access key, "AKIA…:<secret>", with a session
+// token behind another colon if it is lent. The request is to be signed with
+// it, after all else about it is settled, for the service "bedrock" and the
+// region that its host names.
+func (f *Family) NeedsSignature(secret string) bool { return f.signed != nil && f.signed(secret) }
+
+// authorizeBearer sends a credential as most providers want it.
+func authorizeBearer(h http.Header, secret string) { h.Set("Authorization", "Bearer "+secret) }
+
+// joinPlain puts the client's path under the base as it stands.
+func joinPlain(base string, _ bool, path address) string { return base + path.String() }
