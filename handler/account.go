@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
 // account is what is written down about one call.
@@ -21,6 +22,16 @@ type account struct {
 	repl   *caddy.Replacer
 	call   *streaming.Call
 	client string
+}
+
+// family is the shape in which the client expects errors. A path that belongs
+// to no family gets the one that most clients understand.
+func (a *account) family() *wire.Family {
+	if a.call.Request != nil {
+		return a.call.Request.Family
+	}
+	family, _ := wire.Lookup("openai")
+	return family
 }
 
 // settle closes the account. It runs deferred, since a broken answer leaves

@@ -146,7 +146,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	defer a.settle(r)
 
 	if refusal := h.admit(&a, w, r); refusal != nil {
-		return refusal.write(w, a.call)
+		a.call.Status = refusal.Status
+		return refusal.write(w, a.family(), a.call.ID)
 	}
 	r = r.WithContext(streaming.WithCall(r.Context(), a.call))
 	r.Body, r.ContentLength = http.NoBody, 0

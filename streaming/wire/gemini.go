@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
 )
@@ -133,7 +132,7 @@ func geminiError(e Error) any {
 		status.Details = append(status.Details, map[string]string{"@type": types + "ErrorInfo", "reason": e.Code})
 	}
 	if e.RetryAfter > 0 {
-		delay := strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10) + "s"
+		delay := strconv.FormatInt(e.RetrySeconds(), 10) + "s"
 		status.Details = append(status.Details, map[string]string{"@type": types + "RetryInfo", "retryDelay": delay})
 	}
 	if e.RequestID != "" {

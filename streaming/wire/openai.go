@@ -78,16 +78,17 @@ func joinOpenAI(base string, hasPath bool, path address) string {
 // by the status.
 func openaiError(e Error) any {
 	type object struct {
-		Message string  `json:"message"`
-		Type    string  `json:"type"`
-		Param   *string `json:"param"`
-		Code    string  `json:"code"`
+		Message    string  `json:"message"`
+		Type       string  `json:"type"`
+		Param      *string `json:"param"`
+		Code       string  `json:"code"`
+		RetryAfter int64   `json:"retry_after,omitempty"`
 	}
 
 	return struct {
 		Error     object `json:"error"`
 		RequestID string `json:"request_id,omitempty"`
-	}{object{Message: e.Message, Type: openaiTypes.of(e.Status), Code: e.Code}, e.RequestID}
+	}{object{Message: e.Message, Type: openaiTypes.of(e.Status), Code: e.Code, RetryAfter: e.RetrySeconds()}, e.RequestID}
 }
 
 var openaiTypes = statusWords{
