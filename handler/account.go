@@ -22,6 +22,7 @@ type account struct {
 	repl   *caddy.Replacer
 	call   *streaming.Call
 	client string
+	quota  quota
 }
 
 // family is the shape in which the client expects errors. A path that belongs
@@ -41,6 +42,7 @@ func (a *account) settle(r *http.Request) {
 	if a.call.Outcome == "" {
 		a.call.Outcome = streaming.OutcomeError
 	}
+	a.quota.settle(a.call)
 	a.setPlaceholders()
 	fields := a.fields()
 	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
@@ -86,6 +88,9 @@ func (a *account) fields() []zap.Field {
 	fields = append(fields, zap.String("llm_outcome", string(call.Outcome)))
 	if a.client != "" {
 		fields = append(fields, zap.String("llm_client", a.client))
+	}
+	if a.quota.exceeded != nil {
+		fields = append(fields, zap.String("llm_limit", ruleWords(a.quota.exceeded.Rule)))
 	}
 	if call.Request != nil {
 		fields = append(fields,

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
+	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
@@ -50,6 +51,14 @@ type Handler struct {
 	// Clients are those who may call. One client, or Anonymous, is needed.
 	Clients []*Client `json:"clients,omitempty"`
 
+	// UserLimits are how much each client may use, if it has no limit of its
+	// own of the same kind.
+	UserLimits []*Limit `json:"user_limits,omitempty"`
+
+	// ShadowLimits counts what clients use and reports in the log when they
+	// meet a limit, but refuses nothing. Default: false.
+	ShadowLimits bool `json:"shadow_limits,omitempty"`
+
 	// Anonymous lets anyone call, without any authentication. Only use it
 	// where the network, or a handler in front, decides who gets here.
 	// Default: false.
@@ -61,19 +70,8 @@ type Handler struct {
 	MaxRequestBody int64 `json:"max_request_body,omitempty"`
 
 	directory auth.Directory
+	book      *limits.Book
 	logger    *zap.Logger
-}
-
-// Client is somebody who may call.
-type Client struct {
-	// ID is the client's name in logs and metrics.
-	ID string `json:"id"`
-
-	// Secrets are the client's virtual keys, each as sha256:<hex of its
-	// SHA-256 hash>, or as a placeholder such as {env.APP_KEY} that holds
-	// either this or the key itself. Several may be valid at a time, so that
-	// a key can be changed without an interruption.
-	Secrets []string `json:"secrets"`
 }
 
 const defaultMaxRequestBody = 32 << 20
@@ -92,34 +90,42 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.MaxRequestBody == 0 {
 		h.MaxRequestBody = defaultMaxRequestBody
 	}
+	if err := h.enterClients(); err != nil {
+		return err
+	}
+	var err error
+	h.book, err = openBook()
+	return err
+}
+
+// Cleanup gives back what is shared with other configs. Calls in flight keep
+// what they need.
+func (h *Handler) Cleanup() error {
+	if h.book == nil {
+		return nil
+	}
+	return closeBook()
+}
+
+// enterClients fills the directory.
+func (h *Handler) enterClients() error {
+	defaults, err := rulesOf(h.UserLimits)
+	if err != nil {
+		return fmt.Errorf("user limits: %w", err)
+	}
 	for i, c := range h.Clients {
-		if err := h.enter(c); err != nil {
+		client, digests, err := c.ready(defaults)
+		if err == nil && len(digests) == 0 {
+			err = errors.New("a client needs a secret")
+		}
+		if err == nil {
+			err = h.directory.Add(client, digests...)
+		}
+		if err != nil {
 			return fmt.Errorf("client %d (%q): %w", i+1, c.ID, err)
 		}
 	}
 	return nil
-}
-
-func (h *Handler) enter(c *Client) error {
-	repl := caddy.NewReplacer()
-	digests := make([]auth.Digest, 0, len(c.Secrets))
-	for _, s := range c.Secrets {
-		secret, err := repl.ReplaceOrErr(s, true, true)
-		if err != nil {
-			return fmt.Errorf("secret: %w", err)
-		}
-		digest, err := auth.ParseDigest(secret)
-		if err != nil && secret != s {
-			// It came out of the environment or a file, where it may stand
-			// as it is.
-			digest, err = auth.HashSecret(secret), nil
-		}
-		if err != nil {
-			return fmt.Errorf("secret: %w", err)
-		}
-		digests = append(digests, digest)
-	}
-	return h.directory.Add(&auth.Client{ID: c.ID}, digests...)
 }
 
 // Validate refuses a config that would let anyone in unawares.
@@ -129,6 +135,8 @@ func (h *Handler) Validate() error {
 		return errors.New("max_request_body: must not be negative")
 	case h.Anonymous && h.directory.Len() > 0:
 		return errors.New("anonymous and client exclude one another: with anonymous, no client would ever be asked for its key")
+	case h.Anonymous && len(h.UserLimits) > 0:
+		return errors.New("rate_limit user: with anonymous there are no users to tell apart; limit by ip or global")
 	case !h.Anonymous && h.directory.Len() == 0:
 		return errors.New("nobody may call: add 'client <id> <sha256:…>' (caddy llm hash-key makes one), or say 'anonymous' to let anyone in")
 	}
@@ -145,9 +153,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	a.call.ID, _ = a.repl.GetString("http.request.uuid")
 	defer a.settle(r)
 
-	if refusal := h.admit(&a, w, r); refusal != nil {
-		a.call.Status = refusal.Status
-		return refusal.write(w, a.family(), a.call.ID)
+	refused := h.admit(&a, w, r)
+	w = a.quota.tell(w, a.family())
+	if refused != nil {
+		a.call.Status = refused.Status
+		return refused.write(w, a.family(), a.call.ID)
 	}
 	r = r.WithContext(streaming.WithCall(r.Context(), a.call))
 	r.Body, r.ContentLength = http.NoBody, 0
@@ -183,9 +193,8 @@ func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *ref
 	if !ok {
 		return unauthorized()
 	}
-	if client != nil {
-		a.client = client.ID
-		a.repl.Set("llm.client.id", client.ID)
+	if refused := h.welcome(a, r, client); refused != nil {
+		return refused
 	}
 
 	body, refused := h.readBody(w, r)
@@ -197,7 +206,7 @@ func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *ref
 	}
 	a.call.Body = body
 	a.repl.Set("llm.model", request.Model)
-	return nil
+	return h.allow(a, r, client)
 }
 
 // authenticate returns the client whose secret the request carries. It
@@ -218,5 +227,6 @@ func (h *Handler) authenticate(r *http.Request) (*auth.Client, bool) {
 var (
 	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddy.Validator             = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 )

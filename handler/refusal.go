@@ -45,6 +45,10 @@ func (f *refusal) write(w http.ResponseWriter, family *wire.Family, id string) e
 	header.Set("X-Request-Id", id)
 	if f.RetryAfter > 0 {
 		header.Set("Retry-After", strconv.FormatInt(f.RetrySeconds(), 10))
+		if f.RetryAfter > longWait {
+			// SDKs try again by themselves, but don't wait for so long.
+			header.Set("X-Should-Retry", "false")
+		}
 	}
 	if f.Status == http.StatusUnauthorized {
 		header.Set("WWW-Authenticate", "Bearer")

@@ -127,16 +127,16 @@ func (r routes) match(req *wire.Request) []target {
 		return r.first[req.Family]
 	}
 	for _, line := range r.lines {
-		if targets := line.targets[req.Family]; targets != nil && matches(line.match, req.Model) {
+		if targets := line.targets[req.Family]; targets != nil && MatchModel(line.match, req.Model) {
 			return targets
 		}
 	}
 	return r.open[req.Family]
 }
 
-// matches reports whether name fits pattern, in which an asterisk stands for
+// MatchModel reports whether a model's name fits pattern, in which an asterisk stands for
 // any text.
-func matches(pattern, name string) bool {
+func MatchModel(pattern, name string) bool {
 	prefix, rest, wild := strings.Cut(pattern, "*")
 	if !wild {
 		return pattern == name
