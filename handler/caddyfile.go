@@ -4,7 +4,9 @@ package handler
 
 import (
 	"math"
+	"strconv"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
 )
@@ -21,6 +23,7 @@ import (
 //		anonymous
 //		rate_limit user <kind> <n> [<window>|day|month [<time zone>]]
 //		shadow_limits
+//		auth_failures <n> <window>
 //		max_request_body <size>
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -52,6 +55,8 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		err = h.parseUserLimit(d)
 	case "shadow_limits":
 		err = parseFlag(d, &h.ShadowLimits)
+	case "auth_failures":
+		err = h.parseAuthFailures(d)
 	case "max_request_body":
 		err = h.parseMaxRequestBody(d)
 	default:
@@ -72,6 +77,27 @@ func (h *Handler) parseUserLimit(d *caddyfile.Dispenser) error {
 		return err
 	}
 	h.UserLimits = append(h.UserLimits, limit)
+	return nil
+}
+
+// parseAuthFailures parses "auth_failures <n> <window>".
+func (h *Handler) parseAuthFailures(d *caddyfile.Dispenser) error {
+	if h.AuthFailures != nil {
+		return d.Err("auth_failures: already specified")
+	}
+	var limit, window string
+	if !d.AllArgs(&limit, &window) {
+		return d.Err("auth_failures: wants a number and a window, such as 'auth_failures 20 1m'")
+	}
+	n, err := strconv.Atoi(limit)
+	if err != nil {
+		return d.Errf("auth_failures: not a number: %s", limit)
+	}
+	length, err := caddy.ParseDuration(window)
+	if err != nil {
+		return d.Errf("auth_failures: not a window: %s", window)
+	}
+	h.AuthFailures = &AuthFailures{Limit: n, Window: caddy.Duration(length)}
 	return nil
 }
 

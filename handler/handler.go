@@ -16,7 +16,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
-	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
@@ -64,13 +63,17 @@ type Handler struct {
 	// Default: false.
 	Anonymous bool `json:"anonymous,omitempty"`
 
+	// AuthFailures bounds how often an address may come with a wrong key.
+	// Default: no bound.
+	AuthFailures *AuthFailures `json:"auth_failures,omitempty"`
+
 	// MaxRequestBody is the size of the largest request body that is taken,
 	// in bytes. Bodies are held in memory, so that they can be sent again.
 	// Default: 32 MiB.
 	MaxRequestBody int64 `json:"max_request_body,omitempty"`
 
 	directory auth.Directory
-	book      *limits.Book
+	memory    *memory
 	logger    *zap.Logger
 }
 
@@ -94,17 +97,17 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	var err error
-	h.book, err = openBook()
+	h.memory, err = openMemory()
 	return err
 }
 
 // Cleanup gives back what is shared with other configs. Calls in flight keep
 // what they need.
 func (h *Handler) Cleanup() error {
-	if h.book == nil {
+	if h.memory == nil {
 		return nil
 	}
-	return closeBook()
+	return closeMemory()
 }
 
 // enterClients fills the directory.
@@ -135,6 +138,8 @@ func (h *Handler) Validate() error {
 		return errors.New("max_request_body: must not be negative")
 	case h.Anonymous && h.directory.Len() > 0:
 		return errors.New("anonymous and client exclude one another: with anonymous, no client would ever be asked for its key")
+	case h.AuthFailures != nil && (h.AuthFailures.Limit < 1 || h.AuthFailures.Window < caddy.Duration(minWindow)):
+		return errors.New("auth_failures: a number of at least 1 and a window of at least a second are needed")
 	case h.Anonymous && len(h.UserLimits) > 0:
 		return errors.New("rate_limit user: with anonymous there are no users to tell apart; limit by ip or global")
 	case !h.Anonymous && h.directory.Len() == 0:
@@ -189,9 +194,9 @@ func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *ref
 	a.call.Request = request
 	a.repl.Set("llm.operation", request.Operation.Name)
 
-	client, ok := h.authenticate(r)
-	if !ok {
-		return unauthorized()
+	client, refused := h.authenticate(r)
+	if refused != nil {
+		return refused
 	}
 	if refused := h.welcome(a, r, client); refused != nil {
 		return refused
@@ -207,20 +212,6 @@ func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *ref
 	a.call.Body = body
 	a.repl.Set("llm.model", request.Model)
 	return h.allow(a, r, client)
-}
-
-// authenticate returns the client whose secret the request carries. It
-// returns no client, and true, where anyone may call.
-func (h *Handler) authenticate(r *http.Request) (*auth.Client, bool) {
-	if h.Anonymous {
-		return nil, true
-	}
-	for secret := range wire.Credentials(r.Header, r.URL) {
-		if client, ok := h.directory.Find(secret); ok {
-			return client, true
-		}
-	}
-	return nil, false
 }
 
 // Interface guards

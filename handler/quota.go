@@ -3,12 +3,10 @@
 package handler
 
 import (
-	"fmt"
 	"math"
 	"net/http"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
@@ -16,34 +14,6 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
-
-// books holds what clients have used. It outlives the configs, so that a
-// reload forgets nothing.
-var books = caddy.NewUsagePool()
-
-// bookKey is the one key in books: a client is the same in all of Caddy.
-const bookKey = "clients"
-
-type sharedBook struct{ *limits.Book }
-
-// Destruct is called when no config has limits any more.
-func (sharedBook) Destruct() error { return nil }
-
-// openBook loads the book. It must be given back by closing it.
-func openBook() (*limits.Book, error) {
-	shared, _, err := books.LoadOrNew(bookKey, func() (caddy.Destructor, error) {
-		return sharedBook{limits.NewBook()}, nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("opening the book of limits: %w", err)
-	}
-	return shared.(sharedBook).Book, nil
-}
-
-func closeBook() error {
-	_, err := books.Delete(bookKey)
-	return err
-}
 
 // quota is what one call takes of its client's limits. Without limits it is
 // empty and everything is allowed.
@@ -61,9 +31,9 @@ func (q *quota) enter(h *Handler, client *auth.Client) *limits.Exceeded {
 	if len(client.Rules) == 0 {
 		return nil
 	}
-	q.book, q.client = h.book, client
+	q.book, q.client = h.memory.book, client
 	var exceeded *limits.Exceeded
-	q.hold, exceeded = h.book.Enter(time.Now(), client.ID, client.Rules, h.ShadowLimits)
+	q.hold, exceeded = h.memory.book.Enter(time.Now(), client.ID, client.Rules, h.ShadowLimits)
 	return q.judge(h, exceeded)
 }
 
