@@ -20,6 +20,15 @@ import (
 //			expires  <date>
 //			allow_ip <address or CIDR range>...
 //		}
+//		clients <file>
+//		jwt {
+//			jwks     <URL or file>
+//			issuer   <issuer>
+//			audience <name>...
+//			claim    <name>
+//			leeway   <duration>
+//		}
+//		trust_user [<placeholder>]
 //		anonymous
 //		rate_limit user <kind> <n> [<window>|day|month [<time zone>]]
 //		shadow_limits
@@ -49,6 +58,12 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 	switch d.Val() {
 	case "client":
 		err = h.parseClient(d)
+	case "clients":
+		err = h.parseClients(d)
+	case "jwt":
+		err = h.parseJWT(d)
+	case "trust_user":
+		err = h.parseTrustUser(d)
 	case "anonymous":
 		err = parseFlag(d, &h.Anonymous)
 	case "rate_limit":
@@ -98,6 +113,30 @@ func (h *Handler) parseAuthFailures(d *caddyfile.Dispenser) error {
 		return d.Errf("auth_failures: not a window: %s", window)
 	}
 	h.AuthFailures = &AuthFailures{Limit: n, Window: caddy.Duration(length)}
+	return nil
+}
+
+func (h *Handler) parseClients(d *caddyfile.Dispenser) error {
+	if h.ClientsFile != "" {
+		return d.Err("clients: already specified")
+	}
+	if !d.AllArgs(&h.ClientsFile) {
+		return d.Err("clients: wants one file")
+	}
+	return nil
+}
+
+func (h *Handler) parseTrustUser(d *caddyfile.Dispenser) error {
+	if h.TrustUser != "" {
+		return d.Err("trust_user: already specified")
+	}
+	h.TrustUser = "{http.auth.user.id}"
+	if d.NextArg() {
+		h.TrustUser = d.Val()
+	}
+	if d.NextArg() {
+		return d.ArgErr()
+	}
 	return nil
 }
 

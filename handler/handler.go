@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -16,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
+	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
@@ -47,8 +49,22 @@ func init() {
 // All but the first three are known only once the answer is complete, so
 // they serve in logs, not in headers.
 type Handler struct {
-	// Clients are those who may call. One client, or Anonymous, is needed.
+	// Clients are those who may call. A client, or another way to tell who is
+	// calling, or Anonymous is needed.
 	Clients []*Client `json:"clients,omitempty"`
+
+	// ClientsFile is a file with more of them: a JSON object whose "clients"
+	// are objects as in Clients. It is read again when it changes; as long as
+	// it cannot be read, what it said before holds.
+	ClientsFile string `json:"clients_file,omitempty"`
+
+	// JWT lets in callers who bring a JSON Web Token.
+	JWT *JWT `json:"jwt,omitempty"`
+
+	// TrustUser is a placeholder that names the caller, such as
+	// {http.auth.user.id}, which authentication handlers in front set. Where
+	// it is empty, the caller needs a key. Default: nobody is trusted.
+	TrustUser string `json:"trust_user,omitempty"`
 
 	// UserLimits are how much each client may use, if it has no limit of its
 	// own of the same kind.
@@ -72,9 +88,12 @@ type Handler struct {
 	// Default: 32 MiB.
 	MaxRequestBody int64 `json:"max_request_body,omitempty"`
 
-	directory auth.Directory
-	memory    *memory
-	logger    *zap.Logger
+	directory atomic.Pointer[auth.Directory]
+	// rules are the UserLimits made ready.
+	rules  []limits.Rule
+	memory *memory
+	file   *clientFile
+	logger *zap.Logger
 }
 
 const defaultMaxRequestBody = 32 << 20
@@ -87,62 +106,51 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision enters the clients into the directory.
+// Provision gets ready what tells who is calling and what they may.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	if h.MaxRequestBody == 0 {
 		h.MaxRequestBody = defaultMaxRequestBody
 	}
-	if err := h.enterClients(); err != nil {
+	var err error
+	if h.rules, err = rulesOf(h.UserLimits); err != nil {
+		return fmt.Errorf("user limits: %w", err)
+	}
+	if h.memory, err = openMemory(); err != nil {
 		return err
 	}
-	var err error
-	h.memory, err = openMemory()
-	return err
+	if h.JWT != nil {
+		if err := h.JWT.provision(); err != nil {
+			return fmt.Errorf("jwt: %w", err)
+		}
+	}
+	return h.openClients()
 }
 
 // Cleanup gives back what is shared with other configs. Calls in flight keep
 // what they need.
 func (h *Handler) Cleanup() error {
-	if h.memory == nil {
-		return nil
+	h.file.close()
+	err := h.JWT.cleanup()
+	if h.memory != nil {
+		err = errors.Join(err, closeMemory())
 	}
-	return closeMemory()
-}
-
-// enterClients fills the directory.
-func (h *Handler) enterClients() error {
-	defaults, err := rulesOf(h.UserLimits)
-	if err != nil {
-		return fmt.Errorf("user limits: %w", err)
-	}
-	for i, c := range h.Clients {
-		client, digests, err := c.ready(defaults)
-		if err == nil && len(digests) == 0 {
-			err = errors.New("a client needs a secret")
-		}
-		if err == nil {
-			err = h.directory.Add(client, digests...)
-		}
-		if err != nil {
-			return fmt.Errorf("client %d (%q): %w", i+1, c.ID, err)
-		}
-	}
-	return nil
+	return err
 }
 
 // Validate refuses a config that would let anyone in unawares.
 func (h *Handler) Validate() error {
+	known := h.directory.Load().Len() > 0 || h.vouched() || h.ClientsFile != ""
 	switch {
 	case h.MaxRequestBody < 0:
 		return errors.New("max_request_body: must not be negative")
-	case h.Anonymous && h.directory.Len() > 0:
-		return errors.New("anonymous and client exclude one another: with anonymous, no client would ever be asked for its key")
 	case h.AuthFailures != nil && (h.AuthFailures.Limit < 1 || h.AuthFailures.Window < caddy.Duration(minWindow)):
 		return errors.New("auth_failures: a number of at least 1 and a window of at least a second are needed")
 	case h.Anonymous && len(h.UserLimits) > 0:
 		return errors.New("rate_limit user: with anonymous there are no users to tell apart; limit by ip or global")
-	case !h.Anonymous && h.directory.Len() == 0:
+	case h.Anonymous && known:
+		return errors.New("anonymous and client, clients, jwt, trust_user exclude one another: with anonymous, no client would ever be asked for its key")
+	case !h.Anonymous && !known:
 		return errors.New("nobody may call: add 'client <id> <sha256:…>' (caddy llm hash-key makes one), or say 'anonymous' to let anyone in")
 	}
 	return nil
@@ -194,7 +202,7 @@ func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *ref
 	a.call.Request = request
 	a.repl.Set("llm.operation", request.Operation.Name)
 
-	client, refused := h.authenticate(r)
+	client, refused := h.authenticate(a, r)
 	if refused != nil {
 		return refused
 	}

@@ -180,8 +180,8 @@ func TestDefaultLimits(t *testing.T) {
 	other.ID += "-other"
 	other.Secrets = []string{"sha256:" + zeros}
 	h := newHandler(t, &Handler{Clients: []*Client{own, other}, UserLimits: []*Limit{{Kind: "requests", Amount: 1, Per: "day"}, {Kind: "tokens", Amount: 7, Per: "day"}}})
-	mine, _ := h.directory.Named(own.ID)
-	theirs, _ := h.directory.Named(other.ID)
+	mine, _ := h.directory.Load().Named(own.ID)
+	theirs, _ := h.directory.Load().Named(other.ID)
 	if len(mine.Rules) != 2 || mine.Rules[0].Amount != 2 || mine.Rules[1].Amount != 7 {
 		t.Errorf("own limits: %+v", mine.Rules)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
@@ -32,6 +33,14 @@ func refuseRequest(err error) *refusal {
 func unauthorized() *refusal {
 	return refuse(http.StatusUnauthorized, "invalid_api_key",
 		"a valid API key for this gateway is needed, such as in 'Authorization: Bearer <key>'")
+}
+
+// unavailable says that a token cannot be judged for now, which is not its
+// fault.
+func unavailable() *refusal {
+	f := refuse(http.StatusServiceUnavailable, "auth_unavailable", "tokens cannot be verified at the moment")
+	f.RetryAfter = 5 * time.Second
+	return f
 }
 
 // write answers the request in the shape of a family. id names the call in
