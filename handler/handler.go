@@ -174,7 +174,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	r = r.WithContext(streaming.WithCall(r.Context(), a.call))
 	r.Body, r.ContentLength = http.NoBody, 0
-	hideCredentials(r)
+	clean(r)
 	a.call.Outcome = ""
 	err := next.ServeHTTP(w, r)
 	if err != nil && a.call.Outcome == "" {
@@ -183,9 +183,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return err
 }
 
-// hideCredentials takes the client's credentials out of the request. Nothing
-// behind us needs them, and reverse_proxy logs the request it was given.
-func hideCredentials(r *http.Request) {
+// clean takes out of the request what must not go on. Nothing behind us needs
+// the client's credentials, and reverse_proxy logs the request it was given.
+// A connection that changed to another protocol would be a tunnel to the
+// provider, with our key and past all that is asked of a call.
+func clean(r *http.Request) {
+	r.Header.Del("Upgrade")
 	wire.StripCredentials(r.Header)
 	if stripped := wire.StripKey(r.URL); stripped != r.URL {
 		r.URL, r.RequestURI = stripped, stripped.RequestURI()
@@ -195,6 +198,9 @@ func hideCredentials(r *http.Request) {
 // admit finds out all that must be known of the call before it is handed on.
 // The cheap questions come first: a caller without a key costs no body.
 func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *refusal {
+	if r.Method == http.MethodConnect {
+		return refuse(http.StatusMethodNotAllowed, "method_not_allowed", "CONNECT is not served here")
+	}
 	request, err := wire.Recognize(r.Method, r.URL, r.Header)
 	if err != nil {
 		return refuse(http.StatusNotFound, "unknown_path", "no API is known under this path; the OpenAI, Anthropic and Gemini APIs are, such as /v1/chat/completions")
