@@ -21,6 +21,8 @@ import (
 func init() {
 	httpcaddyfile.RegisterDirective("llm_proxy", parse)
 	httpcaddyfile.RegisterDirectiveOrder("llm_proxy", httpcaddyfile.Before, "reverse_proxy")
+	httpcaddyfile.RegisterHandlerDirective("llm_limit_error", parseLimitError)
+	httpcaddyfile.RegisterDirectiveOrder("llm_limit_error", httpcaddyfile.Before, "respond")
 }
 
 // nominalUpstream stands where reverse_proxy wants an upstream. Nothing is
@@ -31,6 +33,7 @@ const nominalUpstream = "llm.invalid:443"
 // parse expands the llm_proxy directive. Syntax:
 //
 //	llm_proxy [<matcher>] {
+//		rate_limit ip|global <events> <window>
 //		<options of the llm_proxy handler: client, anonymous, ...>
 //		<options of the llm transport: provider, model, retry, ...>
 //		<options of reverse_proxy>
@@ -38,7 +41,9 @@ const nominalUpstream = "llm.invalid:443"
 //
 // With providers it becomes the llm_proxy handler and, behind it, a
 // reverse_proxy whose transport is llm. Without them it becomes the handler
-// alone, in front of a reverse_proxy that is written by hand.
+// alone, in front of a reverse_proxy that is written by hand. With limits for
+// addresses and for all callers together, rate_limit handlers stand in front,
+// and all of it in a subroute that puts their refusals into words.
 func parse(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	h.Next() // consume directive name
 	matcher, err := h.ExtractMatcherSet()
@@ -57,6 +62,7 @@ func parse(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 		}
 		handlers = append(handlers, proxy)
 	}
+	handlers = b.layers.wrap(h, handlers)
 	route := caddyhttp.Route{HandlersRaw: handlers}
 	if matcher != nil {
 		route.MatcherSetsRaw = []caddy.ModuleMap{matcher}
@@ -66,6 +72,7 @@ func parse(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 
 // block is the content of one llm_proxy block, sorted by whom it concerns.
 type block struct {
+	layers    layers
 	admission handler.Handler
 	transport streaming.Transport
 	// proxy holds the tokens that are reverse_proxy's, as a directive of
@@ -83,6 +90,12 @@ func parseBlock(d *caddyfile.Dispenser) (*block, error) {
 	var needsProviders string
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
+		if known, err := b.layers.parseOption(d); known || err != nil {
+			if err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if known, err := b.admission.ParseOption(d); known || err != nil {
 			if err != nil {
 				return nil, err

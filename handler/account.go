@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
 // account is what is written down about one call.
@@ -21,6 +22,17 @@ type account struct {
 	repl   *caddy.Replacer
 	call   *streaming.Call
 	client string
+	quota  quota
+}
+
+// family is the shape in which the client expects errors. A path that belongs
+// to no family gets the one that most clients understand.
+func (a *account) family() *wire.Family {
+	if a.call.Request != nil {
+		return a.call.Request.Family
+	}
+	family, _ := wire.Lookup("openai")
+	return family
 }
 
 // settle closes the account. It runs deferred, since a broken answer leaves
@@ -30,6 +42,7 @@ func (a *account) settle(r *http.Request) {
 	if a.call.Outcome == "" {
 		a.call.Outcome = streaming.OutcomeError
 	}
+	a.quota.settle(a.call)
 	a.setPlaceholders()
 	fields := a.fields()
 	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
@@ -75,6 +88,9 @@ func (a *account) fields() []zap.Field {
 	fields = append(fields, zap.String("llm_outcome", string(call.Outcome)))
 	if a.client != "" {
 		fields = append(fields, zap.String("llm_client", a.client))
+	}
+	if a.quota.exceeded != nil {
+		fields = append(fields, zap.String("llm_limit", ruleWords(a.quota.exceeded.Rule)))
 	}
 	if call.Request != nil {
 		fields = append(fields,

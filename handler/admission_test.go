@@ -24,6 +24,7 @@ func newHandler(t *testing.T, h *Handler) *Handler {
 	t.Helper()
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 	t.Cleanup(cancel)
+	t.Cleanup(func() { _ = h.Cleanup() })
 	if err := h.Provision(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -103,6 +104,7 @@ func TestRefusals(t *testing.T) {
 		"hash as key":        {request("/v1/chat/completions", chat, "Authorization", "Bearer "+auth.HashSecret(secret).String()), 401, `"code":"invalid_api_key"`},
 		"wrong, anthropic":   {request("/v1/messages", chat, "Authorization", "Bearer wrong"), 401, `{"type":"error","error":{"type":"authentication_error"`},
 		"wrong, gemini":      {request("/v1beta/models/g:generateContent", `{}`, "Authorization", "Bearer wrong"), 401, `"status":"UNAUTHENTICATED"`},
+		"tunnel":             {httptest.NewRequest(http.MethodConnect, "/v1/realtime", nil), 405, `"code":"method_not_allowed"`},
 		"unknown path":       {request("/admin", chat), 404, `"code":"unknown_path"`},
 		"path tricks":        {request("/v1/%2e%2e/admin", chat), 404, `"code":"unknown_path"`},
 		"no body":            {request("/v1/chat/completions", ""), 400, `"code":"missing_body"`},

@@ -4,8 +4,9 @@ package handler
 
 import (
 	"math"
-	"slices"
+	"strconv"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
 )
@@ -13,8 +14,25 @@ import (
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
 //
 //	llm_proxy {
-//		client           <id> <sha256:hex|placeholder>...
+//		client <id> <sha256:hex|placeholder>... {
+//			models   <pattern>...
+//			limit    <kind> <n> [<window>|day|month [<time zone>]]
+//			expires  <date>
+//			allow_ip <address or CIDR range>...
+//		}
+//		clients <file>
+//		jwt {
+//			jwks     <URL or file>
+//			issuer   <issuer>
+//			audience <name>...
+//			claim    <name>
+//			leeway   <duration>
+//		}
+//		trust_user [<placeholder>]
 //		anonymous
+//		rate_limit user <kind> <n> [<window>|day|month [<time zone>]]
+//		shadow_limits
+//		auth_failures <n> <window>
 //		max_request_body <size>
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -40,14 +58,20 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 	switch d.Val() {
 	case "client":
 		err = h.parseClient(d)
+	case "clients":
+		err = h.parseClients(d)
+	case "jwt":
+		err = h.parseJWT(d)
+	case "trust_user":
+		err = h.parseTrustUser(d)
 	case "anonymous":
-		if h.Anonymous {
-			return true, d.Err("anonymous: already specified")
-		}
-		h.Anonymous = true
-		if d.NextArg() {
-			err = d.ArgErr()
-		}
+		err = parseFlag(d, &h.Anonymous)
+	case "rate_limit":
+		err = h.parseUserLimit(d)
+	case "shadow_limits":
+		err = parseFlag(d, &h.ShadowLimits)
+	case "auth_failures":
+		err = h.parseAuthFailures(d)
 	case "max_request_body":
 		err = h.parseMaxRequestBody(d)
 	default:
@@ -56,22 +80,75 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 	return true, err
 }
 
-func (h *Handler) parseClient(d *caddyfile.Dispenser) error {
+// parseUserLimit parses "rate_limit user <kind> <n> <period>". The other
+// layers stand in front of the handler and are the directive's.
+func (h *Handler) parseUserLimit(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
-	if len(args) < 2 {
-		return d.Err("client: an id and a secret are needed, such as 'client app {env.APP_KEY_HASH}'")
+	if len(args) == 0 || args[0] != "user" {
+		return d.Err("rate_limit: of whom? There are 'rate_limit ip', 'rate_limit global' and 'rate_limit user'")
 	}
-	id := args[0]
-	if slices.ContainsFunc(h.Clients, func(other *Client) bool { return other.ID == id }) {
-		return d.Errf("client %s: already specified", id)
+	limit, err := parseLimit(d, "rate_limit user", args[1:])
+	if err != nil {
+		return err
 	}
-	if slices.Contains(args, "") {
-		return d.Errf("client %s: an empty secret: if it comes from {$VARIABLE}, that variable is not set", id)
+	h.UserLimits = append(h.UserLimits, limit)
+	return nil
+}
+
+// parseAuthFailures parses "auth_failures <n> <window>".
+func (h *Handler) parseAuthFailures(d *caddyfile.Dispenser) error {
+	if h.AuthFailures != nil {
+		return d.Err("auth_failures: already specified")
 	}
-	if d.NextBlock(d.Nesting()) {
-		return d.Errf("client %s: unrecognized option %s", id, d.Val())
+	var limit, window string
+	if !d.AllArgs(&limit, &window) {
+		return d.Err("auth_failures: wants a number and a window, such as 'auth_failures 20 1m'")
 	}
-	h.Clients = append(h.Clients, &Client{ID: id, Secrets: args[1:]})
+	n, err := strconv.Atoi(limit)
+	if err != nil {
+		return d.Errf("auth_failures: not a number: %s", limit)
+	}
+	length, err := caddy.ParseDuration(window)
+	if err != nil {
+		return d.Errf("auth_failures: not a window: %s", window)
+	}
+	h.AuthFailures = &AuthFailures{Limit: n, Window: caddy.Duration(length)}
+	return nil
+}
+
+func (h *Handler) parseClients(d *caddyfile.Dispenser) error {
+	if h.ClientsFile != "" {
+		return d.Err("clients: already specified")
+	}
+	if !d.AllArgs(&h.ClientsFile) {
+		return d.Err("clients: wants one file")
+	}
+	return nil
+}
+
+func (h *Handler) parseTrustUser(d *caddyfile.Dispenser) error {
+	if h.TrustUser != "" {
+		return d.Err("trust_user: already specified")
+	}
+	h.TrustUser = "{http.auth.user.id}"
+	if d.NextArg() {
+		h.TrustUser = d.Val()
+	}
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return nil
+}
+
+// parseFlag parses an option without arguments.
+func parseFlag(d *caddyfile.Dispenser, into *bool) error {
+	if *into {
+		return d.Errf("%s: already specified", d.Val())
+	}
+	*into = true
+	if d.NextArg() {
+		return d.ArgErr()
+	}
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -16,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
+	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
@@ -47,33 +49,51 @@ func init() {
 // All but the first three are known only once the answer is complete, so
 // they serve in logs, not in headers.
 type Handler struct {
-	// Clients are those who may call. One client, or Anonymous, is needed.
+	// Clients are those who may call. A client, or another way to tell who is
+	// calling, or Anonymous is needed.
 	Clients []*Client `json:"clients,omitempty"`
+
+	// ClientsFile is a file with more of them: a JSON object whose "clients"
+	// are objects as in Clients. It is read again when it changes; as long as
+	// it cannot be read, what it said before holds.
+	ClientsFile string `json:"clients_file,omitempty"`
+
+	// JWT lets in callers who bring a JSON Web Token.
+	JWT *JWT `json:"jwt,omitempty"`
+
+	// TrustUser is a placeholder that names the caller, such as
+	// {http.auth.user.id}, which authentication handlers in front set. Where
+	// it is empty, the caller needs a key. Default: nobody is trusted.
+	TrustUser string `json:"trust_user,omitempty"`
+
+	// UserLimits are how much each client may use, if it has no limit of its
+	// own of the same kind.
+	UserLimits []*Limit `json:"user_limits,omitempty"`
+
+	// ShadowLimits counts what clients use and reports in the log when they
+	// meet a limit, but refuses nothing. Default: false.
+	ShadowLimits bool `json:"shadow_limits,omitempty"`
 
 	// Anonymous lets anyone call, without any authentication. Only use it
 	// where the network, or a handler in front, decides who gets here.
 	// Default: false.
 	Anonymous bool `json:"anonymous,omitempty"`
 
+	// AuthFailures bounds how often an address may come with a wrong key.
+	// Default: no bound.
+	AuthFailures *AuthFailures `json:"auth_failures,omitempty"`
+
 	// MaxRequestBody is the size of the largest request body that is taken,
 	// in bytes. Bodies are held in memory, so that they can be sent again.
 	// Default: 32 MiB.
 	MaxRequestBody int64 `json:"max_request_body,omitempty"`
 
-	directory auth.Directory
-	logger    *zap.Logger
-}
-
-// Client is somebody who may call.
-type Client struct {
-	// ID is the client's name in logs and metrics.
-	ID string `json:"id"`
-
-	// Secrets are the client's virtual keys, each as sha256:<hex of its
-	// SHA-256 hash>, or as a placeholder such as {env.APP_KEY} that holds
-	// either this or the key itself. Several may be valid at a time, so that
-	// a key can be changed without an interruption.
-	Secrets []string `json:"secrets"`
+	directory atomic.Pointer[auth.Directory]
+	// rules are the UserLimits made ready.
+	rules  []limits.Rule
+	memory *memory
+	file   *clientFile
+	logger *zap.Logger
 }
 
 const defaultMaxRequestBody = 32 << 20
@@ -86,50 +106,51 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision enters the clients into the directory.
+// Provision gets ready what tells who is calling and what they may.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
 	if h.MaxRequestBody == 0 {
 		h.MaxRequestBody = defaultMaxRequestBody
 	}
-	for i, c := range h.Clients {
-		if err := h.enter(c); err != nil {
-			return fmt.Errorf("client %d (%q): %w", i+1, c.ID, err)
+	var err error
+	if h.rules, err = rulesOf(h.UserLimits); err != nil {
+		return fmt.Errorf("user limits: %w", err)
+	}
+	if h.memory, err = openMemory(); err != nil {
+		return err
+	}
+	if h.JWT != nil {
+		if err := h.JWT.provision(); err != nil {
+			return fmt.Errorf("jwt: %w", err)
 		}
 	}
-	return nil
+	return h.openClients()
 }
 
-func (h *Handler) enter(c *Client) error {
-	repl := caddy.NewReplacer()
-	digests := make([]auth.Digest, 0, len(c.Secrets))
-	for _, s := range c.Secrets {
-		secret, err := repl.ReplaceOrErr(s, true, true)
-		if err != nil {
-			return fmt.Errorf("secret: %w", err)
-		}
-		digest, err := auth.ParseDigest(secret)
-		if err != nil && secret != s {
-			// It came out of the environment or a file, where it may stand
-			// as it is.
-			digest, err = auth.HashSecret(secret), nil
-		}
-		if err != nil {
-			return fmt.Errorf("secret: %w", err)
-		}
-		digests = append(digests, digest)
+// Cleanup gives back what is shared with other configs. Calls in flight keep
+// what they need.
+func (h *Handler) Cleanup() error {
+	h.file.close()
+	err := h.JWT.cleanup()
+	if h.memory != nil {
+		err = errors.Join(err, closeMemory())
 	}
-	return h.directory.Add(&auth.Client{ID: c.ID}, digests...)
+	return err
 }
 
 // Validate refuses a config that would let anyone in unawares.
 func (h *Handler) Validate() error {
+	known := h.directory.Load().Len() > 0 || h.vouched() || h.ClientsFile != ""
 	switch {
 	case h.MaxRequestBody < 0:
 		return errors.New("max_request_body: must not be negative")
-	case h.Anonymous && h.directory.Len() > 0:
-		return errors.New("anonymous and client exclude one another: with anonymous, no client would ever be asked for its key")
-	case !h.Anonymous && h.directory.Len() == 0:
+	case h.AuthFailures != nil && (h.AuthFailures.Limit < 1 || h.AuthFailures.Window < caddy.Duration(minWindow)):
+		return errors.New("auth_failures: a number of at least 1 and a window of at least a second are needed")
+	case h.Anonymous && len(h.UserLimits) > 0:
+		return errors.New("rate_limit user: with anonymous there are no users to tell apart; limit by ip or global")
+	case h.Anonymous && known:
+		return errors.New("anonymous and client, clients, jwt, trust_user exclude one another: with anonymous, no client would ever be asked for its key")
+	case !h.Anonymous && !known:
 		return errors.New("nobody may call: add 'client <id> <sha256:…>' (caddy llm hash-key makes one), or say 'anonymous' to let anyone in")
 	}
 	return nil
@@ -145,12 +166,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	a.call.ID, _ = a.repl.GetString("http.request.uuid")
 	defer a.settle(r)
 
-	if refusal := h.admit(&a, w, r); refusal != nil {
-		return refusal.write(w, a.call)
+	refused := h.admit(&a, w, r)
+	w = a.quota.tell(w, a.family())
+	if refused != nil {
+		a.call.Status = refused.Status
+		return refused.write(w, a.family(), a.call.ID)
 	}
 	r = r.WithContext(streaming.WithCall(r.Context(), a.call))
 	r.Body, r.ContentLength = http.NoBody, 0
-	hideCredentials(r)
+	clean(r)
 	a.call.Outcome = ""
 	err := next.ServeHTTP(w, r)
 	if err != nil && a.call.Outcome == "" {
@@ -159,9 +183,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	return err
 }
 
-// hideCredentials takes the client's credentials out of the request. Nothing
-// behind us needs them, and reverse_proxy logs the request it was given.
-func hideCredentials(r *http.Request) {
+// clean takes out of the request what must not go on. Nothing behind us needs
+// the client's credentials, and reverse_proxy logs the request it was given.
+// A connection that changed to another protocol would be a tunnel to the
+// provider, with our key and past all that is asked of a call.
+func clean(r *http.Request) {
+	r.Header.Del("Upgrade")
 	wire.StripCredentials(r.Header)
 	if stripped := wire.StripKey(r.URL); stripped != r.URL {
 		r.URL, r.RequestURI = stripped, stripped.RequestURI()
@@ -171,6 +198,9 @@ func hideCredentials(r *http.Request) {
 // admit finds out all that must be known of the call before it is handed on.
 // The cheap questions come first: a caller without a key costs no body.
 func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *refusal {
+	if r.Method == http.MethodConnect {
+		return refuse(http.StatusMethodNotAllowed, "method_not_allowed", "CONNECT is not served here")
+	}
 	request, err := wire.Recognize(r.Method, r.URL, r.Header)
 	if err != nil {
 		return refuse(http.StatusNotFound, "unknown_path", "no API is known under this path; the OpenAI, Anthropic and Gemini APIs are, such as /v1/chat/completions")
@@ -178,13 +208,12 @@ func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *ref
 	a.call.Request = request
 	a.repl.Set("llm.operation", request.Operation.Name)
 
-	client, ok := h.authenticate(r)
-	if !ok {
-		return unauthorized()
+	client, refused := h.authenticate(a, r)
+	if refused != nil {
+		return refused
 	}
-	if client != nil {
-		a.client = client.ID
-		a.repl.Set("llm.client.id", client.ID)
+	if refused := h.welcome(a, r, client); refused != nil {
+		return refused
 	}
 
 	body, refused := h.readBody(w, r)
@@ -195,27 +224,15 @@ func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *ref
 		return refuseRequest(err)
 	}
 	a.call.Body = body
+	a.call.Affinity = affinity(a.client, body)
 	a.repl.Set("llm.model", request.Model)
-	return nil
-}
-
-// authenticate returns the client whose secret the request carries. It
-// returns no client, and true, where anyone may call.
-func (h *Handler) authenticate(r *http.Request) (*auth.Client, bool) {
-	if h.Anonymous {
-		return nil, true
-	}
-	for secret := range wire.Credentials(r.Header, r.URL) {
-		if client, ok := h.directory.Find(secret); ok {
-			return client, true
-		}
-	}
-	return nil, false
+	return h.allow(a, r, client)
 }
 
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddy.Validator             = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 )

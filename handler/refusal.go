@@ -6,8 +6,8 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"time"
 
-	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -35,23 +35,35 @@ func unauthorized() *refusal {
 		"a valid API key for this gateway is needed, such as in 'Authorization: Bearer <key>'")
 }
 
-// write answers the request. A path that belongs to no family gets the shape
-// that most clients understand.
-func (f *refusal) write(w http.ResponseWriter, call *streaming.Call) error {
-	family, _ := wire.Lookup("openai")
-	if call.Request != nil {
-		family = call.Request.Family
-	}
-	f.RequestID = call.ID
-	call.Status = f.Status
+// unavailable says that a token cannot be judged for now, which is not its
+// fault.
+func unavailable() *refusal {
+	f := refuse(http.StatusServiceUnavailable, "auth_unavailable", "tokens cannot be verified at the moment")
+	f.RetryAfter = 5 * time.Second
+	return f
+}
+
+// write answers the request in the shape of a family. id names the call in
+// our logs.
+func (f *refusal) write(w http.ResponseWriter, family *wire.Family, id string) error {
+	f.RequestID = id
 	body := family.ErrorBody(f.Error)
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
 	header.Set("Content-Length", strconv.Itoa(len(body)))
-	header.Set("X-Request-Id", call.ID)
+	header.Set("X-Request-Id", id)
+	if f.RetryAfter > 0 {
+		header.Set("Retry-After", strconv.FormatInt(f.RetrySeconds(), 10))
+		if f.RetryAfter > longWait {
+			// SDKs try again by themselves, but don't wait for so long.
+			header.Set("X-Should-Retry", "false")
+		}
+	}
 	if f.Status == http.StatusUnauthorized {
 		header.Set("WWW-Authenticate", "Bearer")
 	}
+	// Else the server would wait for the body before it lets the answer go.
+	_ = http.NewResponseController(w).EnableFullDuplex()
 	w.WriteHeader(f.Status)
 	_, err := w.Write(body)
 	return err

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package auth knows the clients and tells from a secret which one is calling.
 package auth
 
 import (
@@ -11,12 +10,6 @@ import (
 	"fmt"
 	"strings"
 )
-
-// Client is somebody who may call us.
-type Client struct {
-	// ID is the client's name in logs, metrics and limits.
-	ID string
-}
 
 // hashPrefix marks a secret that is given as its SHA-256 hash.
 const hashPrefix = "sha256:"
@@ -59,24 +52,22 @@ func NewSecret() string {
 // filled.
 type Directory struct {
 	byDigest map[Digest]*Client
-	ids      map[string]bool
+	byID     map[string]*Client
 }
 
-// Add enters a client with the digests of its secrets.
+// Add enters a client with the digests of its secrets. It has none if it is
+// known by other means than a secret.
 func (d *Directory) Add(client *Client, digests ...Digest) error {
-	if client.ID == "" {
-		return errors.New("a client needs an id")
+	if !ValidID(client.ID) {
+		return fmt.Errorf("a client needs an id of at most %d bytes, without control characters", maxID)
 	}
-	if d.ids[client.ID] {
+	if d.byID[client.ID] != nil {
 		return errors.New("the id is used twice")
 	}
-	if len(digests) == 0 {
-		return errors.New("a client needs a secret")
+	if d.byID == nil {
+		d.byID, d.byDigest = map[string]*Client{}, map[Digest]*Client{}
 	}
-	if d.ids == nil {
-		d.ids, d.byDigest = map[string]bool{}, map[Digest]*Client{}
-	}
-	d.ids[client.ID] = true
+	d.byID[client.ID] = client
 	for _, digest := range digests {
 		if other := d.byDigest[digest]; other != nil {
 			return fmt.Errorf("the secret is also that of client %q", other.ID)
@@ -93,5 +84,12 @@ func (d *Directory) Find(secret string) (*Client, bool) {
 	return client, ok
 }
 
+// Named returns the client of that id, for callers whom somebody else has
+// vouched for.
+func (d *Directory) Named(id string) (*Client, bool) {
+	client, ok := d.byID[id]
+	return client, ok
+}
+
 // Len returns how many clients there are.
-func (d *Directory) Len() int { return len(d.ids) }
+func (d *Directory) Len() int { return len(d.byID) }

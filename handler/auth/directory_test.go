@@ -38,7 +38,8 @@ func TestAddRefuses(t *testing.T) {
 	for name, err := range map[string]error{
 		"no id":           d.Add(&Client{}, HashSecret("s2")),
 		"id twice":        d.Add(&Client{ID: "a"}, HashSecret("s2")),
-		"no secret":       d.Add(&Client{ID: "b"}),
+		"long id":         d.Add(&Client{ID: strings.Repeat("b", 300)}, HashSecret("s3")),
+		"control in id":   d.Add(&Client{ID: "b\n"}, HashSecret("s4")),
 		"secret of other": d.Add(&Client{ID: "c"}, HashSecret("s1")),
 	} {
 		if err == nil {

@@ -23,6 +23,11 @@ type Error struct {
 	RequestID string
 }
 
+// RetrySeconds returns RetryAfter in whole seconds, rounded up.
+func (e Error) RetrySeconds() int64 {
+	return int64((e.RetryAfter + time.Second - 1) / time.Second)
+}
+
 // ErrorBody returns e as JSON in the family's own shape, so that its SDKs
 // raise the exception that fits.
 func (f *Family) ErrorBody(e Error) []byte {

@@ -67,16 +67,17 @@ func authorizeAnthropic(h http.Header, secret string) {
 // its type.
 func anthropicError(e Error) any {
 	type object struct {
-		Type    string `json:"type"`
-		Message string `json:"message"`
-		Code    string `json:"code,omitempty"`
+		Type       string `json:"type"`
+		Message    string `json:"message"`
+		Code       string `json:"code,omitempty"`
+		RetryAfter int64  `json:"retry_after,omitempty"`
 	}
 
 	return struct {
 		Type      string `json:"type"`
 		Error     object `json:"error"`
 		RequestID string `json:"request_id,omitempty"`
-	}{"error", object{anthropicTypes.of(e.Status), e.Message, e.Code}, e.RequestID}
+	}{"error", object{anthropicTypes.of(e.Status), e.Message, e.Code, e.RetrySeconds()}, e.RequestID}
 }
 
 var anthropicTypes = statusWords{

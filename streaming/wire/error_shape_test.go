@@ -13,8 +13,8 @@ import (
 func TestErrorsHaveTheFamilysShape(t *testing.T) {
 	e := wire.Error{Status: 429, Code: "rate_limit_exceeded", Message: `wait <a "moment">`, RetryAfter: 1500 * time.Millisecond, RequestID: "r1"}
 	for name, want := range map[string]string{
-		"openai":    `{"error":{"message":"wait <a \"moment\">","type":"rate_limit_error","param":null,"code":"rate_limit_exceeded"},"request_id":"r1"}`,
-		"anthropic": `{"type":"error","error":{"type":"rate_limit_error","message":"wait <a \"moment\">","code":"rate_limit_exceeded"},"request_id":"r1"}`,
+		"openai":    `{"error":{"message":"wait <a \"moment\">","type":"rate_limit_error","param":null,"code":"rate_limit_exceeded","retry_after":2},"request_id":"r1"}`,
+		"anthropic": `{"type":"error","error":{"type":"rate_limit_error","message":"wait <a \"moment\">","code":"rate_limit_exceeded","retry_after":2},"request_id":"r1"}`,
 		"gemini": `{"error":{"code":429,"message":"wait <a \"moment\">","status":"RESOURCE_EXHAUSTED","details":[` +
 			`{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"rate_limit_exceeded"},` +
 			`{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"2s"},` +

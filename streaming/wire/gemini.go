@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
 )
@@ -24,7 +23,7 @@ var gemini = &Family{
 	bodyPaths: jsonscan.Compile(map[string]jsonscan.ID{
 		"":                                atRoot,
 		"stream":                          atStream,
-		"generationConfig.candidateCount": atCount,
+		"generationConfig.candidateCount": atSeveral,
 		"model":                           atModel,
 		"requests.*.model":                atModel,
 		"generateContentRequest.model":    atModel,
@@ -140,7 +139,7 @@ func geminiError(e Error) any {
 		status.Details = append(status.Details, map[string]string{"@type": types + "ErrorInfo", "reason": e.Code})
 	}
 	if e.RetryAfter > 0 {
-		delay := strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10) + "s"
+		delay := strconv.FormatInt(e.RetrySeconds(), 10) + "s"
 		status.Details = append(status.Details, map[string]string{"@type": types + "RetryInfo", "retryDelay": delay})
 	}
 	if e.RequestID != "" {

@@ -16,7 +16,7 @@ var openai = &Family{
 	DefaultBase: "https://api.openai.com/v1",
 	recognize:   recognizeOpenAI,
 	join:        joinOpenAI,
-	bodyPaths:   jsonscan.Compile(map[string]jsonscan.ID{"": atRoot, "model": atModel, "stream": atStream, "n": atCount}),
+	bodyPaths:   jsonscan.Compile(map[string]jsonscan.ID{"": atRoot, "model": atModel, "stream": atStream, "n": atSeveral}),
 	authorize:   authorizeBearer,
 	errorBody:   openaiError,
 }
@@ -104,16 +104,17 @@ func joinOpenAI(base string, hasPath bool, path address) string {
 // by the status.
 func openaiError(e Error) any {
 	type object struct {
-		Message string  `json:"message"`
-		Type    string  `json:"type"`
-		Param   *string `json:"param"`
-		Code    string  `json:"code"`
+		Message    string  `json:"message"`
+		Type       string  `json:"type"`
+		Param      *string `json:"param"`
+		Code       string  `json:"code"`
+		RetryAfter int64   `json:"retry_after,omitempty"`
 	}
 
 	return struct {
 		Error     object `json:"error"`
 		RequestID string `json:"request_id,omitempty"`
-	}{object{Message: e.Message, Type: openaiTypes.of(e.Status), Code: e.Code}, e.RequestID}
+	}{object{Message: e.Message, Type: openaiTypes.of(e.Status), Code: e.Code, RetryAfter: e.RetrySeconds()}, e.RequestID}
 }
 
 var openaiTypes = statusWords{

@@ -47,7 +47,7 @@ const (
 	atRoot jsonscan.ID = iota + 1
 	atModel
 	atStream
-	atCount
+	atSeveral
 )
 
 var gzipMagic = []byte{0x1f, 0x8b}
@@ -190,7 +190,7 @@ func (b *bodyFacts) Value(id jsonscan.ID, v jsonscan.Value) {
 		} else {
 			b.name(v.Text(), v.Start, v.End)
 		}
-	case atCount:
+	case atSeveral:
 		n, ok := v.Int()
 		b.several = ok && n > 1
 	case atStream:

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package handler
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
+	"github.com/seed83435595/caddy-llm-proxy/keypool"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
+)
+
+// welcome asks what can be asked of a client before the body is read: whether
+// its time and its address are right, and whether there is room for a call of
+// its. There is no client where anyone may call.
+func (h *Handler) welcome(a *account, r *http.Request, client *auth.Client) *refusal {
+	if client == nil {
+		return nil
+	}
+	a.client = client.ID
+	a.repl.Set("llm.client.id", client.ID)
+	if client.Expired(a.call.Started) {
+		return refuse(http.StatusUnauthorized, "expired_api_key", "this API key has expired")
+	}
+	if !client.AllowsAddress(clientAddress(r)) {
+		return refuse(http.StatusForbidden, "address_not_allowed", "this API key may not be used from your address")
+	}
+	if exceeded := a.quota.enter(h, client); exceeded != nil {
+		return quotaRefusal(r.Header, exceeded)
+	}
+	return nil
+}
+
+// allow asks what can be asked of a client once the body is known: whether it
+// may use the model, and whether there is room for what the call may take.
+func (h *Handler) allow(a *account, r *http.Request, client *auth.Client) *refusal {
+	if client == nil || len(client.Models) == 0 && a.quota.hold == nil {
+		return nil
+	}
+	request := a.call.Request
+	demand := request.Demand(a.call.Body)
+	if refused := allowModels(client, r.Method, request, demand); refused != nil {
+		return refused
+	}
+	if exceeded := a.quota.reserve(h, demand); exceeded != nil {
+		return quotaRefusal(r.Header, exceeded)
+	}
+	return nil
+}
+
+// allowModels refuses models that are not the client's, also where they stand
+// as alternatives only. What names no model could reach any; so a client that
+// has not all models may only read there, such as the list of them.
+func allowModels(client *auth.Client, method string, request *wire.Request, demand wire.Demand) *refusal {
+	if len(client.Models) == 0 || request.Model == "" && (method == http.MethodGet || method == http.MethodHead) {
+		return nil
+	}
+	for _, model := range append([]string{request.Model}, demand.Models...) {
+		if slices.ContainsFunc(client.Models, func(pattern string) bool { return keypool.Matches(pattern, model) }) {
+			continue
+		}
+		if model == "" {
+			return refuse(http.StatusForbidden, "model_not_allowed", "this API key is for certain models only, and the request does not name one")
+		}
+		return refuse(http.StatusForbidden, "model_not_allowed", fmt.Sprintf("this API key may not use the model %q", model))
+	}
+	return nil
+}
+
+// clientAddress is who Caddy says is calling: the peer or, where that is a
+// trusted proxy, whom it names. It is the zero address if that is none.
+func clientAddress(r *http.Request) netip.Addr {
+	text, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	address, _ := netip.ParseAddr(text)
+	return address
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package auth knows the clients and tells from a secret, or from the word of
+// somebody it trusts, which one is calling.
+package auth
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
+)
+
+// Client is somebody who may call us.
+type Client struct {
+	// ID is the client's name in logs, metrics and limits.
+	ID string
+	// Models are patterns of the models that it may use; none means all.
+	Models []string
+	// Rules are how much it may use.
+	Rules []limits.Rule
+	// Expires is when its access ends; zero means never.
+	Expires time.Time
+	// Networks are where it may call from; none means anywhere.
+	Networks []netip.Prefix
+}
+
+// Expired tells whether the client's access has ended.
+func (c *Client) Expired(now time.Time) bool {
+	return !c.Expires.IsZero() && !now.Before(c.Expires)
+}
+
+// AllowsAddress tells whether the client may call from an address. The zero
+// address, which nobody calls from, is in no network.
+func (c *Client) AllowsAddress(from netip.Addr) bool {
+	from = from.Unmap().WithZone("")
+	return len(c.Networks) == 0 || slices.ContainsFunc(c.Networks, func(n netip.Prefix) bool { return n.Contains(from) })
+}
+
+// maxID bounds a client's id, in bytes.
+const maxID = 256
+
+// ValidID tells whether a text may be a client's id, which goes into logs.
+func ValidID(id string) bool {
+	return id != "" && len(id) <= maxID && utf8.ValidString(id) &&
+		!strings.ContainsFunc(id, func(c rune) bool { return c < ' ' || c == 0x7f })
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package auth
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// maxAddresses bounds how many addresses are remembered. Who has more of them
+// can make us forget some, and gains a few guesses by it.
+const maxAddresses = 1 << 16
+
+// sample is how many addresses are looked at when one must be forgotten.
+const sample = 8
+
+// Failures counts by address the calls whose key was wrong. The zero value is
+// ready; it is safe for concurrent use.
+//
+// The addresses of one IPv6 network of 64 bits, which belong to one host,
+// count as one.
+type Failures struct {
+	mu        sync.Mutex
+	addresses map[netip.Addr]failures
+}
+
+// failures are those of one address since the first that counts.
+type failures struct {
+	since time.Time
+	count int
+}
+
+// Wait returns how long an address has to wait because it has failed limit
+// times within the window; 0 if it has not.
+func (f *Failures) Wait(now time.Time, from netip.Addr, limit int, window time.Duration) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	known, ok := f.addresses[host(from)]
+	if !ok || known.count < limit {
+		return 0
+	}
+	return max(known.since.Add(window).Sub(now), 0)
+}
+
+// Add counts a failure.
+func (f *Failures) Add(now time.Time, from netip.Addr, window time.Duration) {
+	from = host(from)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	known, ok := f.addresses[from]
+	if !ok {
+		f.makeRoom()
+	}
+	if !now.Before(known.since.Add(window)) {
+		known = failures{since: now}
+	}
+	known.count++
+	f.addresses[from] = known
+}
+
+// makeRoom forgets the oldest of a few addresses if there are too many.
+func (f *Failures) makeRoom() {
+	if f.addresses == nil {
+		f.addresses = map[netip.Addr]failures{}
+	}
+	if len(f.addresses) < maxAddresses {
+		return
+	}
+	var oldest netip.Addr
+	var since time.Time
+	seen := 0
+	// A map's order begins anywhere.
+	for address, known := range f.addresses {
+		if seen == 0 || known.since.Before(since) {
+			oldest, since = address, known.since
+		}
+		if seen++; seen == sample {
+			break
+		}
+	}
+	delete(f.addresses, oldest)
+}
+
+// host returns the address by which a caller is known.
+func host(from netip.Addr) netip.Addr {
+	from = from.Unmap().WithZone("")
+	if from.Is6() {
+		network, _ := from.Prefix(64)
+		return network.Addr()
+	}
+	return from
+}

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package auth
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+)
+
+// issuer signs tokens and publishes its keys.
+type issuer struct {
+	t    *testing.T
+	keys map[string]crypto.Signer
+	// published is the key set as it is fetched.
+	published []jose.JSONWebKey
+	fetches   atomic.Int64
+	away      atomic.Bool
+}
+
+func newIssuer(t *testing.T) *issuer {
+	t.Helper()
+	i := &issuer{t: t, keys: map[string]crypto.Signer{}}
+	i.add("rsa", must(rsa.GenerateKey(rand.Reader, 2048)))
+	i.add("ec", must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)))
+	_, ed, _ := ed25519.GenerateKey(rand.Reader)
+	i.add("ed", ed)
+	return i
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func (i *issuer) add(id string, key crypto.Signer) {
+	i.keys[id] = key
+	i.published = append(i.published, jose.JSONWebKey{Key: key.Public(), KeyID: id})
+}
+
+func (i *issuer) fetch(context.Context) ([]byte, error) {
+	i.fetches.Add(1)
+	if i.away.Load() {
+		return nil, errors.New("away")
+	}
+	return json.Marshal(jose.JSONWebKeySet{Keys: i.published})
+}
+
+// verifier returns one that has the issuer's keys.
+func (i *issuer) verifier() *Verifier {
+	i.t.Helper()
+	keys := &KeySet{Fetch: i.fetch, Now: time.Now, Report: func(error) {}, Every: time.Hour, Again: time.Minute}
+	keys.Init()
+	if err := keys.Load(i.t.Context()); err != nil {
+		i.t.Fatal(err)
+	}
+	return &Verifier{Keys: keys, Issuer: "https://id.example", Audience: []string{"llm"}, Claim: "sub", Leeway: time.Minute}
+}
+
+// claims are those of a good token at noon, with some changed; a nil one is
+// left out.
+func claims(change map[string]any) map[string]any {
+	all := map[string]any{
+		"iss": "https://id.example", "aud": []string{"other", "llm"}, "sub": "alice",
+		"iat": noon.Add(-time.Minute).Unix(), "exp": noon.Add(time.Hour).Unix(),
+	}
+	for name, value := range change {
+		if all[name] = value; value == nil {
+			delete(all, name)
+		}
+	}
+	return all
+}
+
+// sign makes a token.
+func (i *issuer) sign(id string, algorithm jose.SignatureAlgorithm, content map[string]any) string {
+	i.t.Helper()
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: jose.JSONWebKey{Key: i.keys[id], KeyID: id}}, nil)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	return must(jwt.Signed(signer).Claims(content).Serialize())
+}
+
+// Tokens of every asymmetric kind are taken, and say who is calling.
+func TestGoodTokens(t *testing.T) {
+	i := newIssuer(t)
+	v := i.verifier()
+	for _, test := range []struct {
+		key       string
+		algorithm jose.SignatureAlgorithm
+	}{{"rsa", jose.RS256}, {"rsa", jose.RS512}, {"rsa", jose.PS256}, {"ec", jose.ES256}, {"ed", jose.EdDSA}} {
+		token := i.sign(test.key, test.algorithm, claims(nil))
+		if !IsToken(token) {
+			t.Errorf("%s: does not look like a token", test.algorithm)
+		}
+		if id, err := v.Verify(t.Context(), noon, token); id != "alice" || err != nil {
+			t.Errorf("%s: %q, %v", test.algorithm, id, err)
+		}
+	}
+	late := i.sign("ed", jose.EdDSA, claims(map[string]any{"exp": noon.Add(-30 * time.Second).Unix()}))
+	if _, err := v.Verify(t.Context(), noon, late); err != nil {
+		t.Errorf("within the leeway: %v", err)
+	}
+}
+
+// A token that is not the issuer's, not for us, or not for now is refused.
+func TestBadTokens(t *testing.T) {
+	i, stranger := newIssuer(t), newIssuer(t)
+	v := i.verifier()
+	sign := func(change map[string]any) string { return i.sign("ed", jose.EdDSA, claims(change)) }
+	good := sign(nil)
+	parts := strings.Split(good, ".")
+	for name, token := range map[string]string{
+		"another's":       stranger.sign("ed", jose.EdDSA, claims(nil)),
+		"issuer":          sign(map[string]any{"iss": "https://id.example/"}),
+		"no issuer":       sign(map[string]any{"iss": nil}),
+		"audience":        sign(map[string]any{"aud": "other"}),
+		"no audience":     sign(map[string]any{"aud": nil}),
+		"expired":         sign(map[string]any{"exp": noon.Add(-61 * time.Second).Unix()}),
+		"without an end":  sign(map[string]any{"exp": nil}),
+		"not yet":         sign(map[string]any{"nbf": noon.Add(2 * time.Minute).Unix()}),
+		"from the future": sign(map[string]any{"iat": noon.Add(2 * time.Minute).Unix()}),
+		"nobody":          sign(map[string]any{"sub": nil}),
+		"no text":         sign(map[string]any{"sub": 7}),
+		"empty":           sign(map[string]any{"sub": ""}),
+		"control":         sign(map[string]any{"sub": "a\nb"}),
+		"long":            sign(map[string]any{"sub": strings.Repeat("a", 300)}),
+		"cut":             good[:len(good)-1],
+		"other claims":    parts[0] + "." + strings.Split(stranger.sign("ed", jose.EdDSA, claims(map[string]any{"sub": "root"})), ".")[1] + "." + parts[2],
+		"no signature":    parts[0] + "." + parts[1] + ".",
+		"alg none":        base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + parts[1] + ".",
+		"huge":            good + strings.Repeat("A", maxToken),
+		"empty token":     "",
+		"dots":            "eyJ..",
+	} {
+		if id, err := v.Verify(t.Context(), noon, token); err == nil || id != "" {
+			t.Errorf("%s: taken for %q", name, id)
+		}
+	}
+}
+
+// The public key of an issuer is public: nobody can sign with it.
+func TestPublicKeyIsNoSecret(t *testing.T) {
+	i := newIssuer(t)
+	v := i.verifier()
+	for _, secret := range [][]byte{
+		must(x509.MarshalPKIXPublicKey(i.keys["rsa"].Public())),
+		must(json.Marshal(i.published[0])),
+	} {
+		signer := must(jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: jose.JSONWebKey{Key: secret, KeyID: "rsa"}}, nil))
+		if _, err := v.Verify(t.Context(), noon, must(jwt.Signed(signer).Claims(claims(nil)).Serialize())); err == nil {
+			t.Error("taken")
+		}
+	}
+}
+
+// Of a key set only what can verify signatures is used: no shared secret, no
+// weak key, none that is for encryption; and a private key's public half.
+func TestParseKeys(t *testing.T) {
+	weak := must(rsa.GenerateKey(rand.Reader, 1024))
+	_, private, _ := ed25519.GenerateKey(rand.Reader)
+	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{
+		{Key: []byte("secret-secret-secret-secret-secret"), KeyID: "oct"},
+		{Key: weak.Public(), KeyID: "weak"},
+		{Key: private.Public(), KeyID: "enc", Use: "enc"},
+	}}
+	if _, err := parseKeys(must(json.Marshal(set))); err == nil {
+		t.Error("a set without a useful key was taken")
+	}
+	set.Keys = append(set.Keys, jose.JSONWebKey{Key: private, KeyID: "private", Use: "sig"})
+	text := strings.Replace(string(must(json.Marshal(set))), `{"keys":[`, `{"keys":[{"kty":"new","kid":"x"},7,`, 1)
+	keys, err := parseKeys([]byte(text))
+	if err != nil || len(keys) != 1 || keys[0].KeyID != "private" || !keys[0].IsPublic() {
+		t.Errorf("got %v, %v", keys, err)
+	}
+	for _, bad := range []string{"", "{}", `{"keys":[]}`, "<html>", `{"keys":[` + strings.Repeat("{},", maxKeys) + `{}]}`} {
+		if _, err := parseKeys([]byte(bad)); err == nil {
+			t.Errorf("%.20s was taken", bad)
+		}
+	}
+}
+
+// A key that the issuer has just begun to use is fetched when a token names
+// it; but however many tokens name keys that nobody has, there are few
+// fetches. When the issuer is away, its known keys serve on.
+func TestKeysAreFetchedWhenNeeded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssuer(t)
+		v := i.verifier()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go v.Keys.Run(ctx)
+		synctest.Wait()
+		first := i.fetches.Load()
+
+		_, private, _ := ed25519.GenerateKey(rand.Reader)
+		i.keys["new"] = private
+		fresh := i.sign("new", jose.EdDSA, claims(nil))
+		for range 100 {
+			if _, err := v.Verify(ctx, noon, fresh); err == nil {
+				t.Fatal("a key that is not published was taken")
+			}
+		}
+		if n := i.fetches.Load(); n != first {
+			t.Errorf("%d fetches more within a moment", n-first)
+		}
+		i.add("new", private)
+		time.Sleep(minRefresh)
+		if _, err := v.Verify(ctx, noon, fresh); err != nil {
+			t.Errorf("the new key: %v", err)
+		}
+
+		i.away.Store(true)
+		time.Sleep(3 * time.Hour)
+		if _, err := v.Verify(ctx, noon, fresh); err != nil {
+			t.Errorf("while the issuer is away: %v", err)
+		}
+		if n := i.fetches.Load() - first; n < 100 || n > 200 {
+			t.Errorf("%d fetches in three hours, of which two without an answer", n)
+		}
+	})
+}
+
+// As long as no keys have come, a token is neither good nor bad; a call waits
+// for the first ones, but not for ever.
+func TestNoKeysYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i := newIssuer(t)
+		token := i.sign("ed", jose.EdDSA, claims(nil))
+		slow := make(chan bool)
+		keys := &KeySet{Now: time.Now, Report: func(error) {}, Every: time.Hour, Again: time.Minute}
+		keys.Fetch = func(ctx context.Context) ([]byte, error) {
+			select {
+			case <-slow:
+				return i.fetch(ctx)
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		keys.Init()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go keys.Run(ctx)
+		v := &Verifier{Keys: keys, Issuer: "https://id.example", Audience: []string{"llm"}, Claim: "sub"}
+		begin := time.Now()
+		if _, err := v.Verify(ctx, noon, token); !errors.Is(err, ErrNoKeys) || time.Since(begin) != maxKeyWait {
+			t.Errorf("after %s: %v", time.Since(begin), err)
+		}
+		time.AfterFunc(time.Second, func() { slow <- true })
+		if _, err := v.Verify(ctx, noon, token); err != nil {
+			t.Errorf("once the keys have come: %v", err)
+		}
+	})
+}
+
+// No token, however it is made, brings the verifier down or gets through.
+func FuzzVerify(f *testing.F) {
+	i := &issuer{t: new(testing.T), keys: map[string]crypto.Signer{}}
+	_, ed, _ := ed25519.GenerateKey(rand.Reader)
+	i.add("ed", ed)
+	keys := &KeySet{Fetch: i.fetch, Now: time.Now, Report: func(error) {}}
+	keys.Init()
+	if err := keys.Load(context.Background()); err != nil {
+		f.Fatal(err)
+	}
+	v := &Verifier{Keys: keys, Issuer: "https://id.example", Audience: []string{"llm"}, Claim: "sub"}
+	good := i.sign("ed", jose.EdDSA, claims(nil))
+	f.Add(good)
+	f.Add(good[:len(good)-2])
+	f.Add("eyJhbGciOiJub25lIn0.e30.")
+	f.Fuzz(func(t *testing.T, token string) {
+		if id, err := v.Verify(t.Context(), noon, token); err == nil && (id != "alice" || !strings.HasPrefix(token, good[:len(good)-2])) {
+			t.Errorf("%q taken for %q", token, id)
+		}
+	})
+}

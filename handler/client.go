@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package handler
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
+	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
+)
+
+// Client is somebody who may call.
+type Client struct {
+	// ID is the client's name in logs, metrics and limits. What a client has
+	// used is counted under its id for the whole of Caddy.
+	ID string `json:"id"`
+
+	// Secrets are the client's virtual keys, each as sha256:<hex of its
+	// SHA-256 hash>, or as a placeholder such as {env.APP_KEY} that holds
+	// either this or the key itself. Several may be valid at a time, so that
+	// a key can be changed without an interruption.
+	Secrets []string `json:"secrets,omitempty"`
+
+	// Models are patterns of the models that the client may use, in which an
+	// asterisk stands for any text. Default: all.
+	Models []string `json:"models,omitempty"`
+
+	// Limits are how much the client may use. They take the place of the
+	// handler's user limits of the same kind.
+	Limits []*Limit `json:"limits,omitempty"`
+
+	// Expires is when the client's access ends: a date such as 2026-12-31,
+	// which means its first moment in UTC, or a time as in RFC 3339.
+	// Default: never.
+	Expires string `json:"expires,omitempty"`
+
+	// AllowIP are the addresses and CIDR ranges from which the client may
+	// call. Default: all.
+	AllowIP []string `json:"allow_ip,omitempty"`
+}
+
+// ready resolves what the config says of the client.
+func (c *Client) ready(defaults []limits.Rule) (*auth.Client, []auth.Digest, error) {
+	digests, err := c.digests()
+	if err != nil {
+		return nil, nil, err
+	}
+	client := &auth.Client{ID: c.ID, Models: c.Models}
+	own, err := rulesOf(c.Limits)
+	if err != nil {
+		return nil, nil, err
+	}
+	client.Rules = withDefaults(own, defaults)
+	if client.Expires, err = parseExpiry(c.Expires); err != nil {
+		return nil, nil, err
+	}
+	for _, text := range c.AllowIP {
+		network, err := caddyhttp.CIDRExpressionToPrefix(text)
+		if err != nil {
+			return nil, nil, fmt.Errorf("allow_ip: %w", err)
+		}
+		client.Networks = append(client.Networks, network)
+	}
+	return client, digests, nil
+}
+
+// digests returns the hashes of the client's secrets.
+func (c *Client) digests() ([]auth.Digest, error) {
+	repl := caddy.NewReplacer()
+	digests := make([]auth.Digest, 0, len(c.Secrets))
+	for _, s := range c.Secrets {
+		secret, err := repl.ReplaceOrErr(s, true, true)
+		if err != nil {
+			return nil, fmt.Errorf("secret: %w", err)
+		}
+		digest, err := auth.ParseDigest(secret)
+		if err != nil && secret != s {
+			// It came out of the environment or a file, where it may stand
+			// as it is.
+			digest, err = auth.HashSecret(secret), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("secret: %w", err)
+		}
+		digests = append(digests, digest)
+	}
+	return digests, nil
+}
+
+func parseExpiry(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if date, err := time.Parse(time.DateOnly, text); err == nil {
+		return date, nil
+	}
+	moment, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("expires: neither a date such as 2026-12-31 nor a time such as 2026-12-31T18:00:00Z: %s", text)
+	}
+	return moment, nil
+}
+
+func (h *Handler) parseClient(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	if len(args) < 1 {
+		return d.Err("client: an id and a secret are needed, such as 'client app {env.APP_KEY_HASH}'")
+	}
+	c := &Client{ID: args[0], Secrets: args[1:]}
+	if slices.ContainsFunc(h.Clients, func(other *Client) bool { return other.ID == c.ID }) {
+		return d.Errf("client %s: already specified", c.ID)
+	}
+	if slices.Contains(args, "") {
+		return d.Errf("client %s: an empty secret: if it comes from {$VARIABLE}, that variable is not set", c.ID)
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := c.parseOption(d); err != nil {
+			return err
+		}
+	}
+	h.Clients = append(h.Clients, c)
+	return nil
+}
+
+func (c *Client) parseOption(d *caddyfile.Dispenser) error {
+	option := d.Val()
+	args := d.RemainingArgs()
+	if len(args) == 0 {
+		return d.Errf("client %s: %s: wants an argument", c.ID, option)
+	}
+	switch option {
+	case "models":
+		c.Models = append(c.Models, args...)
+	case "limit":
+		limit, err := parseLimit(d, option, args)
+		if err != nil {
+			return err
+		}
+		c.Limits = append(c.Limits, limit)
+	case "expires":
+		if c.Expires != "" {
+			return d.Errf("client %s: expires: already specified", c.ID)
+		}
+		if _, err := parseExpiry(args[0]); err != nil || len(args) > 1 {
+			return d.Errf("client %s: expires: not one date such as 2026-12-31: %s", c.ID, args[0])
+		}
+		c.Expires = args[0]
+	case "allow_ip":
+		for _, arg := range args {
+			if arg == "private_ranges" {
+				c.AllowIP = append(c.AllowIP, caddyhttp.PrivateRangesCIDR()...)
+				continue
+			}
+			c.AllowIP = append(c.AllowIP, arg)
+		}
+	default:
+		return d.Errf("client %s: unrecognized option %s", c.ID, option)
+	}
+	return nil
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package handler
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
+)
+
+// clientsFile writes a file of clients, and its later contents each with a
+// time of its own.
+type clientsFile struct {
+	t    *testing.T
+	path string
+	age  time.Duration
+}
+
+func (f *clientsFile) write(text string) {
+	f.t.Helper()
+	if err := os.WriteFile(f.path, []byte(text), 0o600); err != nil {
+		f.t.Fatal(err)
+	}
+	f.age += time.Second
+	when := time.Now().Add(f.age)
+	if err := os.Chtimes(f.path, when, when); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func entry(id, key string) string {
+	return fmt.Sprintf(`{"id":%q,"secrets":[%q]}`, id, auth.HashSecret(key).String())
+}
+
+// The clients of a file come and go with it. A file that is broken, or has
+// clients that could not be told apart, changes nothing and is reported once.
+func TestClientsFile(t *testing.T) {
+	f := &clientsFile{t: t, path: filepath.Join(t.TempDir(), "clients.json")}
+	f.write(`{"clients":[` + entry("a", "key-a") + `]}`)
+	h := newHandler(t, &Handler{ClientsFile: f.path, Clients: []*Client{newClient(t)}})
+	knows := func(key string) bool {
+		_, passed, _ := serve(h, request("/v1/chat/completions", chat, "Authorization", "Bearer "+key))
+		return passed
+	}
+	if !knows("key-a") || !knows(secret) || knows("key-b") {
+		t.Fatal("the wrong clients are known")
+	}
+	// A watch of its own, so that the test need not wait for the other.
+	watch := &clientFile{path: f.path, seen: stampOf(f.path)}
+	reread := func(changed bool, says string) {
+		t.Helper()
+		got, err := watch.reread(h)
+		if got != changed || says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
+			t.Errorf("changed %t, error %v; want %t, %q", got, err, changed, says)
+		}
+		if err != nil && strings.Contains(err.Error(), auth.HashSecret("key-b").String()) {
+			t.Errorf("the error shows a hash: %v", err)
+		}
+	}
+	reread(false, "")
+	for name, broken := range map[string]string{
+		"half":          `{"clients":[`,
+		"misspelled":    `{"clients":[{"id":"a","secrets":["sha256:` + zeros + `"],"expire":"2026-01-01"}]}`,
+		"two of an id":  `{"clients":[` + entry("x", "key-b") + `,` + entry("x", "key-c") + `]}`,
+		"two of a key":  `{"clients":[` + entry("x", "key-b") + `,` + entry("y", "key-b") + `]}`,
+		"as configured": `{"clients":[` + entry(t.Name(), "key-b") + `]}`,
+		"a key":         `{"clients":[{"id":"x","secrets":["key-b"]}]}`,
+		"no key":        `{"clients":[{"id":"x"}]}`,
+		"null":          `{"clients":[null]}`,
+		"more":          `{"clients":[]} {}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			f.write(broken)
+			reread(false, "clients file")
+			reread(false, "")
+			if !knows("key-a") || knows("key-b") {
+				t.Error("a broken file has changed something")
+			}
+		})
+	}
+	f.write(`{"clients":[` + entry("b", "key-b") + `]}`)
+	reread(true, "")
+	if knows("key-a") || !knows("key-b") || !knows(secret) {
+		t.Error("the new clients are not in force")
+	}
+	if err := os.Remove(f.path); err != nil {
+		t.Fatal(err)
+	}
+	reread(false, "no such file")
+	reread(false, "")
+	if !knows("key-b") {
+		t.Error("without the file its clients are gone")
+	}
+}
+
+// A config whose file is broken from the beginning is refused.
+func TestBrokenClientsFileAtStart(t *testing.T) {
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	defer cancel()
+	h := &Handler{ClientsFile: filepath.Join(t.TempDir(), "none.json")}
+	if err := h.Provision(ctx); err == nil {
+		t.Error("accepted")
+	}
+	if err := h.Cleanup(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The watch ends with its handler.
+func TestWatchEnds(t *testing.T) {
+	f := &clientsFile{t: t, path: filepath.Join(t.TempDir(), "clients.json")}
+	f.write(`{"clients":[]}`)
+	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
+	defer cancel()
+	h := &Handler{ClientsFile: f.path}
+	if err := h.Provision(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Cleanup(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-h.file.done:
+	default:
+		t.Error("the watch goes on")
+	}
+	checkRefused(t, h, request("/v1/chat/completions", chat), http.StatusUnauthorized, "invalid_api_key")
+}
+
+// What a hundred thousand clients take: to load, to keep, to find.
+func BenchmarkHundredThousandClients(b *testing.B) {
+	const n = 100_000
+	var text strings.Builder
+	text.WriteString(`{"clients":[`)
+	for i := range n {
+		if i > 0 {
+			text.WriteByte(',')
+		}
+		text.WriteString(entry(fmt.Sprintf("client-%d", i), fmt.Sprintf("key-%d", i)))
+	}
+	text.WriteString(`]}`)
+	path := filepath.Join(b.TempDir(), "clients.json")
+	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	size := float64(text.Len())
+	text.Reset()
+	load := func() *Handler {
+		clients, err := readClients(path)
+		h := new(Handler)
+		if err == nil {
+			err = h.fillDirectory(clients)
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		return h
+	}
+	b.Run("load", func(b *testing.B) {
+		for b.Loop() {
+			load()
+		}
+		b.ReportMetric(size/1e6, "MB-file")
+	})
+	b.Run("find", func(b *testing.B) {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		h := load()
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportAllocs()
+		b.ResetTimer()
+		for b.Loop() {
+			if _, err := h.find(b.Context(), "key-99999"); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/n, "B/client")
+	})
+}

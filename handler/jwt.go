@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package handler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
+
+	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
+)
+
+// JWT lets in callers who bring a JSON Web Token in the place of a key. It
+// must be signed by the issuer (RS, PS, ES or EdDSA), be meant for us, and
+// expire.
+type JWT struct {
+	// JWKS is where the issuer's public keys are: the URL or the file of a
+	// JSON Web Key Set. They are fetched again every hour (a file every
+	// minute), and when a token names a key that is not known; as long as
+	// that fails, the known ones serve.
+	JWKS string `json:"jwks"`
+
+	// Issuer is the iss claim that tokens must have.
+	Issuer string `json:"issuer"`
+
+	// Audience is what the aud claim must name, one of it at least.
+	Audience []string `json:"audience"`
+
+	// Claim holds the client's id. Default: sub.
+	Claim string `json:"claim,omitempty"`
+
+	// Leeway is by how much the issuer's clock may differ. Default: 1m.
+	Leeway caddy.Duration `json:"leeway,omitempty"`
+
+	verifier *auth.Verifier
+}
+
+const (
+	defaultClaim  = "sub"
+	defaultLeeway = time.Minute
+	// maxKeySet bounds a key set, in bytes.
+	maxKeySet = 1 << 20
+)
+
+// keySets holds the issuers' keys by their source. They outlive the configs:
+// a reload works also while an issuer is away.
+var keySets = caddy.NewUsagePool()
+
+// sharedKeys is a key set with its owner.
+type sharedKeys struct {
+	auth.KeySet
+	stop context.CancelFunc
+}
+
+// Destruct ends the owner.
+func (k *sharedKeys) Destruct() error {
+	k.stop()
+	return nil
+}
+
+func (j *JWT) provision() error {
+	if j.JWKS == "" || j.Issuer == "" || len(j.Audience) == 0 {
+		return errors.New("jwks, issuer and audience are needed")
+	}
+	if j.Leeway < 0 {
+		return errors.New("leeway: must not be negative")
+	}
+	if j.Leeway == 0 {
+		j.Leeway = caddy.Duration(defaultLeeway)
+	}
+	if j.Claim == "" {
+		j.Claim = defaultClaim
+	}
+	keys, err := openKeys(j.JWKS)
+	if err != nil {
+		return err
+	}
+	j.verifier = &auth.Verifier{
+		Keys: keys, Issuer: j.Issuer, Audience: slices.Clone(j.Audience), Claim: j.Claim, Leeway: time.Duration(j.Leeway),
+	}
+	return nil
+}
+
+// cleanup gives the keys back.
+func (j *JWT) cleanup() error {
+	if j == nil || j.verifier == nil {
+		return nil
+	}
+	_, err := keySets.Delete(j.JWKS)
+	return err
+}
+
+// openKeys returns the keys of a source. A file must be readable; a URL may
+// be away, for the network does not hold up the start.
+func openKeys(source string) (*auth.KeySet, error) {
+	shared, _, err := keySets.LoadOrNew(source, func() (caddy.Destructor, error) {
+		keys := new(sharedKeys)
+		keys.Now = time.Now
+		keys.Report = func(err error) {
+			caddy.Log().Named("http.handlers.llm_proxy").Warn("getting an issuer's keys; the known ones serve on",
+				zap.String("jwks", source), zap.Error(err))
+		}
+		keys.Init()
+		location, err := url.Parse(source)
+		if err == nil && (location.Scheme == "https" || location.Scheme == "http") {
+			keys.Fetch = func(ctx context.Context) ([]byte, error) { return fetchKeys(ctx, source) }
+			keys.Every, keys.Again = time.Hour, 30*time.Second
+		} else {
+			keys.Fetch = func(context.Context) ([]byte, error) { return readBounded(source, maxKeySet) }
+			keys.Every, keys.Again = time.Minute, time.Minute
+			if err := keys.Load(context.Background()); err != nil {
+				return nil, err
+			}
+		}
+		ctx, stop := context.WithCancel(context.Background())
+		keys.stop = stop
+		go keys.Run(ctx)
+		return keys, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("jwks: %w", err)
+	}
+	return &shared.(*sharedKeys).KeySet, nil
+}
+
+var keyClient = &http.Client{Timeout: 10 * time.Second}
+
+// fetchKeys gets a key set from its URL.
+func fetchKeys(ctx context.Context, source string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, source, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", "application/json")
+	res, err := keyClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the issuer answers %s", res.Status)
+	}
+	return readAtMost(res.Body, maxKeySet)
+}
+
+// readBounded reads a file of at most limit bytes.
+func readBounded(path string, limit int64) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return readAtMost(file, limit)
+}
+
+// readAtMost reads r to its end, and fails if that is beyond limit bytes.
+func readAtMost(r io.Reader, limit int64) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err == nil && int64(len(text)) > limit {
+		err = fmt.Errorf("longer than %d bytes", limit)
+	}
+	return text, err
+}
+
+func (h *Handler) parseJWT(d *caddyfile.Dispenser) error {
+	if h.JWT != nil {
+		return d.Err("jwt: already specified")
+	}
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	h.JWT = new(JWT)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		option := d.Val()
+		args := d.RemainingArgs()
+		if len(args) == 0 || len(args) > 1 && option != "audience" {
+			return d.ArgErr()
+		}
+		switch option {
+		case "jwks":
+			h.JWT.JWKS = args[0]
+		case "issuer":
+			h.JWT.Issuer = args[0]
+		case "audience":
+			h.JWT.Audience = append(h.JWT.Audience, args...)
+		case "claim":
+			h.JWT.Claim = args[0]
+		case "leeway":
+			leeway, err := caddy.ParseDuration(args[0])
+			if err != nil {
+				return d.Errf("jwt: leeway: not a duration: %s", args[0])
+			}
+			h.JWT.Leeway = caddy.Duration(leeway)
+		default:
+			return d.Errf("jwt: unrecognized option %s", option)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package handler
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
+)
+
+// Limit is how much a client may use.
+type Limit struct {
+	// Kind is what is counted: requests, tokens, input_tokens, output_tokens,
+	// cost, or concurrent for the calls under way.
+	Kind string `json:"kind"`
+
+	// Amount is how much is allowed: a whole number, or US dollars for cost.
+	Amount float64 `json:"amount"`
+
+	// Window is the length of a sliding window. One of Window and Per is
+	// needed, but for concurrent, which has neither.
+	Window caddy.Duration `json:"window,omitempty"`
+
+	// Per is a period of the calendar: day or month.
+	Per string `json:"per,omitempty"`
+
+	// TimeZone says when a day begins, such as Europe/Berlin. Default: UTC.
+	TimeZone string `json:"time_zone,omitempty"`
+}
+
+const (
+	// perDollar is the unit in which cost is counted.
+	perDollar = 1e9
+	// maxAmount bounds the amounts, so that counting cannot overflow.
+	maxAmount = 1e15
+	// minWindow keeps the parts of a window apart.
+	minWindow = time.Second
+)
+
+// rule makes the limit ready.
+func (l *Limit) rule() (limits.Rule, error) {
+	kind, ok := limits.ParseKind(l.Kind)
+	if !ok {
+		return limits.Rule{}, fmt.Errorf("limit %s: unknown; there are requests, tokens, input_tokens, output_tokens, concurrent and cost", l.Kind)
+	}
+	amount := l.Amount
+	if kind == limits.Cost {
+		amount *= perDollar
+	}
+	if amount != math.Trunc(amount) && kind != limits.Cost || !(amount >= 1 && amount <= maxAmount) {
+		return limits.Rule{}, fmt.Errorf("limit %s: not an amount: %v", l.Kind, l.Amount)
+	}
+	period, err := l.period(kind)
+	if err != nil {
+		return limits.Rule{}, fmt.Errorf("limit %s: %w", l.Kind, err)
+	}
+	return limits.Rule{Kind: kind, Amount: int64(amount), Period: period}, nil
+}
+
+func (l *Limit) period(kind limits.Kind) (limits.Period, error) {
+	var p limits.Period
+	switch {
+	case kind == limits.Concurrent:
+		if l.Window != 0 || l.Per != "" || l.TimeZone != "" {
+			return p, errors.New("has no period: it counts the calls under way")
+		}
+		return p, nil
+	case l.Window != 0 && l.Per != "":
+		return p, errors.New("a window or a calendar period, not both")
+	case l.TimeZone != "" && l.Per == "":
+		return p, errors.New("a time zone is for day and month only")
+	}
+	switch l.Per {
+	case "":
+		if l.Window < caddy.Duration(minWindow) {
+			return p, errors.New("a window of at least a second is needed, or day or month")
+		}
+		p.Window = time.Duration(l.Window)
+		return p, nil
+	case "day":
+		p.Calendar = limits.Day
+	case "month":
+		p.Calendar = limits.Month
+	default:
+		return p, fmt.Errorf("unknown period %s; there are day and month", l.Per)
+	}
+	zone, err := time.LoadLocation(l.TimeZone)
+	if err != nil {
+		return p, fmt.Errorf("time zone: %w", err)
+	}
+	p.Zone = zone
+	return p, nil
+}
+
+// rulesOf makes limits ready. Two that count the same would count twice.
+func rulesOf(all []*Limit) ([]limits.Rule, error) {
+	rules := make([]limits.Rule, 0, len(all))
+	for _, l := range all {
+		rule, err := l.rule()
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(rules, rule.Counts) {
+			return nil, fmt.Errorf("limit %s: given twice for the same period", l.Kind)
+		}
+		rules = append(rules, rule)
+	}
+	return rules, nil
+}
+
+// withDefaults returns a client's rules together with the default ones for
+// the kinds that it has no rule of its own for.
+func withDefaults(own, defaults []limits.Rule) []limits.Rule {
+	if len(own) == 0 {
+		return defaults
+	}
+	rules := slices.Clip(own)
+	for _, rule := range defaults {
+		if !slices.ContainsFunc(own, func(r limits.Rule) bool { return r.Kind == rule.Kind }) {
+			rules = append(rules, rule)
+		}
+	}
+	return rules
+}
+
+// parseLimit parses "<kind> <n> [<window>|day|month [<time zone>]]".
+func parseLimit(d *caddyfile.Dispenser, option string, args []string) (*Limit, error) {
+	if len(args) < 2 || len(args) > 4 {
+		return nil, d.Errf("%s: wants a kind, an amount and a period, such as '%s tokens 100000 1h' or '%s cost 5 day'", option, option, option)
+	}
+	l := &Limit{Kind: args[0]}
+	amount, err := strconv.ParseFloat(args[1], 64)
+	if err != nil {
+		return nil, d.Errf("%s %s: not an amount: %s", option, l.Kind, args[1])
+	}
+	l.Amount = amount
+	if len(args) > 2 {
+		if args[2] == "day" || args[2] == "month" {
+			l.Per = args[2]
+		} else {
+			window, err := caddy.ParseDuration(args[2])
+			if err != nil {
+				return nil, d.Errf("%s %s: neither a window, nor day or month: %s", option, l.Kind, args[2])
+			}
+			l.Window = caddy.Duration(window)
+		}
+	}
+	if len(args) > 3 {
+		l.TimeZone = args[3]
+	}
+	if _, err := l.rule(); err != nil {
+		return nil, d.Errf("%s: %v", option, err)
+	}
+	return l, nil
+}

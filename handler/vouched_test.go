@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package handler
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+)
+
+// newToken returns a token for a subject and the key set to verify it with.
+func newToken(t *testing.T, subject string) (token, keySet string) {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.EdDSA, Key: jose.JSONWebKey{Key: private, KeyID: "k"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err = jwt.Signed(signer).Claims(map[string]any{
+		"iss": "https://id.example", "aud": "llm", "sub": subject, "exp": time.Now().Add(time.Hour).Unix(),
+	}).Serialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: private.Public(), KeyID: "k"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token, string(text)
+}
+
+func withJWT(jwks string) *JWT {
+	return &JWT{JWKS: jwks, Issuer: "https://id.example", Audience: []string{"llm"}}
+}
+
+// A token serves like a key, wherever an SDK puts it. Its client has what the
+// config says of it, or what it says of everybody.
+func TestTokensAsKeys(t *testing.T) {
+	token, keySet := newToken(t, "alice")
+	file := filepath.Join(t.TempDir(), "jwks.json")
+	if err := os.WriteFile(file, []byte(keySet), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(keySet)) }))
+	defer server.Close()
+	for name, source := range map[string]string{"file": file, "url": server.URL} {
+		t.Run(name, func(t *testing.T) {
+			h := newHandler(t, &Handler{
+				JWT:        withJWT(source),
+				Clients:    []*Client{{ID: "alice", Models: []string{"gpt-4o"}}, newClient(t)},
+				UserLimits: []*Limit{{Kind: "requests", Amount: 100, Per: "day"}},
+			})
+			checkPassed(t, h, request("/v1/chat/completions", chat, "Authorization", "Bearer "+token))
+			checkPassed(t, h, request("/v1/messages", chat, "Authorization", "", "X-Api-Key", token))
+			checkPassed(t, h, request("/v1/chat/completions", chat))
+			checkRefused(t, h, request("/v1/chat/completions", `{"model":"o1"}`, "Authorization", "Bearer "+token), http.StatusForbidden, "model_not_allowed")
+			checkRefused(t, h, request("/v1/chat/completions", chat, "Authorization", "Bearer "+token[:len(token)-4]), http.StatusUnauthorized, "invalid_api_key")
+			if bob := h.vouchedFor("bob"); len(bob.Rules) != 1 || len(bob.Models) != 0 {
+				t.Errorf("somebody else: %+v", bob)
+			}
+		})
+	}
+}
+
+// An issuer that cannot be reached keeps nothing from starting, and makes no
+// token a wrong one; keys go on as ever.
+func TestIssuerAway(t *testing.T) {
+	token, _ := newToken(t, "alice")
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }))
+	defer server.Close()
+	h := newHandler(t, &Handler{JWT: withJWT(server.URL), Clients: []*Client{newClient(t)}})
+	checkRefused(t, h, request("/v1/chat/completions", chat, "Authorization", "Bearer "+token), http.StatusServiceUnavailable, "auth_unavailable")
+	checkPassed(t, h, request("/v1/chat/completions", chat))
+}
+
+// Whom a handler in front has named needs no key. Where it names nobody, a key
+// does; and a name that is none lets nobody in.
+func TestTrustedUser(t *testing.T) {
+	h := newHandler(t, &Handler{TrustUser: "{http.auth.user.id}", Clients: []*Client{newClient(t), {ID: "bob", Models: []string{"none"}}}})
+	call := func(user string, key string) (*httptest.ResponseRecorder, bool) {
+		w := httptest.NewRecorder()
+		repl := caddy.NewReplacer()
+		if user != "" {
+			repl.Set("http.auth.user.id", user)
+		}
+		passed := false
+		r := caddyhttp.PrepareRequest(request("/v1/chat/completions", chat, "Authorization", key), repl, w, &caddyhttp.Server{})
+		_ = h.ServeHTTP(w, r, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
+			passed = true
+			if id, _ := repl.GetString("llm.client.id"); user != "" && id != user {
+				t.Errorf("%s is taken for %s", user, id)
+			}
+			return nil
+		}))
+		return w, passed
+	}
+	for _, test := range []struct {
+		user, key string
+		status    int
+	}{
+		{"alice", "", 200}, {"alice", "Bearer wrong", 200}, {"bob", "", 403},
+		{"", "Bearer " + secret, 200}, {"", "", 401}, {"", "Bearer wrong", 401}, {"a\nb", "Bearer " + secret, 401},
+	} {
+		if w, passed := call(test.user, test.key); passed != (test.status == 200) || !passed && w.Code != test.status {
+			t.Errorf("user %q, key %q: %d, passed %t; want %d", test.user, test.key, w.Code, passed, test.status)
+		}
+	}
+}
