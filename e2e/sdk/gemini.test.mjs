@@ -35,9 +35,12 @@ test('function call, plain and streamed', async () => {
   const answer = await ai.models.generateContent({ ...request, config });
   assert.deepEqual(answer.functionCalls[0].args, { city: 'sample' });
 
+  // The last chunk has the finish reason, and no call.
+  const calls = [];
   for await (const chunk of await ai.models.generateContentStream({ ...request, config })) {
-    assert.equal(chunk.functionCalls[0].name, 'weather');
+    calls.push(...(chunk.functionCalls ?? []));
   }
+  assert.deepEqual(calls.map(({ name, args }) => ({ name, args })), [{ name: 'weather', args: { city: 'sample' } }]);
 });
 
 test('embedding and counting', async () => {
