@@ -170,7 +170,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	w = a.quota.tell(w, a.family())
 	if refused != nil {
 		a.call.Status = refused.Status
-		return refused.write(w, a.family(), a.call.ID)
+		return refused.write(w, r, a.family(), a.call.ID)
 	}
 	r = r.WithContext(streaming.WithCall(r.Context(), a.call))
 	r.Body, r.ContentLength = http.NoBody, 0

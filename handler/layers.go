@@ -85,7 +85,7 @@ func (l *LimitError) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 		family = request.Family
 	}
 	id, _ := repl.GetString("http.request.uuid")
-	return refused.refuse(r.Header, time.Duration(seconds)*time.Second).write(w, family, id)
+	return refused.refuse(r.Header, time.Duration(seconds)*time.Second).write(w, r, family, id)
 }
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:

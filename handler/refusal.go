@@ -43,9 +43,13 @@ func unavailable() *refusal {
 	return f
 }
 
+// maxUnread is the length of a body up to which a refused request is read to
+// its end, in bytes, so that its connection can be used again.
+const maxUnread = 16 << 10
+
 // write answers the request in the shape of a family. id names the call in
 // our logs.
-func (f *refusal) write(w http.ResponseWriter, family *wire.Family, id string) error {
+func (f *refusal) write(w http.ResponseWriter, r *http.Request, family *wire.Family, id string) error {
 	f.RequestID = id
 	body := family.ErrorBody(f.Error)
 	header := w.Header()
@@ -62,8 +66,12 @@ func (f *refusal) write(w http.ResponseWriter, family *wire.Family, id string) e
 	if f.Status == http.StatusUnauthorized {
 		header.Set("WWW-Authenticate", "Bearer")
 	}
-	// Else the server would wait for the body before it lets the answer go.
-	_ = http.NewResponseController(w).EnableFullDuplex()
+	if r.ProtoMajor == 1 && (r.ContentLength < 0 || r.ContentLength > maxUnread) {
+		// Else the server would wait for the body before it lets the answer
+		// go. Such a connection cannot be used again.
+		header.Set("Connection", "close")
+		_ = http.NewResponseController(w).EnableFullDuplex()
+	}
 	w.WriteHeader(f.Status)
 	_, err := w.Write(body)
 	return err
