@@ -42,11 +42,13 @@ var openaiOperations = map[string]*Operation{
 	"/audio/speech":           {Name: "openai.speech", Dialect: dialectAudio, Repeatable: true, needsBody: true, needsModel: true},
 }
 
-// openaiBatch is a batch as it stands, and openaiResponse a stored response,
-// which states the usage of the call that made it.
 var (
+	// openaiBatch is a batch as it stands, and openaiResponse a response that
+	// was stored, which states the usage of the call that made it.
 	openaiBatch    = &Operation{Name: "openai.batch", Dialect: dialectBatch, Standing: true}
 	openaiResponse = &Operation{Name: "openai.response", Dialect: dialectResponses, Standing: true}
+	// openaiRealtime is a session over a WebSocket.
+	openaiRealtime = &Operation{Name: "openai.realtime", Dialect: dialectRealtime}
 )
 
 // openaiOperation returns the operation of a path below the version.
@@ -56,6 +58,8 @@ func openaiOperation(method, rest string) (operation *Operation, ok bool) {
 	switch {
 	case method == http.MethodPost:
 		operation = openaiOperations[rest]
+	case method == http.MethodGet && rest == "/realtime":
+		operation = openaiRealtime
 	case method == http.MethodGet && id != "" && below == "" && collection == "/batches":
 		operation = openaiBatch
 	case method == http.MethodGet && id != "" && below == "" && collection == "/responses":
