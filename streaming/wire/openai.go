@@ -37,6 +37,7 @@ var openaiOperations = map[string]*Operation{
 	"/audio/transcriptions":   {Name: "openai.transcriptions", Dialect: dialectAudio, Repeatable: true, needsBody: true, needsModel: true},
 	"/audio/translations":     {Name: "openai.translations", Dialect: dialectAudio, Repeatable: true, needsBody: true, needsModel: true},
 	"/rerank":                 {Name: "openai.rerank", Dialect: dialectEmbeddings, Repeatable: true, needsBody: true},                  // Jina, Voyage, vLLM
+	"/ocr":                    {Name: "openai.ocr", Dialect: dialectEmbeddings, Repeatable: true, needsBody: true, needsModel: true},   // Mistral
 	"/fim/completions":        {Name: "openai.completions", Dialect: dialectChat, Repeatable: true, needsBody: true, needsModel: true}, // Mistral
 	"/agents/completions":     {Name: "openai.chat", Dialect: dialectChat, Repeatable: true, needsBody: true},                          // Mistral
 	"/audio/speech":           {Name: "openai.speech", Dialect: dialectAudio, Repeatable: true, needsBody: true, needsModel: true},
