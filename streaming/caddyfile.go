@@ -16,7 +16,7 @@ import (
 //
 //	transport llm {
 //		provider <name> [<base URL>] {
-//			api       openai|anthropic|gemini
+//			api       openai|anthropic|gemini|azure|bedrock|vertex|cohere|ollama|dashscope|tgi
 //			key       <secret> {
 //				id            <id>
 //				weight        <n>

@@ -4,10 +4,12 @@ package wire
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +38,7 @@ var classes = map[string]keypool.Class{
 // recordedError is a case of the corpus that is about an error.
 type recordedError struct {
 	Provider string `json:"provider"`
+	API      string `json:"api"`
 	Status   int    `json:"http_status"`
 	Class    string `json:"error_class"`
 	Hints    []struct {
@@ -57,14 +60,19 @@ func TestRecordedErrorsAreJudged(t *testing.T) {
 		t.Fatalf("no recordings in %s: %v", corpus, err)
 	}
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	passed, total := 0, 0
+	type score struct{ passed, total int }
+	table := map[string]*score{}
 	for _, path := range folders {
 		folder := filepath.Dir(path)
 		recorded, ok := readRecordedError(t, folder)
 		if !ok {
 			continue
 		}
-		total++
+		line := recorded.Provider + " " + recorded.API
+		if table[line] == nil {
+			table[line] = &score{}
+		}
+		table[line].total++
 		verdict := (&Request{}).Judge(recorded.Status, recorded.header, recorded.body, now)
 		want, known := classes[recorded.Class]
 		switch {
@@ -75,10 +83,15 @@ func TestRecordedErrorsAreJudged(t *testing.T) {
 		case verdict.Next() != keypool.Answer && !recorded.allows(verdict.Wait):
 			t.Errorf("%s: want a wait of %v, got %v", filepath.Base(folder), recorded.Hints, verdict.Wait)
 		default:
-			passed++
+			table[line].passed++
 		}
 	}
-	t.Logf("errors %d/%d", passed, total)
+	lines := make([]string, 0, len(table))
+	for line, score := range table {
+		lines = append(lines, fmt.Sprintf("%-45s %d/%d", line, score.passed, score.total))
+	}
+	slices.Sort(lines)
+	t.Log("\n" + strings.Join(lines, "\n"))
 }
 
 // allows tells whether a wait is one that the recording states, and 0 where

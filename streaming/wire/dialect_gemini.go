@@ -3,7 +3,7 @@
 package wire
 
 // dialectGenerate is generateContent of Gemini and Vertex AI, streamed or not,
-// and its counting of tokens and embeddings. Every chunk may state the usage
+// and its counting of tokens. Every chunk may state the usage
 // so far, some of them only a part of it. Source: Google's API reference.
 var dialectGenerate = Dialect{overlay: true, totals: generateTotals, weave: weaveGenerate, prefill: prefillGenerate}.compile(
 	paths{
@@ -42,6 +42,18 @@ var generateUsage = merge(
 )
 
 var modality = paths{"modality": factModality, "tokenCount": factPartTokens}
+
+// dialectEmbed is embeddings: of Gemini's models, and of the older ones that
+// predict them, each with a count of its own.
+var dialectEmbed = Dialect{sum: true, totals: generateTotals}.compile(
+	paths{
+		"modelVersion":                        factModel,
+		"error":                               factError,
+		"predictions.*.embeddings.statistics": factUsage,
+		"predictions.*.embeddings.statistics.token_count": factInput,
+	},
+	generateUsage.under("usageMetadata"),
+)
 
 // dialectLive is a session of the Live API, in which every turn states its
 // usage.

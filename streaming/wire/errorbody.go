@@ -4,7 +4,6 @@ package wire
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -83,18 +82,26 @@ func readFault(status int, header http.Header, body []byte) *fault {
 	return f
 }
 
-// uncompressed returns at most 64 KiB of body, without its gzip encoding.
+// uncompressed returns at most 64 KiB of body, without its encoding. Some
+// servers send gzip and do not say so.
 func uncompressed(header http.Header, body []byte) []byte {
 	body = body[:min(len(body), maxErrorBody)]
-	if !strings.EqualFold(header.Get("Content-Encoding"), "gzip") && !bytes.HasPrefix(body, gzipMagic) {
+	open, _ := decoding(header.Get("Content-Encoding"))
+	if bytes.HasPrefix(body, gzipMagic) {
+		open = encodings["gzip"]
+	}
+	if open == nil {
 		return body
 	}
-	unzip, err := gzip.NewReader(bytes.NewReader(body))
+	reader, err := open(bytes.NewReader(body))
 	if err != nil {
 		return body
 	}
 	// The body may have been cut at the bound: what could be read counts.
-	plain, _ := io.ReadAll(io.LimitReader(unzip, maxErrorBody))
+	plain, _ := io.ReadAll(io.LimitReader(reader, maxErrorBody))
+	if len(plain) == 0 {
+		return body
+	}
 
 	return plain
 }

@@ -126,12 +126,6 @@ func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
 	}
 }
 
-// meters are the parts of the usage that a provider meters.
-var meters = map[jsonscan.ID]jsonscan.ID{
-	factMeteredInput: factInput, factMeteredOutput: factOutputTokens,
-	factMeteredCacheRead: factCacheRead, factMeteredCacheWrite: factCacheWrite,
-}
-
 // turnComplete is Google's word for the end of a turn: the name of a member.
 var turnComplete = []byte("turnComplete")
 

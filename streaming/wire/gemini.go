@@ -39,13 +39,16 @@ var geminiOperations = map[string]*Operation{
 	"generateContent":        {Name: "gemini.generate", Dialect: dialectGenerate, Repeatable: true, needsBody: true, needsModel: true},
 	"streamGenerateContent":  {Name: "gemini.stream", Dialect: dialectGenerate, Repeatable: true, needsBody: true, needsModel: true},
 	"countTokens":            {Name: "gemini.count_tokens", Dialect: dialectGenerate, Repeatable: true, needsBody: true, needsModel: true},
-	"embedContent":           {Name: "gemini.embed", Dialect: dialectGenerate, Repeatable: true, needsBody: true, needsModel: true},
-	"batchEmbedContents":     {Name: "gemini.embed", Dialect: dialectGenerate, Repeatable: true, needsBody: true, needsModel: true},
-	"predict":                {Name: "gemini.predict", Repeatable: true, needsBody: true, needsModel: true},
+	"embedContent":           {Name: "gemini.embed", Dialect: dialectEmbed, Repeatable: true, needsBody: true, needsModel: true},
+	"batchEmbedContents":     {Name: "gemini.embed", Dialect: dialectEmbed, Repeatable: true, needsBody: true, needsModel: true},
+	"predict":                {Name: "gemini.predict", Dialect: dialectEmbed, Repeatable: true, needsBody: true, needsModel: true},
 	"predictLongRunning":     {Name: "gemini.start", needsBody: true, needsModel: true},
 	"batchGenerateContent":   {Name: "gemini.start", needsBody: true, needsModel: true},
 	"asyncBatchEmbedContent": {Name: "gemini.start", needsBody: true, needsModel: true},
 }
+
+// geminiLive is a session over a WebSocket.
+var geminiLive = &Operation{Name: "gemini.live", Dialect: dialectLive}
 
 // geminiInteractions may ask an agent instead of a model. What it makes is
 // stored.
@@ -58,6 +61,9 @@ var geminiOther = &Operation{Name: "gemini.other"}
 // of them that speaks OpenAI's format. Of /v1 it claims the methods of models
 // and what carries Google's credential header.
 func recognizeGemini(method, path string, h http.Header) (recognized, bool) {
+	if strings.HasPrefix(path, "/ws/google.ai.generativelanguage.") && method == http.MethodGet {
+		return recognized{operation: geminiLive, path: address{rest: path}}, true
+	}
 	head, rest := "", path
 	if first, after := cutSegment(rest); first == "/upload" {
 		head, rest = first, after

@@ -37,16 +37,19 @@ var openaiOperations = map[string]*Operation{
 	"/audio/transcriptions":   {Name: "openai.transcriptions", Dialect: dialectAudio, Repeatable: true, needsBody: true, needsModel: true},
 	"/audio/translations":     {Name: "openai.translations", Dialect: dialectAudio, Repeatable: true, needsBody: true, needsModel: true},
 	"/rerank":                 {Name: "openai.rerank", Dialect: dialectEmbeddings, Repeatable: true, needsBody: true},                  // Jina, Voyage, vLLM
+	"/ocr":                    {Name: "openai.ocr", Dialect: dialectEmbeddings, Repeatable: true, needsBody: true, needsModel: true},   // Mistral
 	"/fim/completions":        {Name: "openai.completions", Dialect: dialectChat, Repeatable: true, needsBody: true, needsModel: true}, // Mistral
 	"/agents/completions":     {Name: "openai.chat", Dialect: dialectChat, Repeatable: true, needsBody: true},                          // Mistral
 	"/audio/speech":           {Name: "openai.speech", Dialect: dialectAudio, Repeatable: true, needsBody: true, needsModel: true},
 }
 
-// openaiBatch is a batch as it stands, and openaiResponse a stored response,
-// which states the usage of the call that made it.
 var (
+	// openaiBatch is a batch as it stands, and openaiResponse a response that
+	// was stored, which states the usage of the call that made it.
 	openaiBatch    = &Operation{Name: "openai.batch", Dialect: dialectBatch, Standing: true}
 	openaiResponse = &Operation{Name: "openai.response", Dialect: dialectResponses, Standing: true}
+	// openaiRealtime is a session over a WebSocket.
+	openaiRealtime = &Operation{Name: "openai.realtime", Dialect: dialectRealtime}
 )
 
 // openaiOperation returns the operation of a path below the version.
@@ -56,6 +59,8 @@ func openaiOperation(method, rest string) (operation *Operation, ok bool) {
 	switch {
 	case method == http.MethodPost:
 		operation = openaiOperations[rest]
+	case method == http.MethodGet && rest == "/realtime":
+		operation = openaiRealtime
 	case method == http.MethodGet && id != "" && below == "" && collection == "/batches":
 		operation = openaiBatch
 	case method == http.MethodGet && id != "" && below == "" && collection == "/responses":

@@ -94,6 +94,11 @@ func TestOtherAnswersAreReadAlong(t *testing.T) {
 			summary{"m1", "max_tokens", "length", 0, 0, 0, 2, 0, true, true, false, false},
 		},
 		{
+			"embeddings that are predicted", dialectEmbed, jsonType,
+			`{"predictions":[{"embeddings":{"values":[0.1],"statistics":{"token_count":2.0,"truncated":false}}},{"embeddings":{"statistics":{"token_count":3}}}]}`,
+			summary{"", "", "", 5, 0, 0, 1, 0, true, true, false, true},
+		},
+		{
 			"a batch", dialectBatch, jsonType, `{"model":"m1","status":"completed","errors":null,"usage":{"input_tokens":5,"output_tokens":7,"total_tokens":12}}`,
 			summary{"m1", "", "", 5, 7, 0, 1, 0, true, true, false, true},
 		},

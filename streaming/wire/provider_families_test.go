@@ -117,3 +117,12 @@ func TestOllamaStreamsUnlessToldNotTo(t *testing.T) {
 		}
 	}
 }
+
+func TestSessionsHaveNoVersionInTheirPath(t *testing.T) {
+	const live = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
+	for _, base := range []string{"https://g", "https://g/v1beta"} {
+		if got := recognize(t, "GET", live).URL(parseURL(t, base), parseURL(t, live), "").String(); got != "https://g"+live {
+			t.Errorf("%s: got %s", base, got)
+		}
+	}
+}

@@ -102,6 +102,9 @@ func TestPathTellsWhatIsAskedFor(t *testing.T) {
 		{"POST", "/v1/projects/p/locations/l/endpoints/123:predict", nil, "vertex:gemini.predict", "123", false},
 		{"GET", "/v1/projects/p/locations/l/cachedContents", nil, "vertex.other", "", false},
 
+		{"GET", "/v1/realtime?model=m", nil, "openai.realtime", "", false},
+		{"GET", "/openai/realtime?deployment=m", nil, "azure:openai.realtime", "", false},
+		{"GET", "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent", nil, "gemini.live", "", false},
 		{"POST", "/v2/chat", nil, "cohere.chat", "", false},
 		{"POST", "/v1/chat", nil, "cohere.chat", "", false},
 		{"POST", "/api/chat", nil, "ollama.chat", "", true},

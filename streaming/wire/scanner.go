@@ -4,7 +4,6 @@ package wire
 
 import (
 	"bytes"
-	"net/http"
 	"sync"
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming/eventstream"
@@ -133,42 +132,6 @@ func (s *Scanner) Release() {
 	scanners.Put(s)
 }
 
-// NewSessionScanner returns a scanner for what the provider sends in a
-// session of the operation op over a WebSocket. Each message is written, in
-// pieces of any size, and then ended by EndMessage. The usage adds up over the
-// turns.
-func NewSessionScanner(op *Operation) *Scanner {
-	s := scanners.Get().(*Scanner)
-	s.facts.dialect = op.Dialect
-	s.firstOutput = -1
-	if op.Dialect != nil {
-		s.framing = lines
-		s.json.Reset(op.Dialect.values, factVisitor{s})
-	} else {
-		s.framing = opaque
-	}
-
-	return s
-}
-
-// ReadHeader takes what the answer's header says of its usage. Bedrock meters
-// every model there, also those that state nothing themselves.
-func (s *Scanner) ReadHeader(h http.Header) {
-	for name, id := range meterHeaders {
-		if value := h.Get(name); value != "" && s.facts.dialect != nil {
-			s.facts.metered.set(id, jsonscan.Value{Kind: jsonscan.Number, Raw: []byte(value)})
-		}
-	}
-}
-
-// meterHeaders are the headers of Bedrock that meter a call.
-var meterHeaders = map[string]jsonscan.ID{
-	"X-Amzn-Bedrock-Input-Token-Count":             factInput,
-	"X-Amzn-Bedrock-Output-Token-Count":            factOutputTokens,
-	"X-Amzn-Bedrock-Cache-Read-Input-Token-Count":  factCacheRead,
-	"X-Amzn-Bedrock-Cache-Write-Input-Token-Count": factCacheWrite,
-}
-
 // Write takes the next piece of the answer.
 func (s *Scanner) Write(p []byte) {
 	s.bytes += int64(len(p))
@@ -259,34 +222,6 @@ func (s *Scanner) read(p []byte) {
 	s.json.Write(p)
 	s.text = keep(s.text, s.piece[s.done:])
 	s.piece = nil
-}
-
-// readLines takes a piece of JSON objects in a row. What is no JSON costs its
-// own line only.
-func (s *Scanner) readLines(p []byte) {
-	for len(p) > 0 {
-		end := bytes.IndexByte(p, '\n') + 1
-		if end == 0 {
-			s.read(p)
-
-			return
-		}
-		s.read(p[:end])
-		p = p[end:]
-		if s.json.Broken() {
-			s.EndMessage()
-		}
-	}
-}
-
-// EndMessage says that a message of a session has ended. What is left of it
-// that is no whole JSON is forgotten.
-func (s *Scanner) EndMessage() {
-	if s.framing != lines || s.json.Between() {
-		return
-	}
-	s.endEvent()
-	s.json.Reset(s.facts.dialect.values, factVisitor{s})
 }
 
 // Close says that the answer came to its end: what is pending counts.

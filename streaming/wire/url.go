@@ -31,7 +31,10 @@ func (r *Request) URL(base *url.URL, in *url.URL, model string) *url.URL {
 // base that ends in a version of its own decides which version is asked for.
 func joinVersioned(base string, _ bool, path address) string {
 	if last := strings.LastIndexByte(base, '/'); last >= 0 && isVersion(base[last:]) {
-		base, path.version = base[:last], base[last:]
+		if path.version != "" {
+			path.version = base[last:]
+		}
+		base = base[:last]
 	}
 
 	return base + path.String()
