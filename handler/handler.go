@@ -181,6 +181,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	w = a.quota.tell(w, a.family())
 	if refused != nil {
 		a.call.Status = refused.Status
+		if a.call.Body == nil {
+			skipBody(w, r)
+		}
 		return refused.write(w, a.family(), a.call.ID)
 	}
 	r = r.WithContext(streaming.WithCall(r.Context(), a.call))

@@ -62,9 +62,20 @@ func (f *refusal) write(w http.ResponseWriter, family *wire.Family, id string) e
 	if f.Status == http.StatusUnauthorized {
 		header.Set("WWW-Authenticate", "Bearer")
 	}
-	// Else the server would wait for the body before it lets the answer go.
-	_ = http.NewResponseController(w).EnableFullDuplex()
 	w.WriteHeader(f.Status)
 	_, err := w.Write(body)
 	return err
+}
+
+// smallBody is up to which size the server may wait for a body that nobody
+// will read, in bytes. It comes in one go with the head.
+const smallBody = 16 << 10
+
+// skipBody lets the answer go before a body has come that nobody will read;
+// the connection ends with it. The server would otherwise wait for a good part
+// of the body first, to use the connection again.
+func skipBody(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 && (r.ContentLength < 0 || r.ContentLength > smallBody) {
+		w.Header().Set("Connection", "close")
+	}
 }
