@@ -29,8 +29,7 @@ func (l *layers) parseOption(d *caddyfile.Dispenser) (known bool, err error) {
 	}
 	switch d.Val() {
 	case "ip":
-		// The client's address, as Caddy knows it by its trusted_proxies.
-		return true, parseLayer(d, &l.ip, "{http.vars.client_ip}")
+		return true, parseLayer(d, &l.ip, "{llm.address}")
 	case "global":
 		return true, parseLayer(d, &l.global, "all")
 	}
@@ -71,7 +70,8 @@ func (l *layers) wrap(h httpcaddyfile.Helper, handlers []json.RawMessage) []json
 	var front []json.RawMessage
 	var refusals handler.LimitError
 	if l.ip != nil {
-		front = append(front, rateLimit(prefix+"ip", l.ip))
+		address := caddyconfig.JSONModuleObject(new(handler.Address), "handler", "llm_address", nil)
+		front = append(front, address, rateLimit(prefix+"ip", l.ip))
 	}
 	if l.global != nil {
 		front = append(front, rateLimit(prefix+"global", l.global))

@@ -72,6 +72,8 @@ type gateway struct {
 	// behind it, and of Caddy's admin API.
 	url, sim, admin string
 	log             *output
+	process         *os.Process
+	exited          chan struct{}
 }
 
 // start runs Caddy with a Caddyfile, in which GATEWAY, SIM and ADMIN stand for
@@ -98,6 +100,7 @@ func start(t *testing.T, caddyfile string, env ...string) *gateway {
 		t.Fatal(err)
 	}
 	exited := make(chan struct{})
+	g.process, g.exited = cmd.Process, exited
 	go func() {
 		_ = cmd.Wait()
 		close(exited)

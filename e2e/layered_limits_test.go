@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -162,5 +163,33 @@ func TestForgedAddressIsNotBelieved(t *testing.T) {
 	res, text := g.call(t, "127.0.0.2", clientKey, "/v1/chat/completions", chatBody, "X-Forwarded-For", "203.0.113.9", "Forwarded", "for=203.0.113.9")
 	if res.StatusCode != http.StatusTooManyRequests {
 		t.Errorf("got %d %s", res.StatusCode, text)
+	}
+}
+
+// Refusals don't cost a client its connection, nor the next request on it.
+func TestRefusalsKeepTheConnection(t *testing.T) {
+	g := start(t, strings.NewReplacer("rate_limit ip 3 1m", "rate_limit ip 300 1m", "rate_limit global 5 1m", "").Replace(layered))
+	connections := 0
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		connections++
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}}}
+	for i := range 400 {
+		req := g.newRequest(t, "POST", "/v1/chat/completions", chatBody)
+		req.Header.Set("Authorization", "Bearer wrong")
+		res, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := 401
+		if i >= 300 {
+			want = 429
+		}
+		if status, text := readAll(t, res); status != want {
+			t.Fatalf("call %d: %d %s", i+1, status, text)
+		}
+	}
+	if connections != 1 || strings.Contains(g.log.String(), "panic") {
+		t.Errorf("%d connections were needed", connections)
 	}
 }

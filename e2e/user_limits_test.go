@@ -4,11 +4,13 @@ package e2e
 
 import (
 	"encoding/json"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 const userLimits = `{
@@ -104,5 +106,43 @@ func TestTokenQuotaUnderLoad(t *testing.T) {
 	wg.Wait()
 	if n := used.Load(); n > 1000 || n < 950 {
 		t.Errorf("%d tokens of 1000 were let through", n)
+	}
+}
+
+// What a client has used is there after a restart, also after a kill: at most
+// the last second is lost.
+func TestTokenQuotaSurvivesARestart(t *testing.T) {
+	data := "XDG_DATA_HOME=" + t.TempDir()
+	config := strings.Replace(userLimits, "tokens 200 1h", "tokens 1000 month", 1)
+	body := strings.Replace(chatBody, `"model"`, `"max_tokens":20,"model"`, 1)
+	remaining := func(g *gateway) int {
+		t.Helper()
+		res, text := g.call(t, "127.0.0.1", clientKey, "/v1/chat/completions", body)
+		left, err := strconv.Atoi(res.Header.Get("X-Ratelimit-Remaining-Tokens"))
+		if err != nil {
+			t.Fatalf("got %d %s", res.StatusCode, text)
+		}
+		return left
+	}
+	first := start(t, config, data)
+	for range 10 {
+		remaining(first)
+	}
+	before := remaining(first)
+	time.Sleep(2 * time.Second) // it is written down every second
+	if err := first.process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-first.exited
+
+	second := start(t, config, data)
+	killed := remaining(second)
+	if killed >= before {
+		t.Errorf("after a kill %d tokens are left, before it %d", killed, before)
+	}
+	_ = second.process.Signal(os.Interrupt)
+	<-second.exited
+	if ended := remaining(start(t, config, data)); ended >= killed {
+		t.Errorf("after an end %d tokens are left, before it %d", ended, killed)
 	}
 }

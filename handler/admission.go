@@ -5,10 +5,7 @@ package handler
 import (
 	"fmt"
 	"net/http"
-	"net/netip"
 	"slices"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
@@ -70,12 +67,4 @@ func allowModels(client *auth.Client, method string, request *wire.Request, dema
 		return refuse(http.StatusForbidden, "model_not_allowed", fmt.Sprintf("this API key may not use the model %q", model))
 	}
 	return nil
-}
-
-// clientAddress is who Caddy says is calling: the peer or, where that is a
-// trusted proxy, whom it names. It is the zero address if that is none.
-func clientAddress(r *http.Request) netip.Addr {
-	text, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	address, _ := netip.ParseAddr(text)
-	return address
 }

@@ -13,7 +13,9 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/filestorage"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 )
@@ -22,9 +24,8 @@ const secret = "clp-test-secret"
 
 func newHandler(t *testing.T, h *Handler) *Handler {
 	t.Helper()
-	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
-	t.Cleanup(cancel)
 	t.Cleanup(func() { _ = h.Cleanup() })
+	ctx := newContext(t)
 	if err := h.Provision(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -32,6 +33,18 @@ func newHandler(t *testing.T, h *Handler) *Handler {
 		t.Fatal(err)
 	}
 	return h
+}
+
+// newContext returns a context with a storage of the test's own.
+func newContext(t *testing.T) caddy.Context {
+	t.Helper()
+	t.Setenv("XDG_DATA_HOME", t.TempDir()) // where Caddy keeps its instance's id
+	storage := caddyconfig.JSONModuleObject(&filestorage.FileStorage{Root: t.TempDir()}, "module", "file_system", nil)
+	ctx, err := caddy.ProvisionContext(&caddy.Config{StorageRaw: storage})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ctx
 }
 
 func withClient(t *testing.T) *Handler {

@@ -3,7 +3,6 @@
 package handler
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -12,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/caddyserver/caddy/v2"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 )
@@ -105,8 +102,7 @@ func TestClientsFile(t *testing.T) {
 
 // A config whose file is broken from the beginning is refused.
 func TestBrokenClientsFileAtStart(t *testing.T) {
-	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
-	defer cancel()
+	ctx := newContext(t)
 	h := &Handler{ClientsFile: filepath.Join(t.TempDir(), "none.json")}
 	if err := h.Provision(ctx); err == nil {
 		t.Error("accepted")
@@ -120,8 +116,7 @@ func TestBrokenClientsFileAtStart(t *testing.T) {
 func TestWatchEnds(t *testing.T) {
 	f := &clientsFile{t: t, path: filepath.Join(t.TempDir(), "clients.json")}
 	f.write(`{"clients":[]}`)
-	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
-	defer cancel()
+	ctx := newContext(t)
 	h := &Handler{ClientsFile: f.path}
 	if err := h.Provision(ctx); err != nil {
 		t.Fatal(err)

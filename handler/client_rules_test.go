@@ -3,12 +3,9 @@
 package handler
 
 import (
-	"context"
 	"net/http"
 	"strings"
 	"testing"
-
-	"github.com/caddyserver/caddy/v2"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 )
@@ -119,8 +116,7 @@ func TestBadClientsAreRefused(t *testing.T) {
 		"control id": func(_ *Handler, c *Client) { c.ID = "a\nb" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
-			defer cancel()
+			ctx := newContext(t)
 			c := newClient(t)
 			h := &Handler{Clients: []*Client{c}}
 			spoil(h, c)

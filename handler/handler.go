@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -119,6 +120,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.memory, err = openMemory(); err != nil {
 		return err
 	}
+	if h.hasLimits() {
+		h.memory.keeper.lend(h, ctx.Storage())
+	}
 	if h.JWT != nil {
 		if err := h.JWT.provision(); err != nil {
 			return fmt.Errorf("jwt: %w", err)
@@ -134,8 +138,15 @@ func (h *Handler) Cleanup() error {
 	err := h.JWT.cleanup()
 	if h.memory != nil {
 		err = errors.Join(err, closeMemory())
+		h.memory.keeper.giveBack(h)
 	}
 	return err
+}
+
+// hasLimits tells whether there may be clients with limits.
+func (h *Handler) hasLimits() bool {
+	return h.ClientsFile != "" || len(h.UserLimits) > 0 ||
+		slices.ContainsFunc(h.Clients, func(c *Client) bool { return len(c.Limits) > 0 })
 }
 
 // Validate refuses a config that would let anyone in unawares.
@@ -170,7 +181,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	w = a.quota.tell(w, a.family())
 	if refused != nil {
 		a.call.Status = refused.Status
-		return refused.write(w, r, a.family(), a.call.ID)
+		if a.call.Body == nil {
+			skipBody(w, r)
+		}
+		return refused.write(w, a.family(), a.call.ID)
 	}
 	r = r.WithContext(streaming.WithCall(r.Context(), a.call))
 	r.Body, r.ContentLength = http.NoBody, 0

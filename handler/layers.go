@@ -84,8 +84,9 @@ func (l *LimitError) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 	if request, err := wire.Recognize(r.Method, r.URL, r.Header); err == nil {
 		family = request.Family
 	}
+	skipBody(w, r)
 	id, _ := repl.GetString("http.request.uuid")
-	return refused.refuse(r.Header, time.Duration(seconds)*time.Second).write(w, r, family, id)
+	return refused.refuse(r.Header, time.Duration(seconds)*time.Second).write(w, family, id)
 }
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:

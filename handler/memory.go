@@ -16,6 +16,7 @@ import (
 // the same in every block that names it.
 type memory struct {
 	book     *limits.Book
+	keeper   keeper
 	failures auth.Failures
 }
 
@@ -27,7 +28,8 @@ const memoryKey = "callers"
 // openMemory returns the memory, which must be closed once.
 func openMemory() (*memory, error) {
 	shared, _, err := memories.LoadOrNew(memoryKey, func() (caddy.Destructor, error) {
-		return &memory{book: limits.NewBook()}, nil
+		book := limits.NewBook()
+		return &memory{book: book, keeper: keeper{book: book}}, nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the memory of callers: %w", err)
@@ -41,4 +43,7 @@ func closeMemory() error {
 }
 
 // Destruct is called when no config has handlers any more.
-func (*memory) Destruct() error { return nil }
+func (m *memory) Destruct() error {
+	m.keeper.close()
+	return nil
+}

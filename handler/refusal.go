@@ -43,13 +43,9 @@ func unavailable() *refusal {
 	return f
 }
 
-// maxUnread is the length of a body up to which a refused request is read to
-// its end, in bytes, so that its connection can be used again.
-const maxUnread = 16 << 10
-
 // write answers the request in the shape of a family. id names the call in
 // our logs.
-func (f *refusal) write(w http.ResponseWriter, r *http.Request, family *wire.Family, id string) error {
+func (f *refusal) write(w http.ResponseWriter, family *wire.Family, id string) error {
 	f.RequestID = id
 	body := family.ErrorBody(f.Error)
 	header := w.Header()
@@ -66,13 +62,20 @@ func (f *refusal) write(w http.ResponseWriter, r *http.Request, family *wire.Fam
 	if f.Status == http.StatusUnauthorized {
 		header.Set("WWW-Authenticate", "Bearer")
 	}
-	if r.ProtoMajor == 1 && (r.ContentLength < 0 || r.ContentLength > maxUnread) {
-		// Else the server would wait for the body before it lets the answer
-		// go. Such a connection cannot be used again.
-		header.Set("Connection", "close")
-		_ = http.NewResponseController(w).EnableFullDuplex()
-	}
 	w.WriteHeader(f.Status)
 	_, err := w.Write(body)
 	return err
+}
+
+// smallBody is up to which size the server may wait for a body that nobody
+// will read, in bytes. It comes in one go with the head.
+const smallBody = 16 << 10
+
+// skipBody lets the answer go before a body has come that nobody will read;
+// the connection ends with it. The server would otherwise wait for a good part
+// of the body first, to use the connection again.
+func skipBody(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 && (r.ContentLength < 0 || r.ContentLength > smallBody) {
+		w.Header().Set("Connection", "close")
+	}
 }

@@ -18,8 +18,7 @@ const sample = 8
 // Failures counts by address the calls whose key was wrong. The zero value is
 // ready; it is safe for concurrent use.
 //
-// The addresses of one IPv6 network of 64 bits, which belong to one host,
-// count as one.
+// It knows addresses as [Host] does.
 type Failures struct {
 	mu        sync.Mutex
 	addresses map[netip.Addr]failures
@@ -36,7 +35,7 @@ type failures struct {
 func (f *Failures) Wait(now time.Time, from netip.Addr, limit int, window time.Duration) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	known, ok := f.addresses[host(from)]
+	known, ok := f.addresses[Host(from)]
 	if !ok || known.count < limit {
 		return 0
 	}
@@ -45,7 +44,7 @@ func (f *Failures) Wait(now time.Time, from netip.Addr, limit int, window time.D
 
 // Add counts a failure.
 func (f *Failures) Add(now time.Time, from netip.Addr, window time.Duration) {
-	from = host(from)
+	from = Host(from)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	known, ok := f.addresses[from]
@@ -82,8 +81,9 @@ func (f *Failures) makeRoom() {
 	delete(f.addresses, oldest)
 }
 
-// host returns the address by which a caller is known.
-func host(from netip.Addr) netip.Addr {
+// Host returns the address by which a caller is known: an IPv4 address, or the
+// first one of an IPv6 network of 64 bits, which belongs to one host.
+func Host(from netip.Addr) netip.Addr {
 	from = from.Unmap().WithZone("")
 	if from.Is6() {
 		network, _ := from.Prefix(64)

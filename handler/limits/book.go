@@ -3,7 +3,7 @@
 package limits
 
 import (
-	"hash/maphash"
+	"hash/fnv"
 	"slices"
 	"sync"
 	"time"
@@ -15,15 +15,14 @@ import (
 // It knows a client by its id and a counter by its kind and period, so the
 // rules may change while the counts go on. A client that has used nothing for
 // so long that nothing counts any more is forgotten.
-type Book struct {
-	seed   maphash.Seed
-	shards [64]shard
-}
+type Book struct{ shards [64]shard }
 
 // shard holds some of the clients, so that one lock is not everybody's.
 type shard struct {
 	mu       sync.Mutex
 	accounts map[string]*account
+	// changed says that a count has changed since it was written down.
+	changed bool
 	// sweepAt is at how many accounts the idle ones are looked for.
 	sweepAt int
 }
@@ -40,9 +39,9 @@ type account struct{ counters []*counter }
 
 // NewBook returns an empty book.
 func NewBook() *Book {
-	b := &Book{seed: maphash.MakeSeed()}
+	b := new(Book)
 	for i := range b.shards {
-		b.shards[i] = shard{accounts: map[string]*account{}, sweepAt: minSweep}
+		b.shards[i].accounts, b.shards[i].sweepAt = map[string]*account{}, minSweep
 	}
 	return b
 }
@@ -89,8 +88,12 @@ func (b *Book) States(now time.Time, client string, rules []Rule) []State {
 	return states
 }
 
+// shard returns where a client is kept: always the same, so that what was
+// written down of a group is about the same clients for ever.
 func (b *Book) shard(client string) *shard {
-	return &b.shards[maphash.String(b.seed, client)%uint64(len(b.shards))]
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(client))
+	return &b.shards[hash.Sum32()%uint32(len(b.shards))]
 }
 
 // account returns the client's account.

@@ -49,6 +49,7 @@ func (h *Hold) Settle(now time.Time, taken Amounts) {
 		return
 	}
 	h.closed = true
+	h.shard.changed = true
 	for _, p := range h.parts {
 		p.counter.held -= p.held
 		if n := taken.of(p.counter.rule.Kind); n > 0 {
@@ -79,6 +80,7 @@ func (h *Hold) take(now time.Time, reserved bool, estimate Amounts) *Exceeded {
 	if exceeded != nil && !h.shadow {
 		return exceeded
 	}
+	h.shard.changed = true
 	for _, rule := range h.rules {
 		if rule.reserved() != reserved {
 			continue
