@@ -5,6 +5,7 @@ package simulator
 import (
 	"io"
 	"net/http"
+	"time"
 )
 
 // stream writes events, each as soon as it is there.
@@ -107,6 +108,9 @@ func (s *stream) write(e event) {
 		}
 	}
 	s.begun = true
+	if s.call.pace.stamps {
+		text = stamp(text, time.Now())
+	}
 	_, _ = io.WriteString(s.w, text)
 	s.flush()
 }
