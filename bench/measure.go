@@ -90,6 +90,7 @@ func against(name, target string) measure {
 var budget = []measure{
 	compare("cpu_call_1k", "µs", "call_1k", cpuCall),
 	compare("cpu_call_200k", "µs", "call_200k", cpuCall),
+	compare("cpu_call_chunked", "µs", "call_chunked", cpuCall),
 	compare("cpu_event", "µs", "events", cpuEvent),
 	compare("ttft_p50", "µs", "first_token", firstP50),
 	compare("ttft_p99", "µs", "first_token", firstP99),

@@ -112,6 +112,11 @@ func budgetPlan() plan {
 			model:   modelCall, prompt: 1 << 10, connections: 64, warm: time.Second, measure: 3 * time.Second,
 		},
 		{
+			name: "call_chunked", about: "64 connections, 1 KiB in, 4 KiB out without a Content-Length",
+			targets: most,
+			model:   modelLong, prompt: 1 << 10, connections: 64, warm: time.Second, measure: 3 * time.Second,
+		},
+		{
 			name: "call_200k", about: "16 connections, a prompt of 200 KiB",
 			targets: most,
 			model:   modelCall, prompt: 200 << 10, connections: 16, warm: time.Second, measure: 3 * time.Second,

@@ -19,6 +19,8 @@ import (
 const (
 	// modelCall answers whole, with about 1 KiB.
 	modelCall = "bench-call"
+	// modelLong answers with about 4 KiB, whose length it does not state.
+	modelLong = "bench-long"
 	// modelStream streams 100 events, 20 ms apart.
 	modelStream = "bench-stream"
 	// modelShort streams 4 events, 5 ms apart.
@@ -52,6 +54,7 @@ func serveProvider(address string) error {
 		Stamps:    true,
 		Keys:      []simulator.Key{{Secret: limitedKey, Fault: simulator.Fault{Name: simulator.FaultRateLimited}}},
 		Rules: []simulator.Rule{
+			{Match: modelLong, Chunks: 4 * callChunks},
 			{Match: modelStream, Chunks: 100, Delay: 20 * time.Millisecond},
 			{Match: modelShort, Chunks: 4, Delay: 5 * time.Millisecond},
 			{Match: modelSlow, Chunks: 60, Delay: time.Second},

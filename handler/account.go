@@ -3,11 +3,10 @@
 package handler
 
 import (
-	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -18,7 +17,6 @@ import (
 // account is what is written down about one call.
 type account struct {
 	logger *zap.Logger
-	repl   *caddy.Replacer
 	call   *streaming.Call
 	client string
 }
@@ -30,20 +28,34 @@ func (a *account) settle(r *http.Request) {
 	if a.call.Outcome == "" {
 		a.call.Outcome = streaming.OutcomeError
 	}
-	a.setPlaceholders()
+	line := a.logger.Check(a.level(), "call")
+	access := accessLog(r)
+	if line == nil && access == nil {
+		return
+	}
 	fields := a.fields()
-	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+	if access != nil {
 		for _, field := range fields {
-			extra.Set(field)
+			access.Set(field)
 		}
 	}
-	if c := a.logger.Check(a.level(), "call"); c != nil {
-		c.Write(append(fields,
+	if line != nil {
+		line.Write(append(fields,
 			zap.String("request_id", a.call.ID),
 			zap.Int("status", a.call.Status),
 			zap.Duration("duration", time.Since(a.call.Started)),
 		)...)
 	}
+}
+
+// accessLog returns where fields of the access log go; nil if none is kept.
+func accessLog(r *http.Request) *caddyhttp.ExtraLogFields {
+	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if ok && server.Logs == nil {
+		return nil
+	}
+	fields, _ := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields)
+	return fields
 }
 
 // level makes what an operator should look into stand out.
@@ -54,18 +66,6 @@ func (a *account) level() zapcore.Level {
 	default:
 		return zapcore.InfoLevel
 	}
-}
-
-func (a *account) setPlaceholders() {
-	call := a.call
-	usage := call.Result.Usage
-	a.repl.Set("llm.provider", call.Provider)
-	a.repl.Set("llm.key.id", call.KeyID)
-	a.repl.Set("llm.attempts", len(call.Attempts))
-	a.repl.Set("llm.usage.input", usage.InputTotal())
-	a.repl.Set("llm.usage.output", usage.OutputTotal())
-	a.repl.Set("llm.first_token_ms", milliseconds(call.FirstToken))
-	a.repl.Set("llm.outcome", string(call.Outcome))
 }
 
 // fields tells who called, what for, over which attempts, and how it ended.
@@ -90,13 +90,12 @@ func (a *account) fields() []zap.Field {
 			zap.Strings("llm_attempts", attemptWords(call.Attempts)),
 		)
 	}
-	return append(fields, answerFields(call)...)
+	return appendAnswer(fields, call)
 }
 
-// answerFields tells what was read along the answer. What was not stated is
+// appendAnswer tells what was read along the answer. What was not stated is
 // left out, rather than shown as nothing.
-func answerFields(call *streaming.Call) []zap.Field {
-	var fields []zap.Field
+func appendAnswer(fields []zap.Field, call *streaming.Call) []zap.Field {
 	result := call.Result
 	if result.Model != "" {
 		fields = append(fields, zap.String("llm_model_answered", result.Model))
@@ -124,7 +123,7 @@ func answerFields(call *streaming.Call) []zap.Field {
 func attemptWords(attempts []streaming.Attempt) []string {
 	words := make([]string, len(attempts))
 	for i, attempt := range attempts {
-		words[i] = fmt.Sprintf("%s:%s:%d", attempt.KeyID, attempt.Verdict.Class, attempt.Duration.Milliseconds())
+		words[i] = attempt.KeyID + ":" + attempt.Verdict.Class.String() + ":" + strconv.FormatInt(attempt.Duration.Milliseconds(), 10)
 	}
 	return words
 }

@@ -139,10 +139,11 @@ func (h *Handler) Validate() error {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	a := account{
 		logger: h.logger,
-		repl:   r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer),
 		call:   &streaming.Call{Started: time.Now(), Outcome: streaming.OutcomeRefused},
 	}
-	a.call.ID, _ = a.repl.GetString("http.request.uuid")
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	repl.Map(a.placeholder)
+	a.call.ID, _ = repl.GetString("http.request.uuid")
 	defer a.settle(r)
 
 	if refusal := h.admit(&a, w, r); refusal != nil {
@@ -176,7 +177,6 @@ func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *ref
 		return refuse(http.StatusNotFound, "unknown_path", "no API is known under this path; the OpenAI, Anthropic and Gemini APIs are, such as /v1/chat/completions")
 	}
 	a.call.Request = request
-	a.repl.Set("llm.operation", request.Operation.Name)
 
 	client, ok := h.authenticate(r)
 	if !ok {
@@ -184,18 +184,14 @@ func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *ref
 	}
 	if client != nil {
 		a.client = client.ID
-		a.repl.Set("llm.client.id", client.ID)
 	}
 
-	body, refused := h.readBody(w, r)
-	if refused != nil {
+	if refused := h.readBody(w, r, a.call); refused != nil {
 		return refused
 	}
-	if err := request.ReadBody(r.Header.Get("Content-Type"), body); err != nil {
+	if err := request.ReadBody(r.Header.Get("Content-Type"), a.call.Body); err != nil {
 		return refuseRequest(err)
 	}
-	a.call.Body = body
-	a.repl.Set("llm.model", request.Model)
 	return nil
 }
 

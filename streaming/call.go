@@ -3,7 +3,9 @@
 package streaming
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"time"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
@@ -20,8 +22,11 @@ type Call struct {
 	ID string
 	// Request is what the client asks for.
 	Request *wire.Request
-	// Body is the client's request body, whole. It is never changed.
+	// Body is the client's request body, whole. It is never changed, and not
+	// to be read once the call is closed.
 	Body []byte
+	// Buffer is the memory of Body, if it is to be used again.
+	Buffer *Buffer
 	// Started is when the request came in.
 	Started time.Time
 
@@ -76,12 +81,25 @@ const (
 )
 
 // Close settles what the transport still holds for the call: the answer's
-// body and the key's slot. It must be called once the request is over,
-// whatever the way out; calling it again does nothing.
+// body, the key's slot and the memory of the request. It must be called once
+// the request is over, whatever the way out; calling it again does nothing.
 func (c *Call) Close() {
 	if c.answer != nil {
 		_ = c.answer.Close()
 	}
+	c.Body = nil
+	if c.Buffer != nil {
+		c.Buffer.Release()
+		c.Buffer = nil
+	}
+}
+
+// reader returns body, which is the client's or made from it, for one attempt.
+func (c *Call) reader(body []byte) io.ReadCloser {
+	if c.Buffer != nil && &body[0] == &c.Body[0] {
+		return c.Buffer.reader()
+	}
+	return io.NopCloser(bytes.NewReader(body))
 }
 
 func (c *Call) record(a Attempt) {

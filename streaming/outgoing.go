@@ -3,7 +3,6 @@
 package streaming
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -82,9 +81,7 @@ func (r *rotation) outgoing(ctx context.Context, to target, secret keypool.Secre
 	if len(r.call.Body) > 0 {
 		body := req.Body(r.call.Body, model)
 		out.ContentLength = int64(len(body))
-		out.GetBody = func() (io.ReadCloser, error) {
-			return io.NopCloser(bytes.NewReader(body)), nil
-		}
+		out.GetBody = func() (io.ReadCloser, error) { return r.call.reader(body), nil }
 		out.Body, _ = out.GetBody()
 	}
 	return out.WithContext(context.WithValue(ctx, dialInfoKey, to.provider.dial))

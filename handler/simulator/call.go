@@ -98,7 +98,7 @@ func (c *call) chunks() []string {
 		if size := c.pace.size; size > 0 {
 			word = strings.Repeat(word, size/len(word)+1)[:size]
 		}
-		if c.pace.stamps {
+		if c.pace.stamps && c.stream {
 			word = noStamp + word
 		}
 		chunks[i] = word
