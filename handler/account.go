@@ -28,23 +28,18 @@ func (a *account) settle(r *http.Request) {
 	if a.call.Outcome == "" {
 		a.call.Outcome = streaming.OutcomeError
 	}
-	line := a.logger.Check(a.level(), "call")
-	access := accessLog(r)
-	if line == nil && access == nil {
-		return
+	// One field that writes the others itself costs nothing where nobody logs,
+	// and the access log copies its list with each that is added.
+	fields := zap.Field{Key: "llm", Type: zapcore.InlineMarshalerType, Interface: a}
+	if access := accessLog(r); access != nil {
+		access.Set(fields)
 	}
-	fields := a.fields()
-	if access != nil {
-		for _, field := range fields {
-			access.Set(field)
-		}
-	}
-	if line != nil {
-		line.Write(append(fields,
+	if c := a.logger.Check(a.level(), "call"); c != nil {
+		c.Write(fields,
 			zap.String("request_id", a.call.ID),
 			zap.Int("status", a.call.Status),
 			zap.Duration("duration", time.Since(a.call.Started)),
-		)...)
+		)
 	}
 }
 
@@ -68,64 +63,62 @@ func (a *account) level() zapcore.Level {
 	}
 }
 
-// fields tells who called, what for, over which attempts, and how it ended.
-func (a *account) fields() []zap.Field {
+// MarshalLogObject tells who called, what for, over which attempts, and how it
+// ended.
+func (a *account) MarshalLogObject(log zapcore.ObjectEncoder) error {
 	call := a.call
-	fields := make([]zap.Field, 0, 20)
-	fields = append(fields, zap.String("llm_outcome", string(call.Outcome)))
+	log.AddString("llm_outcome", string(call.Outcome))
 	if a.client != "" {
-		fields = append(fields, zap.String("llm_client", a.client))
+		log.AddString("llm_client", a.client)
 	}
 	if call.Request != nil {
-		fields = append(fields,
-			zap.String("llm_operation", call.Request.Operation.Name),
-			zap.String("llm_model", call.Request.Model),
-			zap.Bool("llm_stream", call.Request.Stream),
-		)
+		log.AddString("llm_operation", call.Request.Operation.Name)
+		log.AddString("llm_model", call.Request.Model)
+		log.AddBool("llm_stream", call.Request.Stream)
 	}
 	if len(call.Attempts) > 0 {
-		fields = append(fields,
-			zap.String("llm_provider", call.Provider),
-			zap.String("llm_key", call.KeyID),
-			zap.Strings("llm_attempts", attemptWords(call.Attempts)),
-		)
+		log.AddString("llm_provider", call.Provider)
+		log.AddString("llm_key", call.KeyID)
+		if err := log.AddArray("llm_attempts", attempts(call.Attempts)); err != nil {
+			return err
+		}
 	}
-	return appendAnswer(fields, call)
+	a.logAnswer(log)
+	return nil
 }
 
-// appendAnswer tells what was read along the answer. What was not stated is
-// left out, rather than shown as nothing.
-func appendAnswer(fields []zap.Field, call *streaming.Call) []zap.Field {
-	result := call.Result
+// logAnswer tells what was read along the answer. What was not stated is left
+// out, rather than shown as nothing.
+func (a *account) logAnswer(log zapcore.ObjectEncoder) {
+	result := &a.call.Result
 	if result.Model != "" {
-		fields = append(fields, zap.String("llm_model_answered", result.Model))
+		log.AddString("llm_model_answered", result.Model)
 	}
 	if result.Finish != "" {
-		fields = append(fields, zap.String("llm_finish", result.Finish))
+		log.AddString("llm_finish", result.Finish)
 	}
 	if result.Events > 0 {
-		fields = append(fields, zap.Int("llm_events", result.Events))
+		log.AddInt("llm_events", result.Events)
 	}
-	if call.FirstToken > 0 {
-		fields = append(fields, zap.Float64("llm_first_token_ms", milliseconds(call.FirstToken)))
+	if a.call.FirstToken > 0 {
+		log.AddFloat64("llm_first_token_ms", milliseconds(a.call.FirstToken))
 	}
 	if result.Usage.Stated() {
-		fields = append(fields,
-			zap.Int64("llm_input_tokens", result.Usage.InputTotal()),
-			zap.Int64("llm_output_tokens", result.Usage.OutputTotal()),
-			zap.Int64("llm_cache_read_tokens", result.Usage.CacheRead),
-		)
+		log.AddInt64("llm_input_tokens", result.Usage.InputTotal())
+		log.AddInt64("llm_output_tokens", result.Usage.OutputTotal())
+		log.AddInt64("llm_cache_read_tokens", result.Usage.CacheRead)
 	}
-	return fields
 }
 
-// attemptWords spells each attempt as key:class:milliseconds.
-func attemptWords(attempts []streaming.Attempt) []string {
-	words := make([]string, len(attempts))
-	for i, attempt := range attempts {
-		words[i] = attempt.KeyID + ":" + attempt.Verdict.Class.String() + ":" + strconv.FormatInt(attempt.Duration.Milliseconds(), 10)
+// attempts are logged each as key:class:milliseconds.
+type attempts []streaming.Attempt
+
+// MarshalLogArray writes the attempts.
+func (list attempts) MarshalLogArray(log zapcore.ArrayEncoder) error {
+	for _, attempt := range list {
+		log.AppendString(attempt.KeyID + ":" + attempt.Verdict.Class.String() + ":" + strconv.FormatInt(attempt.Duration.Milliseconds(), 10))
 	}
-	return words
+	return nil
 }
 
 func milliseconds(d time.Duration) float64 {

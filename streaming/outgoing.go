@@ -27,7 +27,7 @@ var withheld = []string{
 // withheldPrefixes are groups of such headers.
 var withheldPrefixes = []string{"Cf-", "Sec-", "X-Forwarded-"}
 
-// outgoingHeader returns what of the client's header goes to every provider.
+// outgoingHeader returns what of the client's header goes to a provider.
 // The answer is asked for unencoded, so that its bytes can be read along
 // while they pass.
 func outgoingHeader(in http.Header) http.Header {
@@ -58,15 +58,12 @@ func isWithheld(name string) bool {
 // do not take it from the URL.
 const dialInfoKey = caddy.CtxKey("reverse_proxy.dial_info")
 
-// outgoing builds the request for one attempt. The credential is placed on a
-// header of its own: the client's request is logged by others.
+// outgoing builds the request for one attempt. It has a header of its own, since
+// the client's request is logged by others.
 func (r *rotation) outgoing(ctx context.Context, to target, secret keypool.Secret) *http.Request {
 	req := r.call.Request
 	model := to.modelFor(req.Model)
-	header := make(http.Header, len(r.header)+2)
-	for name, values := range r.header {
-		header[name] = values
-	}
+	header := outgoingHeader(r.in.Header)
 	to.provider.family.Authorize(header, secret.Reveal())
 
 	out := &http.Request{

@@ -21,7 +21,6 @@ type rotation struct {
 	transport *Transport
 	call      *Call
 	in        *http.Request
-	header    http.Header
 
 	// retries counts the repetitions after faults of the upstream, over all
 	// targets.

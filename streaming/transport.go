@@ -170,7 +170,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if len(targets) == 0 {
 		return refuse(req, call, unknownModel(call.Request)), nil
 	}
-	r := rotation{transport: t, call: call, in: req, header: outgoingHeader(req.Header)}
+	r := rotation{transport: t, call: call, in: req}
 	return r.run(req.Context(), targets)
 }
 
