@@ -55,6 +55,7 @@ func (r *rotation) deliver(res *http.Response, a *answer) *http.Response {
 	cleanAnswerHeader(res.Header)
 	r.call.Status = res.StatusCode
 	r.call.answer = a
+	r.call.dropBody()
 	res.Body = a
 	res.Request = r.in
 	return res
@@ -68,7 +69,9 @@ var errTruncated = errors.New("the provider's stream ended before its terminal e
 func (a *answer) Read(p []byte) (int, error) {
 	if len(a.held) > 0 {
 		n := copy(p, a.held)
-		a.held = a.held[n:]
+		if a.held = a.held[n:]; len(a.held) == 0 {
+			a.held = nil
+		}
 		return n, nil
 	}
 	if a.heldErr != nil {

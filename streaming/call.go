@@ -5,6 +5,7 @@ package streaming
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -22,8 +23,8 @@ type Call struct {
 	ID string
 	// Request is what the client asks for.
 	Request *wire.Request
-	// Body is the client's request body, whole. It is never changed, and not
-	// to be read once the call is closed.
+	// Body is the client's request body, whole. It is never changed, and given
+	// up as soon as an answer is passed on.
 	Body []byte
 	// Buffer is the memory of Body, if it is to be used again.
 	Buffer *Buffer
@@ -87,6 +88,12 @@ func (c *Call) Close() {
 	if c.answer != nil {
 		_ = c.answer.Close()
 	}
+	c.dropBody()
+}
+
+// dropBody gives up the request's body: it will not be sent again. A stream
+// would otherwise hold its prompt to its end.
+func (c *Call) dropBody() {
 	c.Body = nil
 	if c.Buffer != nil {
 		c.Buffer.Release()
@@ -94,12 +101,22 @@ func (c *Call) Close() {
 	}
 }
 
-// reader returns body, which is the client's or made from it, for one attempt.
-func (c *Call) reader(body []byte) io.ReadCloser {
-	if c.Buffer != nil && &body[0] == &c.Body[0] {
-		return c.Buffer.reader()
+// errDropped is a body that is to be sent when it has been given up.
+var errDropped = errors.New("the request's body is gone")
+
+// opener returns what opens body, which is the client's or made from it, for
+// one attempt.
+func (c *Call) opener(body []byte) func() (io.ReadCloser, error) {
+	buffer := c.Buffer
+	if buffer == nil || &body[0] != &c.Body[0] {
+		return func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	}
-	return io.NopCloser(bytes.NewReader(body))
+	return func() (io.ReadCloser, error) {
+		if c.Buffer != buffer {
+			return nil, errDropped
+		}
+		return buffer.reader(), nil
+	}
 }
 
 func (c *Call) record(a Attempt) {

@@ -4,7 +4,6 @@ package streaming
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -78,7 +77,7 @@ func (r *rotation) outgoing(ctx context.Context, to target, secret keypool.Secre
 	if len(r.call.Body) > 0 {
 		body := req.Body(r.call.Body, model)
 		out.ContentLength = int64(len(body))
-		out.GetBody = func() (io.ReadCloser, error) { return r.call.reader(body), nil }
+		out.GetBody = r.call.opener(body)
 		out.Body, _ = out.GetBody()
 	}
 	return out.WithContext(context.WithValue(ctx, dialInfoKey, to.provider.dial))
