@@ -6,17 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"time"
-
-	"github.com/seed83435595/caddy-llm-proxy/bench/load"
-	"github.com/seed83435595/caddy-llm-proxy/bench/proc"
 )
 
 // bench holds what runs, and what was measured.
@@ -176,93 +169,4 @@ func (b *bench) sample(w *work, name string, round int) error {
 	}
 	b.samples = append(b.samples, s)
 	return nil
-}
-
-// drive puts the load on t and writes down what follows.
-func drive(t *target, w *work, s *sample) {
-	status := w.status
-	if status == 0 {
-		status = http.StatusOK
-	}
-	idle, _ := proc.Memory(t.pid)
-	g := load.Start(load.Load{
-		Address: t.address, Request: requests(t, w), Status: status,
-		Connections: w.connections, Rate: w.rate, Ramp: w.ramp,
-	})
-	time.Sleep(w.ramp + w.warm)
-	before, _ := proc.CPU(t.pid)
-	began := time.Now()
-	result := g.Measure(w.measure)
-	after, known := proc.CPU(t.pid)
-	seconds := time.Since(began).Seconds()
-	full, _ := proc.Memory(t.pid)
-	g.Stop()
-
-	s.Calls, s.Failures, s.Failure = result.Calls, result.Failures, result.Failure
-	events := float64(result.Event.Count())
-	if w.fresh {
-		s.set(memoryStream, float64(full-idle)/1000, float64(w.connections))
-	}
-	s.set(callsPerSecond, float64(result.Calls), seconds)
-	if known && w.rate == 0 && !w.fresh {
-		used := microseconds(after - before)
-		s.set(cpuCall, used, float64(result.Calls))
-		s.set(cpuEvent, used, events)
-	}
-	s.setQuantiles(&result.Latency, latencyP50, latencyP99)
-	s.setQuantiles(&result.FirstToken, firstP50, firstP99)
-	s.setQuantiles(&result.Event, eventP50, eventP99)
-}
-
-// set notes a value as a share of something that there was.
-func (s *sample) set(name string, total, of float64) {
-	if of > 0 {
-		s.Values[name] = total / of
-	}
-}
-
-func (s *sample) setQuantiles(h *load.Histogram, p50, p99 string) {
-	if h.Count() > 0 {
-		s.Values[p50], s.Values[p99] = microseconds(h.Quantile(0.5)), microseconds(h.Quantile(0.99))
-	}
-}
-
-func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
-
-// profile does every work once more to each Caddy, and lets Caddy's admin API
-// write down where the time goes.
-func (b *bench) profile(p *plan) error {
-	if err := os.MkdirAll(b.options.profile, 0o755); err != nil {
-		return fmt.Errorf("making the directory for profiles: %w", err)
-	}
-	for i := range p.works {
-		w := &p.works[i]
-		for _, name := range w.targets {
-			t := b.targets[name]
-			if w.fresh || t.admin == "" {
-				continue
-			}
-			fetched := make(chan error, 1)
-			path := filepath.Join(b.options.profile, w.name+"-"+strings.ToLower(name)+".pprof")
-			time.AfterFunc(w.ramp+w.warm, func() { fetched <- fetchProfile(t.admin, w.measure, path) })
-			drive(t, w, &sample{Values: map[string]float64{}})
-			if err := <-fetched; err != nil {
-				return fmt.Errorf("profiling %s: %w", name, err)
-			}
-		}
-	}
-	return nil
-}
-
-func fetchProfile(admin string, d time.Duration, path string) error {
-	res, err := http.Get(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", admin, max(int(d.Seconds()), 1)))
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	profile, err := io.ReadAll(res.Body)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, profile, 0o644)
 }

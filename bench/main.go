@@ -61,7 +61,7 @@ func parseOptions() *options {
 	flag.StringVar(&o.cpus, "cpus", "0,1", "the processor of the targets and that of everything else; empty: wherever they are put")
 	flag.StringVar(&o.plan, "plan", "budget", "what is measured: "+strings.Join(planNames(), " or "))
 	flag.BoolVar(&o.quick, "quick", false, "two short rounds of direct, bare and full: to see that it works, not to judge by")
-	flag.IntVar(&o.rounds, "rounds", 0, "how often everything is measured (default 5, quick 2)")
+	flag.IntVar(&o.rounds, "rounds", 0, "how often everything is measured (default 4, quick 2)")
 	flag.StringVar(&o.only, "only", "", "the works to do, with commas between them (default all)")
 	flag.StringVar(&o.out, "out", "bin/bench-results", "the directory for results.json, table.txt and picture.svg")
 	flag.StringVar(&o.profile, "profile", "", "a directory for CPU profiles of the Caddys; another round is added for them")
@@ -72,7 +72,7 @@ func parseOptions() *options {
 	})
 	flag.Parse()
 	if o.rounds == 0 {
-		o.rounds = 5
+		o.rounds = 4
 		if o.quick {
 			o.rounds = 2
 		}

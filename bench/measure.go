@@ -7,63 +7,6 @@ import (
 	"slices"
 )
 
-// sample is what one target did in one work of one round.
-type sample struct {
-	Work     string `json:"work"`
-	Target   string `json:"target"`
-	Round    int    `json:"round"`
-	Calls    int64  `json:"calls"`
-	Failures int64  `json:"failures"`
-	// Failure is the first thing that went wrong.
-	Failure string `json:"failure,omitempty"`
-	// Values are those that are known, by their names. Times are in
-	// microseconds.
-	Values map[string]float64 `json:"values"`
-}
-
-// The names of values.
-const (
-	callsPerSecond = "calls/s"
-	cpuCall        = "cpu/call"
-	cpuEvent       = "cpu/event"
-	latencyP50     = "p50"
-	latencyP99     = "p99"
-	firstP50       = "first p50"
-	firstP99       = "first p99"
-	eventP50       = "event p50"
-	eventP99       = "event p99"
-	memoryStream   = "KB/stream"
-)
-
-// columns is the order in which values are shown.
-var columns = []string{callsPerSecond, cpuCall, cpuEvent, latencyP50, latencyP99, firstP50, firstP99, eventP50, eventP99, memoryStream}
-
-// samples are those of a run.
-type samples []sample
-
-// value returns a value of one round; NaN if it is not known.
-func (s samples) value(round int, work, target, name string) float64 {
-	for _, one := range s {
-		if one.Round == round && one.Work == work && one.Target == target {
-			if v, ok := one.Values[name]; ok {
-				return v
-			}
-		}
-	}
-	return math.NaN()
-}
-
-// all returns a value of every round in which it is known.
-func (s samples) all(work, target, name string) []float64 {
-	var values []float64
-	for _, one := range s {
-		if v, ok := one.Values[name]; ok && one.Work == work && one.Target == target {
-			values = append(values, v)
-		}
-	}
-	return values
-}
-
 // measure is one figure that the project is judged by.
 type measure struct {
 	name, unit string

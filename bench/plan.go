@@ -113,7 +113,7 @@ func budgetPlan() plan {
 		},
 		{
 			name: "call_chunked", about: "64 connections, 1 KiB in, 4 KiB out without a Content-Length",
-			targets: most,
+			targets: []string{direct, nginx, bare, full},
 			model:   modelLong, prompt: 1 << 10, connections: 64, warm: time.Second, measure: 3 * time.Second,
 		},
 		{
@@ -123,23 +123,23 @@ func budgetPlan() plan {
 		},
 		{
 			name: "call_open", about: "300 calls per second, open loop, 1 KiB in and out",
-			targets: most,
+			targets: []string{direct, nginx, bare, full},
 			model:   modelCall, prompt: 1 << 10, connections: 256, rate: 300, warm: time.Second / 2, measure: 3 * time.Second,
 		},
 		{
 			name: "events", about: "200 streams, 100 events each, 20 ms apart",
 			targets: most,
-			model:   modelStream, stream: true, prompt: 1 << 10, connections: 200, ramp: 2 * time.Second, warm: time.Second, measure: 4 * time.Second,
+			model:   modelStream, stream: true, prompt: 1 << 10, connections: 200, ramp: 2 * time.Second, warm: time.Second / 2, measure: 3 * time.Second,
 		},
 		{
 			name: "first_token", about: "200 streams per second, open loop, 4 events each",
 			targets: most,
-			model:   modelShort, stream: true, prompt: 1 << 10, connections: 256, rate: 200, warm: time.Second / 2, measure: 4 * time.Second,
+			model:   modelShort, stream: true, prompt: 1 << 10, connections: 256, rate: 200, warm: time.Second / 2, measure: 3 * time.Second,
 		},
 		{
 			name: "slow_streams", about: "2,000 open streams, an event per second, fresh process",
 			targets: []string{nginx, bare, transport, full},
-			model:   modelSlow, stream: true, prompt: 1 << 10, connections: 2000, ramp: 3 * time.Second, warm: 2 * time.Second, measure: time.Second, fresh: true,
+			model:   modelSlow, stream: true, prompt: 1 << 10, connections: 2000, ramp: 2 * time.Second, warm: 2 * time.Second, measure: time.Second, fresh: true,
 		},
 		{
 			name: "alone", about: "one call after the other",

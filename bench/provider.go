@@ -45,9 +45,18 @@ const (
 
 func goodKey(i int) string { return "bench-" + strconv.Itoa(i) }
 
-// serveProvider is the provider's own process: the simulator, with its clock
-// in every event.
+// serveProvider is the provider's own process.
 func serveProvider(address string) error {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("listening as the provider: %w", err)
+	}
+	server := &http.Server{Handler: newProvider(), ReadHeaderTimeout: 10 * time.Second}
+	return server.Serve(listener)
+}
+
+// newProvider returns the simulator, with its clock in every event.
+func newProvider() http.Handler {
 	opts := simulator.Options{
 		Chunks:    callChunks,
 		ChunkSize: chunkBytes,
@@ -66,12 +75,7 @@ func serveProvider(address string) error {
 	for i := range goodKeys {
 		opts.Keys = append(opts.Keys, simulator.Key{Secret: goodKey(i)})
 	}
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return fmt.Errorf("listening as the provider: %w", err)
-	}
-	server := &http.Server{Handler: simulator.New(opts), ReadHeaderTimeout: 10 * time.Second}
-	return server.Serve(listener)
+	return simulator.New(opts)
 }
 
 // requests returns what makes the requests of w for t.
