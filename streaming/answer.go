@@ -33,6 +33,8 @@ type answer struct {
 	// how that reading ended.
 	held    []byte
 	heldErr error
+	// short is the buffer in which held stands, if it is to be used again.
+	short *[maxShort]byte
 }
 
 // newAnswer begins to read along res.
@@ -70,7 +72,7 @@ func (a *answer) Read(p []byte) (int, error) {
 	if len(a.held) > 0 {
 		n := copy(p, a.held)
 		if a.held = a.held[n:]; len(a.held) == 0 {
-			a.held = nil
+			a.dropHeld()
 		}
 		return n, nil
 	}
@@ -116,6 +118,7 @@ func (a *answer) Close() error {
 		return nil
 	}
 	a.call.answer = nil
+	a.dropHeld()
 	a.call.Result = a.scan.Result()
 	verdict := a.verdict()
 	err := a.source.Close()

@@ -65,6 +65,8 @@ func (r *rotation) accept(ctx context.Context, cancel context.CancelCauseFunc, t
 			r.report(to, lease, f.verdict, time.Since(began))
 			return nil, f
 		}
+	} else {
+		a.measure(res)
 	}
 	r.call.record(Attempt{Provider: to.provider.Name, KeyID: lease.KeyID(), Duration: time.Since(began)})
 	return r.deliver(res, a), nil
