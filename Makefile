@@ -2,12 +2,15 @@
 
 GO ?= go
 FUZZTIME ?= 10s
+BENCHFLAGS ?=
+BENCHCOUNT ?= 6
+BENCHSTAT := golang.org/x/perf/cmd/benchstat@v0.0.0-20230113213139-801c7ef9e5c5
 MODULE := github.com/seed83435595/caddy-llm-proxy
 
-.PHONY: help run build test unit lint fuzz xcaddy sdks crashtest
+.PHONY: help run build test unit lint fuzz xcaddy sdks bench bench-micro bench-baseline bench-compare crashtest
 
 help:
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 run: build ## start a gateway with a simulated provider behind it
 	./bin/caddy run --config examples/quickstart.Caddyfile
@@ -45,3 +48,18 @@ fuzz: ## run every fuzz target for FUZZTIME
 			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
 		done; \
 	done
+
+bench: build ## measure beside a bare Caddy; BENCHFLAGS=-quick for two minutes, -help for more
+	$(GO) build -o bin/bench ./bench
+	./bin/bench $(BENCHFLAGS)
+
+bench-micro: ## run the micro-benchmarks
+	@mkdir -p bin
+	@$(GO) test -run '^$$' -bench . -benchmem -count $(BENCHCOUNT) ./handler/... ./keypool/... ./streaming/... \
+		| grep -E '^(goos|goarch|pkg|cpu|Benchmark)' | tee bin/bench-micro.txt
+
+bench-baseline: bench-micro ## store the micro-benchmarks' results to compare with
+	cp bin/bench-micro.txt bench/baseline.txt
+
+bench-compare: bench-micro ## compare the micro-benchmarks with what is stored
+	$(GO) run $(BENCHSTAT) bench/baseline.txt bin/bench-micro.txt

@@ -3,11 +3,10 @@
 package handler
 
 import (
-	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -19,7 +18,6 @@ import (
 // account is what is written down about one call.
 type account struct {
 	logger *zap.Logger
-	repl   *caddy.Replacer
 	call   *streaming.Call
 	client string
 	quota  quota
@@ -43,20 +41,29 @@ func (a *account) settle(r *http.Request) {
 		a.call.Outcome = streaming.OutcomeError
 	}
 	a.quota.settle(a.call)
-	a.setPlaceholders()
-	fields := a.fields()
-	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
-		for _, field := range fields {
-			extra.Set(field)
-		}
+	// One field that writes the others itself costs nothing where nobody logs,
+	// and the access log copies its list with each that is added.
+	fields := zap.Field{Key: "llm", Type: zapcore.InlineMarshalerType, Interface: a}
+	if access := accessLog(r); access != nil {
+		access.Set(fields)
 	}
 	if c := a.logger.Check(a.level(), "call"); c != nil {
-		c.Write(append(fields,
+		c.Write(fields,
 			zap.String("request_id", a.call.ID),
 			zap.Int("status", a.call.Status),
 			zap.Duration("duration", time.Since(a.call.Started)),
-		)...)
+		)
 	}
+}
+
+// accessLog returns where fields of the access log go; nil if none is kept.
+func accessLog(r *http.Request) *caddyhttp.ExtraLogFields {
+	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if ok && server.Logs == nil {
+		return nil
+	}
+	fields, _ := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields)
+	return fields
 }
 
 // level makes what an operator should look into stand out.
@@ -69,86 +76,71 @@ func (a *account) level() zapcore.Level {
 	}
 }
 
-func (a *account) setPlaceholders() {
+// MarshalLogObject tells who called, what for, over which attempts, and how it
+// ended.
+func (a *account) MarshalLogObject(log zapcore.ObjectEncoder) error {
 	call := a.call
-	usage := call.Result.Usage
-	a.repl.Set("llm.provider", call.Provider)
-	a.repl.Set("llm.key.id", call.KeyID)
-	a.repl.Set("llm.attempts", len(call.Attempts))
-	a.repl.Set("llm.usage.input", usage.InputTotal())
-	a.repl.Set("llm.usage.output", usage.OutputTotal())
-	a.repl.Set("llm.first_token_ms", milliseconds(call.FirstToken))
-	a.repl.Set("llm.outcome", string(call.Outcome))
-}
-
-// fields tells who called, what for, over which attempts, and how it ended.
-func (a *account) fields() []zap.Field {
-	call := a.call
-	fields := make([]zap.Field, 0, 20)
-	fields = append(fields, zap.String("llm_outcome", string(call.Outcome)))
+	log.AddString("llm_outcome", string(call.Outcome))
 	if a.client != "" {
-		fields = append(fields, zap.String("llm_client", a.client))
+		log.AddString("llm_client", a.client)
 	}
 	if a.quota.exceeded != nil {
-		fields = append(fields, zap.String("llm_limit", ruleWords(a.quota.exceeded.Rule)))
+		log.AddString("llm_limit", ruleWords(a.quota.exceeded.Rule))
 	}
 	if call.Request != nil {
-		fields = append(fields,
-			zap.String("llm_operation", call.Request.Operation.Name),
-			zap.String("llm_model", call.Request.Model),
-			zap.Bool("llm_stream", call.Request.Stream),
-		)
+		log.AddString("llm_operation", call.Request.Operation.Name)
+		log.AddString("llm_model", call.Request.Model)
+		log.AddBool("llm_stream", call.Request.Stream)
 	}
 	if len(call.Attempts) > 0 {
-		fields = append(fields,
-			zap.String("llm_provider", call.Provider),
-			zap.String("llm_key", call.KeyID),
-			zap.Strings("llm_attempts", attemptWords(call.Attempts)),
-		)
-	}
-	return append(fields, answerFields(call)...)
-}
-
-// answerFields tells what was read along the answer. What was not stated is
-// left out, rather than shown as nothing.
-func answerFields(call *streaming.Call) []zap.Field {
-	var fields []zap.Field
-	result := call.Result
-	if result.Model != "" {
-		fields = append(fields, zap.String("llm_model_answered", result.Model))
-	}
-	if result.Finish != "" {
-		fields = append(fields, zap.String("llm_finish", result.Finish))
-	}
-	if call.Cause != nil {
-		fields = append(fields, zap.String("llm_cause", call.Cause.Error()))
-	}
-	if result.Events > 0 {
-		fields = append(fields, zap.Int("llm_events", result.Events))
-	}
-	if call.FirstToken > 0 {
-		fields = append(fields, zap.Float64("llm_first_token_ms", milliseconds(call.FirstToken)))
-	}
-	if result.Usage.Stated() {
-		fields = append(fields,
-			zap.Int64("llm_input_tokens", result.Usage.InputTotal()),
-			zap.Int64("llm_output_tokens", result.Usage.OutputTotal()),
-			zap.Int64("llm_cache_read_tokens", result.Usage.CacheRead),
-		)
-		if result.Estimated {
-			fields = append(fields, zap.Bool("llm_usage_estimated", true))
+		log.AddString("llm_provider", call.Provider)
+		log.AddString("llm_key", call.KeyID)
+		if err := log.AddArray("llm_attempts", attempts(call.Attempts)); err != nil {
+			return err
 		}
 	}
-	return fields
+	a.logAnswer(log)
+	return nil
 }
 
-// attemptWords spells each attempt as key:class:milliseconds.
-func attemptWords(attempts []streaming.Attempt) []string {
-	words := make([]string, len(attempts))
-	for i, attempt := range attempts {
-		words[i] = fmt.Sprintf("%s:%s:%d", attempt.KeyID, attempt.Verdict.Class, attempt.Duration.Milliseconds())
+// logAnswer tells what was read along the answer. What was not stated is left
+// out, rather than shown as nothing.
+func (a *account) logAnswer(log zapcore.ObjectEncoder) {
+	result := &a.call.Result
+	if result.Model != "" {
+		log.AddString("llm_model_answered", result.Model)
 	}
-	return words
+	if result.Finish != "" {
+		log.AddString("llm_finish", result.Finish)
+	}
+	if a.call.Cause != nil {
+		log.AddString("llm_cause", a.call.Cause.Error())
+	}
+	if result.Events > 0 {
+		log.AddInt("llm_events", result.Events)
+	}
+	if a.call.FirstToken > 0 {
+		log.AddFloat64("llm_first_token_ms", milliseconds(a.call.FirstToken))
+	}
+	if result.Usage.Stated() {
+		log.AddInt64("llm_input_tokens", result.Usage.InputTotal())
+		log.AddInt64("llm_output_tokens", result.Usage.OutputTotal())
+		log.AddInt64("llm_cache_read_tokens", result.Usage.CacheRead)
+		if result.Estimated {
+			log.AddBool("llm_usage_estimated", true)
+		}
+	}
+}
+
+// attempts are logged each as key:class:milliseconds.
+type attempts []streaming.Attempt
+
+// MarshalLogArray writes the attempts.
+func (list attempts) MarshalLogArray(log zapcore.ArrayEncoder) error {
+	for _, attempt := range list {
+		log.AppendString(attempt.KeyID + ":" + attempt.Verdict.Class.String() + ":" + strconv.FormatInt(attempt.Duration.Milliseconds(), 10))
+	}
+	return nil
 }
 
 func milliseconds(d time.Duration) float64 {

@@ -20,7 +20,6 @@ func (h *Handler) welcome(a *account, r *http.Request, client *auth.Client) *ref
 		return nil
 	}
 	a.client = client.ID
-	a.repl.Set("llm.client.id", client.ID)
 	if client.Expired(a.call.Started) {
 		return refuse(http.StatusUnauthorized, "expired_api_key", "this API key has expired")
 	}

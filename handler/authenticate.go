@@ -28,14 +28,14 @@ type AuthFailures struct {
 }
 
 // authenticate returns the client that is calling: none, where anyone may.
-func (h *Handler) authenticate(a *account, r *http.Request) (*auth.Client, *refusal) {
+func (h *Handler) authenticate(r *http.Request) (*auth.Client, *refusal) {
 	if h.Anonymous {
 		return nil, nil
 	}
 	if wait := h.failureWait(r); wait > 0 {
 		return nil, addressLayer.refuse(r.Header, wait)
 	}
-	if id := h.trustedUser(a.repl); id != "" {
+	if id := h.trustedUser(r); id != "" {
 		return h.named(id)
 	}
 	refused := unauthorized()
@@ -79,10 +79,11 @@ func (h *Handler) find(ctx context.Context, secret string) (*auth.Client, error)
 }
 
 // trustedUser returns who a handler in front says is calling.
-func (h *Handler) trustedUser(repl *caddy.Replacer) string {
+func (h *Handler) trustedUser(r *http.Request) string {
 	if h.TrustUser == "" {
 		return ""
 	}
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	return repl.ReplaceAll(h.TrustUser, "")
 }
 

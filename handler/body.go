@@ -7,29 +7,31 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming"
 )
 
-// readBody reads the request's body whole, up to the limit.
-func (h *Handler) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
+// readBody reads the request's body whole, up to the limit, into the call.
+func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, call *streaming.Call) *refusal {
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		return nil, refuse(http.StatusUnsupportedMediaType, "unsupported_encoding",
+		return refuse(http.StatusUnsupportedMediaType, "unsupported_encoding",
 			fmt.Sprintf("a request body with Content-Encoding %.20q is not read; send it unencoded", encoding))
 	}
 	if r.ContentLength > h.MaxRequestBody {
-		return nil, h.tooLarge()
+		return h.tooLarge()
 	}
 	if r.Body == nil || r.Body == http.NoBody {
-		return nil, nil
+		return nil
 	}
-	body, err := readSized(http.MaxBytesReader(w, r.Body, h.MaxRequestBody), r.ContentLength)
+	err := readSized(http.MaxBytesReader(w, r.Body, h.MaxRequestBody), r.ContentLength, call)
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			return nil, h.tooLarge()
+			return h.tooLarge()
 		}
-		return nil, refuse(http.StatusBadRequest, "incomplete_body", "the request body could not be read to its end")
+		return refuse(http.StatusBadRequest, "incomplete_body", "the request body could not be read to its end")
 	}
-	return body, nil
+	return nil
 }
 
 func (h *Handler) tooLarge() *refusal {
@@ -41,14 +43,18 @@ func (h *Handler) tooLarge() *refusal {
 // Content-Length alone, in bytes. A longer one grows as its bytes come.
 const maxTrustedLength = 1 << 20
 
-// readSized reads r to its end, into one allocation where the length is known.
-func readSized(r io.Reader, length int64) ([]byte, error) {
+// readSized reads r to its end, into memory of the right size where the length
+// is known.
+func readSized(r io.Reader, length int64, call *streaming.Call) (err error) {
 	if length <= 0 || length > maxTrustedLength {
-		return io.ReadAll(r)
+		call.Body, err = io.ReadAll(r)
+		return err
 	}
-	body := make([]byte, length)
-	if _, err := io.ReadFull(r, body); err != nil {
-		return nil, err
+	if call.Buffer = streaming.NewBuffer(length); call.Buffer != nil {
+		call.Body = call.Buffer.Bytes()
+	} else {
+		call.Body = make([]byte, length)
 	}
-	return body, nil
+	_, err = io.ReadFull(r, call.Body)
+	return err
 }

@@ -171,10 +171,11 @@ func (h *Handler) Validate() error {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	a := account{
 		logger: h.logger,
-		repl:   r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer),
 		call:   &streaming.Call{Started: time.Now(), Outcome: streaming.OutcomeRefused},
 	}
-	a.call.ID, _ = a.repl.GetString("http.request.uuid")
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	repl.Map(a.placeholder)
+	a.call.ID, _ = repl.GetString("http.request.uuid")
 	defer a.settle(r)
 
 	refused := h.admit(&a, w, r)
@@ -220,9 +221,8 @@ func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *ref
 		return refuse(http.StatusNotFound, "unknown_path", "no API is known under this path; the OpenAI, Anthropic and Gemini APIs are, such as /v1/chat/completions")
 	}
 	a.call.Request = request
-	a.repl.Set("llm.operation", request.Operation.Name)
 
-	client, refused := h.authenticate(a, r)
+	client, refused := h.authenticate(r)
 	if refused != nil {
 		return refused
 	}
@@ -230,16 +230,13 @@ func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *ref
 		return refused
 	}
 
-	body, refused := h.readBody(w, r)
-	if refused != nil {
+	if refused := h.readBody(w, r, a.call); refused != nil {
 		return refused
 	}
-	if err := request.ReadBody(r.Header.Get("Content-Type"), body); err != nil {
+	if err := request.ReadBody(r.Header.Get("Content-Type"), a.call.Body); err != nil {
 		return refuseRequest(err)
 	}
-	a.call.Body = body
-	a.call.Affinity = affinity(a.client, body)
-	a.repl.Set("llm.model", request.Model)
+	a.call.Affinity = affinity(a.client, a.call.Body)
 	return h.allow(a, r, client)
 }
 

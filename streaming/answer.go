@@ -55,6 +55,9 @@ func (r *rotation) deliver(l *leg) *http.Response {
 	a.noteFirstToken()
 	r.call.Status = res.StatusCode
 	r.call.answer = a
+	if a.rescue == nil {
+		r.call.dropBody()
+	}
 	res.Body = a
 	res.Request = r.in
 	return &res
@@ -190,7 +193,7 @@ func (a *answer) Close() error {
 		a.leg.drain()
 	}
 	if a.leg.stream && !a.leg.scan.Ended() {
-		a.view.Guess(len(call.Body))
+		a.view.Guess(call.size)
 	}
 	call.Result = a.view.Result()
 	verdict, outcome := a.leg.verdict()

@@ -3,7 +3,10 @@
 package streaming
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"io"
 	"time"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
@@ -20,8 +23,11 @@ type Call struct {
 	ID string
 	// Request is what the client asks for.
 	Request *wire.Request
-	// Body is the client's request body, whole. It is never changed.
+	// Body is the client's request body, whole. It is never changed, and given
+	// up as soon as an answer is passed on.
 	Body []byte
+	// Buffer is the memory of Body, if it is to be used again.
+	Buffer *Buffer
 	// Started is when the request came in.
 	Started time.Time
 
@@ -46,6 +52,8 @@ type Call struct {
 	Cause error
 
 	answer *answer
+	// size is the length of Body, also when that has been given up.
+	size int
 }
 
 // maxAttempts bounds how many attempts a call remembers, so that rotating
@@ -82,11 +90,40 @@ const (
 )
 
 // Close settles what the transport still holds for the call: the answer's
-// body and the key's slot. It must be called once the request is over,
-// whatever the way out; calling it again does nothing.
+// body, the key's slot and the memory of the request. It must be called once
+// the request is over, whatever the way out; calling it again does nothing.
 func (c *Call) Close() {
 	if c.answer != nil {
 		_ = c.answer.Close()
+	}
+	c.dropBody()
+}
+
+// dropBody gives up the request's body: it will not be sent again. A stream
+// would otherwise hold its prompt to its end.
+func (c *Call) dropBody() {
+	c.Body = nil
+	if c.Buffer != nil {
+		c.Buffer.Release()
+		c.Buffer = nil
+	}
+}
+
+// errDropped is a body that is to be sent when it has been given up.
+var errDropped = errors.New("the request's body is gone")
+
+// opener returns what opens body, which is the client's or made from it, for
+// one attempt.
+func (c *Call) opener(body []byte) func() (io.ReadCloser, error) {
+	buffer := c.Buffer
+	if buffer == nil || &body[0] != &c.Body[0] {
+		return func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	}
+	return func() (io.ReadCloser, error) {
+		if c.Buffer != buffer {
+			return nil, errDropped
+		}
+		return buffer.reader(), nil
 	}
 }
 

@@ -3,9 +3,7 @@
 package streaming
 
 import (
-	"bytes"
 	"context"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -28,7 +26,7 @@ var withheld = []string{
 // withheldPrefixes are groups of such headers.
 var withheldPrefixes = []string{"Cf-", "Sec-", "X-Forwarded-"}
 
-// outgoingHeader returns what of the client's header goes to every provider.
+// outgoingHeader returns what of the client's header goes to a provider.
 // The answer is asked for unencoded, so that its bytes can be read along
 // while they pass.
 func outgoingHeader(in http.Header) http.Header {
@@ -59,15 +57,12 @@ func isWithheld(name string) bool {
 // do not take it from the URL.
 const dialInfoKey = caddy.CtxKey("reverse_proxy.dial_info")
 
-// outgoing builds the request for one attempt. The credential is placed on a
-// header of its own: the client's request is logged by others.
+// outgoing builds the request for one attempt. It has a header of its own, since
+// the client's request is logged by others.
 func (r *rotation) outgoing(ctx context.Context, to target, secret keypool.Secret) *http.Request {
 	req := r.call.Request
 	model := to.modelFor(req.Model)
-	header := make(http.Header, len(r.header)+2)
-	for name, values := range r.header {
-		header[name] = values
-	}
+	header := outgoingHeader(r.in.Header)
 	to.provider.family.Authorize(header, secret.Reveal())
 
 	out := &http.Request{
@@ -85,9 +80,7 @@ func (r *rotation) outgoing(ctx context.Context, to target, secret keypool.Secre
 	}
 	if len(body) > 0 {
 		out.ContentLength = int64(len(body))
-		out.GetBody = func() (io.ReadCloser, error) {
-			return io.NopCloser(bytes.NewReader(body)), nil
-		}
+		out.GetBody = r.call.opener(body)
 		out.Body, _ = out.GetBody()
 	}
 	return out.WithContext(context.WithValue(ctx, dialInfoKey, to.provider.dial))

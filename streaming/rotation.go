@@ -21,7 +21,6 @@ type rotation struct {
 	transport *Transport
 	call      *Call
 	in        *http.Request
-	header    http.Header
 	chain     *chain
 	// targets are those of the chain that are being asked.
 	targets []target

@@ -140,8 +140,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if chain == nil {
 		return refuse(req, call, unknownModel(call.Request)), nil
 	}
+	call.size = len(call.Body)
 	r := &rotation{
-		transport: t, call: call, in: req, header: outgoingHeader(req.Header),
+		transport: t, call: call, in: req,
 		chain: chain, since: call.Started,
 	}
 	if total := time.Duration(t.Timeouts.Total); total > 0 {

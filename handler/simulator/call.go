@@ -107,9 +107,20 @@ func (c *call) chunks() []string {
 		if size := c.pace.size; size > 0 {
 			word = strings.Repeat(word, size/len(word)+1)[:size]
 		}
+		if c.pace.stamps && c.stream {
+			word = noStamp + word
+		}
 		chunks[i] = word
 	}
 	return chunks
+}
+
+// noStamp stands for the time at which a chunk is sent until it is known.
+const noStamp = "@0000000000000000000@"
+
+// stamp puts the time into the text of an event.
+func stamp(text string, now time.Time) string {
+	return strings.Replace(text, noStamp, "@"+strconv.FormatInt(now.UnixNano(), 10)+"@", 1)
 }
 
 func (c *call) text() string { return strings.Join(c.chunks(), "") }
@@ -122,7 +133,9 @@ func countWords(v any) int {
 	n := 0
 	switch v := v.(type) {
 	case string:
-		n = len(strings.Fields(v))
+		for range strings.FieldsSeq(v) {
+			n++
+		}
 	case []any:
 		for _, item := range v {
 			n += countWords(item)

@@ -28,6 +28,10 @@ type Options struct {
 	// ChunkSize is how many bytes each chunk has; 0 means one word of its own
 	// length.
 	ChunkSize int
+	// Stamps puts the time at which it is sent into each chunk of a stream, in
+	// front of its text: @, Unix nanoseconds in 19 digits, @. A load generator
+	// can then tell how long a chunk was on its way.
+	Stamps bool
 	// Models are the models that are listed. Any other is answered, too.
 	Models []string
 	// Keys are the keys that are known. With none, every key is good.
@@ -157,10 +161,11 @@ func (s *Simulator) fault(key *Key, rule *Rule) Fault {
 type pace struct {
 	firstToken, delay time.Duration
 	chunks, size      int
+	stamps            bool
 }
 
 func (s *Simulator) pace(rule *Rule) pace {
-	p := pace{s.opts.FirstToken, s.opts.Delay, s.opts.Chunks, s.opts.ChunkSize}
+	p := pace{s.opts.FirstToken, s.opts.Delay, s.opts.Chunks, s.opts.ChunkSize, s.opts.Stamps}
 	if rule == nil {
 		return p
 	}

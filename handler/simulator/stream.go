@@ -5,6 +5,7 @@ package simulator
 import (
 	"io"
 	"net/http"
+	"time"
 )
 
 // stream writes events, each as soon as it is there.
@@ -103,6 +104,9 @@ func (s *stream) write(e event) {
 		text = "event: " + e.name + line + text
 	}
 	s.sent++
+	if s.call.pace.stamps {
+		text = stamp(text, time.Now())
+	}
 	_, _ = io.WriteString(s.w, text)
 	s.flush()
 }

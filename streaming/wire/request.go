@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
@@ -159,8 +160,15 @@ func (b *bodyFacts) read(family *Family, contentType string, body []byte) error 
 	return nil
 }
 
+// bodyScanners are used again: a scanner is as large as many a request.
+var bodyScanners = sync.Pool{New: func() any { return new(jsonscan.Scanner) }}
+
 func (b *bodyFacts) readJSON(body []byte) *RequestError {
-	var scanner jsonscan.Scanner
+	scanner := bodyScanners.Get().(*jsonscan.Scanner)
+	defer func() {
+		scanner.Reset(nil, nil)
+		bodyScanners.Put(scanner)
+	}()
 	scanner.Reset(b.family.bodyPaths, b)
 	scanner.Write(body)
 	scanner.End()
