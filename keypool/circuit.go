@@ -21,8 +21,8 @@ type Breaker struct {
 	// Window is the time over which that share is taken. It says nothing
 	// before 20 calls. Default: 1 minute.
 	Window time.Duration
-	// OpenFor is how long it rests before a call may probe it.
-	// Default: 10 seconds.
+	// OpenFor is how long it rests before a call may probe it, and how long
+	// after it has said that it is overloaded. Default: 10 seconds.
 	OpenFor time.Duration
 }
 
@@ -31,8 +31,6 @@ const (
 	enoughCalls = 20
 	// windowParts is how finely a window moves on.
 	windowParts = 6
-	// overloadRest is how long an overloaded upstream is left alone.
-	overloadRest = 10 * time.Second
 	// regionRest is how long one is left alone that does not serve our
 	// location, which a change of the egress address may mend.
 	regionRest = time.Minute

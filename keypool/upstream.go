@@ -113,7 +113,7 @@ func (u *Upstream) report(l *Lease, o Outcome, now time.Time) {
 	case class == ClassOverloaded:
 		c := u.circuit(l.model)
 		c.leave(l.passes[0])
-		c.cool(class, overloadRest, overloadRest, now)
+		c.cool(class, c.rules.OpenFor, c.rules.OpenFor, now)
 	default:
 		// Whatever else there is says nothing of how well the model is served.
 		if c := l.passes[0].circuit; c != nil {

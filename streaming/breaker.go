@@ -26,7 +26,8 @@ type Breaker struct {
 	// Window is the time over which that share is taken. Default: 1m.
 	Window caddy.Duration `json:"window,omitempty"`
 
-	// OpenFor is how long it rests before a call may probe it. Default: 10s.
+	// OpenFor is how long it rests before a call may probe it, and how long
+	// after it has said that it is overloaded. Default: 10s.
 	OpenFor caddy.Duration `json:"open_for,omitempty"`
 }
 
