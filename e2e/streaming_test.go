@@ -24,7 +24,12 @@ const overTLS = `{
 https://localhost:GATEWAY {
 	tls internal
 	llm_proxy {
-		client app CLIENT
+		rate_limit ip 1000 1m
+		rate_limit global 1000 1m
+		client app CLIENT {
+			limit tokens 1000000 1h
+			limit concurrent 100
+		}
 		provider openai http://UPSTREAM {
 			key sim-good
 		}

@@ -32,3 +32,16 @@ func TestWrongKeysBlockAnAddress(t *testing.T) {
 	checkRefused(t, h, from("203.0.113.7:3", "Bearer "+secret), http.StatusTooManyRequests, "rate_limit_exceeded")
 	checkPassed(t, h, from("203.0.113.8:1", "Bearer "+secret))
 }
+
+// A request is one try, or a few: who fills its head with keys gains nothing.
+func TestFewKeysOfARequestAreTried(t *testing.T) {
+	h := newHandler(t, &Handler{Clients: []*Client{newClient(t)}})
+	r := request("/v1/chat/completions", chat, "Authorization", "")
+	for range maxCredentials {
+		r.Header.Add("X-Api-Key", "wrong")
+	}
+	r.Header.Add("X-Api-Key", secret)
+	checkRefused(t, h, r, http.StatusUnauthorized, "invalid_api_key")
+	r.Header["X-Api-Key"] = r.Header["X-Api-Key"][1:]
+	checkPassed(t, h, r)
+}

@@ -27,6 +27,10 @@ type AuthFailures struct {
 	Window caddy.Duration `json:"window"`
 }
 
+// maxCredentials bounds how many keys of one request are looked at. SDKs send
+// one or two; a guesser would send as many as fit a head.
+const maxCredentials = 8
+
 // authenticate returns the client that is calling: none, where anyone may.
 func (h *Handler) authenticate(r *http.Request) (*auth.Client, *refusal) {
 	if h.Anonymous {
@@ -39,8 +43,11 @@ func (h *Handler) authenticate(r *http.Request) (*auth.Client, *refusal) {
 		return h.named(id)
 	}
 	refused := unauthorized()
-	failed := false
+	tried, failed := 0, false
 	for secret := range wire.Credentials(r.Header, r.URL) {
+		if tried++; tried > maxCredentials {
+			break
+		}
 		client, err := h.find(r.Context(), secret)
 		switch {
 		case err == nil:

@@ -19,7 +19,7 @@ import (
 const (
 	// filePoll is how often the file is looked at.
 	filePoll = 2 * time.Second
-	// maxClientsFile bounds the file, in bytes. 100,000 clients take 15 MB.
+	// maxClientsFile bounds the file, in bytes. 100,000 clients take 11 MB.
 	maxClientsFile = 256 << 20
 )
 

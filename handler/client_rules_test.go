@@ -111,9 +111,11 @@ func TestBadClientsAreRefused(t *testing.T) {
 		"twice": func(_ *Handler, c *Client) {
 			c.Limits = []*Limit{{Kind: "tokens", Amount: 1, Per: "day"}, {Kind: "tokens", Amount: 2, Per: "day", TimeZone: "UTC"}}
 		},
-		"default":    func(h *Handler, _ *Client) { h.UserLimits = []*Limit{{Kind: "tokens"}} },
-		"no secret":  func(_ *Handler, c *Client) { c.Secrets = nil },
-		"control id": func(_ *Handler, c *Client) { c.ID = "a\nb" },
+		"null client": func(h *Handler, _ *Client) { h.Clients = append(h.Clients, nil) },
+		"null limit":  func(_ *Handler, c *Client) { c.Limits = []*Limit{nil} },
+		"default":     func(h *Handler, _ *Client) { h.UserLimits = []*Limit{{Kind: "tokens"}} },
+		"no secret":   func(_ *Handler, c *Client) { c.Secrets = nil },
+		"control id":  func(_ *Handler, c *Client) { c.ID = "a\nb" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx := newContext(t)

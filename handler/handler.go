@@ -146,7 +146,7 @@ func (h *Handler) Cleanup() error {
 // hasLimits tells whether there may be clients with limits.
 func (h *Handler) hasLimits() bool {
 	return h.ClientsFile != "" || len(h.UserLimits) > 0 ||
-		slices.ContainsFunc(h.Clients, func(c *Client) bool { return len(c.Limits) > 0 })
+		slices.ContainsFunc(h.Clients, func(c *Client) bool { return c != nil && len(c.Limits) > 0 })
 }
 
 // Validate refuses a config that would let anyone in unawares.

@@ -104,6 +104,9 @@ func (l *Limit) period(kind limits.Kind) (limits.Period, error) {
 func rulesOf(all []*Limit) ([]limits.Rule, error) {
 	rules := make([]limits.Rule, 0, len(all))
 	for _, l := range all {
+		if l == nil {
+			return nil, errors.New("limit: null")
+		}
 		rule, err := l.rule()
 		if err != nil {
 			return nil, err

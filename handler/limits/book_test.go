@@ -295,3 +295,22 @@ func BenchmarkCall(b *testing.B) {
 		h.Settle(now, Amounts{Input: 90, Output: 20})
 	}
 }
+
+// However long a client was away, what it used then is forgotten, and what it
+// used lately is not.
+func TestLongPauses(t *testing.T) {
+	const slot = time.Second
+	rule := window(Requests, 10, slots*slot)
+	for pause := range 3 * (slots + 1) {
+		b := NewBook()
+		enter(t, b, start, rule)
+		want := int64(10)
+		if pause <= slots {
+			want = 9
+		}
+		now := start.Add(time.Duration(pause) * slot)
+		if got := b.States(now, "app", []Rule{rule})[0].Remaining; got != want {
+			t.Errorf("after %d parts of the window: %d left, want %d", pause, got, want)
+		}
+	}
+}
