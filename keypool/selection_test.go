@@ -138,48 +138,50 @@ func TestEarliest(t *testing.T) {
 // to rest before the call began, and no slot leaks.
 func TestConcurrentUse(t *testing.T) {
 	classes := []Class{ClassOK, ClassOK, ClassOK, ClassUpstream, ClassCanceled, ClassRateLimited, ClassModel}
-	for _, policy := range []Policy{RoundRobin, Weighted} {
-		c := newClock()
-		p := newPool(t, c, 7, policy)
-		var mu sync.Mutex
-		known := map[string]time.Time{}
-		var wg sync.WaitGroup
-		for i := range uint64(1000) {
-			wg.Go(func() {
-				random := rand.New(rand.NewPCG(i, 2))
-				var tried Tried
-				for range 5 {
-					mu.Lock()
-					before := maps.Clone(known)
-					mu.Unlock()
-					lease, err := p.Acquire(Want{Model: "m"}, &tried)
-					if err != nil {
-						c.advance(time.Second)
-						continue
-					}
-					if until := before[lease.KeyID()]; lease.began.Before(until) {
-						t.Errorf("%s was used %s too early", lease.KeyID(), until.Sub(lease.began))
-					}
-					c.advance(time.Duration(random.IntN(1000)) * time.Millisecond)
-					verdict := Verdict{Class: classes[random.IntN(len(classes))]}
-					if verdict.Scope() == ScopeKey || verdict.Scope() == ScopeKeyModel {
-						verdict.Wait = time.Duration(1+random.IntN(10)) * time.Second
-					}
-					sent := c.Now()
-					lease.Report(Outcome{Verdict: verdict})
-					mu.Lock()
-					if until := sent.Add(verdict.Wait); verdict.Wait > 0 && until.After(known[lease.KeyID()]) {
-						known[lease.KeyID()] = until
-					}
-					mu.Unlock()
+	for policy := RoundRobin; policy <= Sticky; policy++ {
+		timed(t, func(t *testing.T) { callsAtOnce(t, newTimedPool(t, 7, Options{Policy: policy}), classes) })
+	}
+}
+
+func callsAtOnce(t *testing.T, p *Pool, classes []Class) {
+	var mu sync.Mutex
+	known := map[string]time.Time{}
+	var wg sync.WaitGroup
+	for i := range uint64(1000) {
+		wg.Go(func() {
+			random := rand.New(rand.NewPCG(i, 2))
+			var tried Tried
+			for range 5 {
+				mu.Lock()
+				before := maps.Clone(known)
+				mu.Unlock()
+				lease, err := p.Acquire(Want{Model: "m", Affinity: i}, &tried)
+				if err != nil {
+					time.Sleep(time.Second)
+					continue
 				}
-			})
-		}
-		wg.Wait()
-		for _, status := range p.Snapshot() {
-			if status.InFlight != 0 || status.Total == 0 {
-				t.Errorf("%s: %d slots have leaked after %d calls", status.ID, status.InFlight, status.Total)
+				if until := before[lease.KeyID()]; lease.began.Before(until) {
+					t.Errorf("%s was used %s too early", lease.KeyID(), until.Sub(lease.began))
+				}
+				time.Sleep(time.Duration(random.IntN(1000)) * time.Millisecond)
+				verdict := Verdict{Class: classes[random.IntN(len(classes))]}
+				if verdict.Scope() == ScopeKey || verdict.Scope() == ScopeKeyModel {
+					verdict.Wait = time.Duration(1+random.IntN(10)) * time.Second
+				}
+				sent := time.Now()
+				lease.Report(Outcome{Verdict: verdict})
+				mu.Lock()
+				if until := sent.Add(verdict.Wait); verdict.Wait > 0 && until.After(known[lease.KeyID()]) {
+					known[lease.KeyID()] = until
+				}
+				mu.Unlock()
 			}
+		})
+	}
+	wg.Wait()
+	for _, status := range p.Snapshot() {
+		if status.InFlight != 0 || status.Total == 0 {
+			t.Errorf("%s: %d slots have leaked after %d calls", status.ID, status.InFlight, status.Total)
 		}
 	}
 }
