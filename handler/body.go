@@ -40,21 +40,35 @@ func (h *Handler) tooLarge() *refusal {
 }
 
 // maxTrustedLength is how much memory a request gets on the word of its
-// Content-Length alone, in bytes. A longer one grows as its bytes come.
+// Content-Length alone, in bytes. Whoever has sent that much gets four times
+// as much, and so on.
 const maxTrustedLength = 1 << 20
 
 // readSized reads r to its end, into memory of the right size where the length
 // is known.
 func readSized(r io.Reader, length int64, call *streaming.Call) (err error) {
-	if length <= 0 || length > maxTrustedLength {
+	if length <= 0 {
 		call.Body, err = io.ReadAll(r)
 		return err
 	}
-	if call.Buffer = streaming.NewBuffer(length); call.Buffer != nil {
+	size := min(length, maxTrustedLength)
+	if size == length {
+		call.Buffer = streaming.NewBuffer(size)
+	}
+	if call.Buffer != nil {
 		call.Body = call.Buffer.Bytes()
 	} else {
-		call.Body = make([]byte, length)
+		call.Body = make([]byte, size)
 	}
-	_, err = io.ReadFull(r, call.Body)
-	return err
+	for rest := call.Body; ; rest = call.Body[size:] {
+		if _, err := io.ReadFull(r, rest); err != nil {
+			return err
+		}
+		size = int64(len(call.Body))
+		if size == length {
+			return nil
+		}
+		call.Body = append(make([]byte, 0, min(length, 4*size)), call.Body...)
+		call.Body = call.Body[:cap(call.Body)]
+	}
 }
