@@ -7,13 +7,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 )
 
 // readBody reads the request's body whole, up to the limit, into the call.
 func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, call *streaming.Call) *refusal {
-	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+	if encoding := strings.Join(r.Header["Content-Encoding"], ""); encoding != "" && encoding != "identity" {
 		return refuse(http.StatusUnsupportedMediaType, "unsupported_encoding",
 			fmt.Sprintf("a request body with Content-Encoding %.20q is not read; send it unencoded", encoding))
 	}

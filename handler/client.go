@@ -5,6 +5,7 @@ package handler
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -80,7 +81,7 @@ func (c *Client) digests() ([]auth.Digest, error) {
 			return nil, fmt.Errorf("secret: %w", err)
 		}
 		digest, err := auth.ParseDigest(secret)
-		if err != nil && secret != s {
+		if err != nil && secret != s && !strings.HasPrefix(secret, "sha256:") {
 			// It came out of the environment or a file, where it may stand
 			// as it is.
 			digest, err = auth.HashSecret(secret), nil

@@ -196,6 +196,9 @@ func (a *answer) Close() error {
 		a.view.Guess(call.size)
 	}
 	call.Result = a.view.Result()
+	if call.Request.Operation.Standing {
+		call.Result.Usage = wire.Usage{} // it is that of other calls
+	}
 	verdict, outcome := a.leg.verdict()
 	switch {
 	case a.broken:

@@ -18,6 +18,12 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
+// errSwitched is an answer that wants to change the protocol unasked.
+var errSwitched = errors.New("the provider switched protocols unasked")
+
+// errorTime is how long an error answer is read to judge it.
+const errorTime = 2 * time.Second
+
 // maxErrorBody is how much of an error answer is read to judge it, in bytes.
 const maxErrorBody = 64 << 10
 
@@ -50,17 +56,23 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 		}
 		l.cancel(nil)
 		return nil, r.failed(l, r.fault(err))
+	case res.StatusCode == http.StatusSwitchingProtocols:
+		_ = res.Body.Close()
+		l.cancel(nil)
+		return nil, r.failed(l, &failure{verdict: keypool.Verdict{Class: keypool.ClassUpstream}, cause: errSwitched})
 	case res.StatusCode >= 400:
 		l.response = res
 		return nil, r.failed(l, r.readFailure(l))
 	}
 	l.response = res
+	dropValues(res.Header, lease.Secret().Reveal())
 	l.scan = wire.NewScanner(call.Request.Operation, res.StatusCode, res.Header.Get("Content-Type"), res.Header.Get("Content-Encoding"))
 	l.scan.ReadHeader(res.Header)
 	l.stream = call.Request.Stream && call.Request.Operation.Dialect != nil && res.StatusCode == http.StatusOK
 	if f := r.hold(l); f != nil {
 		l.drop()
 		l.scan.Release()
+		f.hideSecret(lease.Secret())
 		return nil, r.failed(l, f)
 	}
 	if !l.stream || l.scan.Started() {
@@ -90,7 +102,7 @@ func (r *rotation) failed(l *leg, f *failure) *failure {
 // readFailure reads as much of an error answer as it takes to judge it. What
 // is more than that goes to the client only if it is the client's answer.
 func (r *rotation) readFailure(l *leg) *failure {
-	l.watch.arm(r.headersLimit(l.urgent))
+	l.watch.arm(errorTime, errHeadersTimeout)
 	body, err := io.ReadAll(io.LimitReader(l.response.Body, maxErrorBody))
 	l.watch.disarm()
 	f := &failure{
@@ -99,6 +111,7 @@ func (r *rotation) readFailure(l *leg) *failure {
 		header:  l.response.Header,
 		body:    body,
 	}
+	f.hideSecret(l.lease.Secret())
 	if err == nil && len(body) == maxErrorBody && f.verdict.Next() == keypool.Answer {
 		f.rest = restOf{l.response.Body, l.cancel}
 		return f

@@ -9,7 +9,9 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
@@ -26,6 +28,9 @@ type failure struct {
 	status int
 	header http.Header
 	body   []byte
+	// echoes says that the provider repeats our key, so that none of its words
+	// may get out.
+	echoes bool
 	// rest is what the provider's answer holds behind body, if anything.
 	rest io.ReadCloser
 }
@@ -69,7 +74,29 @@ func (f *failure) private() bool {
 	case keypool.ClassCredential, keypool.ClassQuota, keypool.ClassStale:
 		return true
 	}
-	return f.status == 0
+	return f.status == 0 || f.echoes
+}
+
+// hideSecret keeps back what the provider says if it repeats our key.
+func (f *failure) hideSecret(secret keypool.Secret) {
+	key := secret.Reveal()
+	if strings.Contains(f.verdict.Detail, key) {
+		f.verdict.Detail = ""
+	}
+	dropValues(f.header, key)
+	f.echoes = bytes.Contains(f.body, []byte(key))
+	if f.echoes {
+		f.withoutRest()
+	}
+}
+
+// dropValues deletes the headers that hold a key.
+func dropValues(h http.Header, key string) {
+	for name, values := range h {
+		if slices.ContainsFunc(values, func(value string) bool { return strings.Contains(value, key) }) {
+			delete(h, name)
+		}
+	}
 }
 
 // response turns the failure into the client's answer: the provider's own
@@ -97,6 +124,9 @@ func (f *failure) response(in *http.Request, call *Call) *http.Response {
 
 // explain says in our own words what went wrong with the provider.
 func (f *failure) explain() wire.Error {
+	if f.echoes && f.status > 0 {
+		return wire.Error{Status: f.status, Code: "upstream_error", Message: "the provider refused the request, in words that are not passed on"}
+	}
 	switch f.verdict.Class {
 	case keypool.ClassSlow:
 		return timedOut(f.cause)

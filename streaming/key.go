@@ -3,8 +3,11 @@
 package streaming
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -69,6 +72,9 @@ func (k *Key) resolve(repl *caddy.Replacer) (keypool.Key, error) {
 	secret, err := repl.ReplaceOrErr(k.Secret, true, true)
 	if err != nil {
 		return keypool.Key{}, err
+	}
+	if strings.ContainsFunc(secret, unicode.IsControl) {
+		return keypool.Key{}, errors.New("the secret has a line break or another control character in it; several secrets go into 'keys'")
 	}
 	expires, err := parseDate(k.Expires)
 	if err != nil {

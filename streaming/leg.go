@@ -58,9 +58,10 @@ type leg struct {
 	finished bool
 }
 
-// errTruncated is a stream that ended without its family's terminal signal.
-// Passing the end on as an ordinary one would present it as success.
-var errTruncated = errors.New("the provider's stream ended before its terminal event")
+// errTruncated is a stream that ended without its family's terminal signal, or
+// a document that stops in the middle. Passing the end on as an ordinary one
+// would present it as success.
+var errTruncated = errors.New("the provider's answer ended before its end")
 
 // errReported is a stream in which the provider said that it had failed.
 var errReported = errors.New("the provider reported an error in its stream")
@@ -102,13 +103,21 @@ func (l *leg) limit() (time.Duration, *timeoutError) {
 	}
 }
 
+// lingers reports whether a stream that is waited for, as there is no other
+// target, has said only what tells nothing for too long. Its client should get
+// to see that there is something.
+func (l *leg) lingers() bool {
+	limit := time.Duration(l.limits.FirstToken)
+	return l.stream && !l.urgent && limit > 0 && time.Since(l.began) >= limit
+}
+
 // ending says what the end of reading means.
 func (l *leg) ending(err error) error {
 	cause := context.Cause(l.ctx)
 	switch {
 	case err == io.EOF, cause == errEnded, l.stream && l.scan.Ended() && !l.left && !l.call.Request.Several:
 		l.scan.Close()
-		if l.stream && l.truncated() {
+		if l.stream && l.truncated() || l.response.StatusCode == http.StatusOK && l.scan.CutOff() {
 			return errTruncated
 		}
 		return io.EOF

@@ -5,6 +5,7 @@ package streaming
 import (
 	"context"
 	"net/http"
+	"net/http/httptrace"
 	"slices"
 	"strings"
 
@@ -19,8 +20,9 @@ import (
 // apart from these; hop-by-hop fields are gone already.
 var withheld = []string{
 	"Baggage", "Cdn-Loop", "Content-Length", "Cookie", "Early-Data", "Expect", "Forwarded", "Origin",
-	"Referer", "Traceparent", "Tracestate", "True-Client-Ip", "Via", "X-Client-Ip",
-	"X-Real-Ip",
+	"Referer", "Traceparent", "Tracestate", "True-Client-Ip", "Upgrade", "Via", "X-Auth-Token",
+	"X-Client-Ip", "X-Goog-Iam-Authorization-Token", "X-Http-Method", "X-Http-Method-Override",
+	"X-Method-Override", "X-Real-Ip",
 }
 
 // withheldPrefixes are groups of such headers.
@@ -83,7 +85,21 @@ func (r *rotation) outgoing(ctx context.Context, to target, secret keypool.Secre
 		out.GetBody = r.call.opener(body)
 		out.Body, _ = out.GetBody()
 	}
-	return out.WithContext(context.WithValue(ctx, dialInfoKey, to.provider.dial))
+	return out.WithContext(context.WithValue(untraced{ctx}, dialInfoKey, to.provider.dial))
+}
+
+// untraced is a context without the trace by which reverse_proxy passes a
+// provider's informational answers, such as 103, on to the client: also those
+// of attempts that fail, and with headers that nobody has looked at.
+type untraced struct{ context.Context }
+
+// Value returns what the context holds, unless it is a trace.
+func (c untraced) Value(key any) any {
+	value := c.Context.Value(key)
+	if _, isTrace := value.(*httptrace.ClientTrace); isTrace {
+		return nil
+	}
+	return value
 }
 
 // unwelcome are the answer headers that are about the provider's own host, its

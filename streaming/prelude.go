@@ -29,7 +29,7 @@ const (
 // that it had failed, or broke, before anything was generated, that is a
 // failure.
 func (r *rotation) hold(l *leg) *failure {
-	if l.call.Request.Operation.Dialect == nil {
+	if l.call.Request.Operation.Dialect == nil || l.response.StatusCode != http.StatusOK {
 		return nil
 	}
 	most := maxHeldWhole
@@ -37,7 +37,7 @@ func (r *rotation) hold(l *leg) *failure {
 		most = maxHeldStream
 	}
 	l.held = make([]byte, 0, firstHeld(l.response.ContentLength))
-	for l.end == nil && l.scan.Failure() == nil && !l.scan.Started() && len(l.held) < most &&
+	for l.end == nil && l.scan.Failure() == nil && !l.scan.Started() && len(l.held) < most && !l.lingers() &&
 		(!l.stream || !l.scan.Ended() && l.scan.Result().Events < maxHeldEvents) {
 		l.held = slices.Grow(l.held, 1)
 		n, err := l.read(l.held[len(l.held):cap(l.held)])

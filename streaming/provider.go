@@ -129,7 +129,13 @@ func (p *Provider) provisionAddress() error {
 func (p *Provider) setBase(base string) error {
 	u, err := url.Parse(base)
 	if err != nil {
-		return fmt.Errorf("base URL: %w", err)
+		// Not the error itself: it repeats what may be a password.
+		return errors.New("base URL: malformed; it should look like https://api.example.com/v1")
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return fmt.Errorf("base URL: there is no port %s", port)
+		}
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 		return fmt.Errorf("base URL %q: must start with http:// or https:// and name a host", base)
@@ -259,6 +265,11 @@ func (p *Provider) resolveKeys() ([]keypool.Key, error) {
 		}
 		for _, secret := range strings.FieldsFunc(text, isListSeparator) {
 			keys = append(keys, keypool.Key{Secret: keypool.NewSecret(secret)})
+		}
+	}
+	for _, key := range keys {
+		if p.family.NeedsSignature(key.Secret.Reveal()) {
+			return nil, fmt.Errorf("key %q: an AWS access key, with which requests would have to be signed: that is not supported; use a Bedrock API key", key.ID)
 		}
 	}
 	if len(keys) == 0 {

@@ -15,6 +15,10 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 )
 
+// maxReturns is how many times a call comes back to keys that have said that
+// they are rate limited.
+const maxReturns = 3
+
 // rotation carries one call over its attempts until one of them is an answer
 // for the client, or nothing is left to try.
 type rotation struct {
@@ -37,6 +41,8 @@ type rotation struct {
 	// targets, and waited the time spent on waiting for keys.
 	retries int
 	waited  time.Duration
+	// limited counts the answers that were rate limits, by target.
+	limited int
 	// once holds the classes that are worth one other key and no more, and
 	// emptied says that an answer with nothing in it was asked for again.
 	once    map[keypool.Class]bool
@@ -89,13 +95,18 @@ func (r *rotation) find(ctx context.Context) (*leg, *failure) {
 // when the next target should be asked; last says that there is none.
 func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failure) {
 	if r.asked != to {
-		r.asked, r.tried = to, keypool.Tried{}
+		r.asked, r.tried, r.limited = to, keypool.Tried{}, 0
 	}
 	want := keypool.Want{Model: to.modelFor(r.call.Request.Model), Affinity: r.call.Affinity, Insist: last}
 	refused := "" // the key that does not know the model
 	for {
 		lease, err := to.provider.pool.Acquire(want, &r.tried)
 		if err != nil {
+			if want.Tier > 0 {
+				// There is no key of a higher tier. One of the same may do.
+				want.Tier = 0
+				continue
+			}
 			if r.waitForKey(ctx, err, last) {
 				continue
 			}
@@ -116,7 +127,7 @@ func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failur
 		next := r.next(failed)
 		switch failed.verdict.Class {
 		case keypool.ClassTier:
-			want.Tier = lease.Tier() + 1
+			want.Tier, refused = lease.Tier()+1, lease.KeyID()
 		case keypool.ClassModel:
 			refused = lease.KeyID()
 		}
@@ -148,7 +159,12 @@ func (r *rotation) next(f *failure) keypool.Next {
 			r.once = map[keypool.Class]bool{}
 		}
 		r.once[f.verdict.Class] = true
-	case keypool.ClassReset, keypool.ClassSlow:
+	case keypool.ClassRateLimited:
+		// Each key may say so, and some of them once more after a wait.
+		if r.limited++; r.limited >= r.asked.provider.pool.Size()+maxReturns {
+			return keypool.NextTarget
+		}
+	case keypool.ClassReset, keypool.ClassSlow, keypool.ClassUpstream:
 		if !r.call.Request.Operation.Repeatable && r.in.Method != http.MethodGet {
 			// It may have created something, which asking again would double.
 			return keypool.Answer

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -86,10 +87,18 @@ func bearer(value string) (token string, ok bool) {
 
 // isKeyParameter tells whether a query parameter holds Google's API key.
 func isKeyParameter(name string) bool {
-	if name == "key" {
-		return true
-	}
 	plain, err := url.QueryUnescape(name)
 
-	return err == nil && plain == "key"
+	return err == nil && strings.EqualFold(plain, "key")
+}
+
+// secretParameters are query parameters in which a client may have sent a
+// secret that is not ours to pass on.
+var secretParameters = []string{"key", "api_key", "api-key", "apikey", "access_token", "oauth_token", "token"}
+
+// isSecretParameter tells whether a query parameter may hold a secret.
+func isSecretParameter(name string) bool {
+	plain, err := url.QueryUnescape(name)
+
+	return err == nil && slices.Contains(secretParameters, strings.ToLower(plain))
 }

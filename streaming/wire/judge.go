@@ -25,6 +25,11 @@ func (r *Request) Judge(status int, h http.Header, body []byte, now time.Time) k
 	}
 	f := readFault(status, h, body)
 	v := f.judge()
+	if v.Class == keypool.ClassAccess && r.Operation != nil && r.Operation.Dialect == nil {
+		// What is passed through unread may be for administrators. A key that
+		// is refused there may be good for what keys are for.
+		v.Class = keypool.ClassCaller
+	}
 	if v.Next() != keypool.Answer {
 		v.Wait = f.wait(v.Class, now)
 	}

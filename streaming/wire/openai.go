@@ -89,6 +89,10 @@ func recognizeOpenAI(method, path string, _ http.Header) (recognized, bool) {
 	found := recognized{operation: openaiOther, path: address{version: version, rest: rest}}
 	if operation, ok := openaiOperation(method, rest); ok {
 		found.operation = operation
+	} else if _, ok := openaiOperation(method, plainSpelling(rest)); ok {
+		// A provider may take it for the operation that it is not spelled as,
+		// and then nobody would have read it.
+		return recognized{}, false
 	}
 
 	return found, true

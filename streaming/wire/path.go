@@ -56,6 +56,15 @@ func checkedPath(u *url.URL) (string, error) {
 	return path, nil
 }
 
+// plainSpelling returns how a path is usually spelled that a lenient server
+// takes for the same.
+func plainSpelling(path string) string {
+	plain, _ := url.PathUnescape(path) // it has been checked
+	plain, _, _ = strings.Cut(plain, ";")
+
+	return strings.ToLower(plain)
+}
+
 // cutSegment divides a path into its first segment, with the slash, and the
 // rest.
 func cutSegment(path string) (first, rest string) {

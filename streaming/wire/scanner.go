@@ -265,6 +265,12 @@ func (s *Scanner) Failure() []byte { return s.failure }
 // that is an error.
 func (s *Scanner) Whole() int64 { return s.whole }
 
+// CutOff tells whether the answer is a JSON document that has not come to its
+// end. It says nothing of what is not JSON.
+func (s *Scanner) CutOff() bool {
+	return (s.framing == document || s.framing == array) && !s.json.Complete() && !s.json.Broken()
+}
+
 // Events tells whether the answer is a stream of server-sent events.
 func (s *Scanner) Events() bool { return s.framing == eventStream }
 

@@ -4,6 +4,7 @@ package wire
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -40,15 +41,19 @@ func joinVersioned(base string, _ bool, path address) string {
 	return base + path.String()
 }
 
-// withoutKey drops the key parameter from a raw query and leaves all else as
+// withoutKey drops the parameters that hold secrets from a raw query and leaves all else as
 // it stands, in its order.
 func withoutKey(query string) string {
-	if !strings.Contains(query, "key") && !strings.Contains(query, "%") {
+	if query == "" {
 		return query
 	}
 	var kept []string
 	for pair := range strings.SplitSeq(query, "&") {
-		if name, _, _ := strings.Cut(pair, "="); !isKeyParameter(name) {
+		// Some servers divide at semicolons, too.
+		if !slices.ContainsFunc(strings.Split(pair, ";"), func(part string) bool {
+			name, _, _ := strings.Cut(part, "=")
+			return isSecretParameter(name)
+		}) {
 			kept = append(kept, pair)
 		}
 	}
