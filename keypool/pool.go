@@ -247,6 +247,8 @@ func (p *Pool) report(l *Lease, o Outcome) {
 		}
 	}
 	p.upstream.report(l, o, now)
-	p.judgeAlike(l, class, now)
+	if !o.Verdict.Excess {
+		p.judgeAlike(l, class, now)
+	}
 	p.judgeOdd(l, o.Verdict, now)
 }

@@ -94,10 +94,18 @@ type Verdict struct {
 	// Detail is the provider's own short code (such as "insufficient_quota"
 	// or "overloaded_error"), for logs. It never holds a whole message.
 	Detail string
+	// Excess says that it is for the size of the request: a smaller one would
+	// have been served, so the key is not penalised.
+	Excess bool
 }
 
 // Scope returns what v penalises.
-func (v Verdict) Scope() Scope { return rules[v.Class].scope }
+func (v Verdict) Scope() Scope {
+	if v.Excess {
+		return ScopeNone
+	}
+	return rules[v.Class].scope
+}
 
 // Next returns what to do after v.
 func (v Verdict) Next() Next { return rules[v.Class].next }

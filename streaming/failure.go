@@ -39,6 +39,9 @@ type failure struct {
 // request itself comes first, then what a wait can mend, then outages. A
 // rejected key tells the client nothing: that is between us and the provider.
 func (f *failure) rank() int {
+	if f.verdict.Excess {
+		return 5
+	}
 	switch f.verdict.Class {
 	case keypool.ClassCaller, keypool.ClassContext, keypool.ClassPolicy:
 		return 6
@@ -71,8 +74,11 @@ func (f *failure) withoutRest() *failure {
 // client that its own credential is at fault.
 func (f *failure) private() bool {
 	switch f.verdict.Class {
-	case keypool.ClassCredential, keypool.ClassQuota, keypool.ClassStale:
+	case keypool.ClassCredential, keypool.ClassStale:
 		return true
+	case keypool.ClassQuota:
+		// But the client must know that it has asked for too much.
+		return !f.verdict.Excess
 	}
 	return f.status == 0 || f.echoes
 }

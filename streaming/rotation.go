@@ -125,10 +125,10 @@ func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failur
 			return nil, nil
 		}
 		next := r.next(failed)
-		switch failed.verdict.Class {
-		case keypool.ClassTier:
+		switch {
+		case failed.verdict.Class == keypool.ClassTier:
 			want.Tier, refused = lease.Tier()+1, lease.KeyID()
-		case keypool.ClassModel:
+		case failed.verdict.Class == keypool.ClassModel, failed.verdict.Excess:
 			refused = lease.KeyID()
 		}
 		if next == keypool.Answer {
@@ -149,22 +149,22 @@ func (r *rotation) next(f *failure) keypool.Next {
 	if r.best == nil || f.rank() > r.best.rank() {
 		r.best = f
 	}
-	switch f.verdict.Class {
-	case keypool.ClassTier, keypool.ClassModel:
+	switch class := f.verdict.Class; {
+	case class == keypool.ClassTier, class == keypool.ClassModel, f.verdict.Excess:
 		// Another account may serve it. If the second says the same, it is so.
-		if r.once[f.verdict.Class] {
+		if r.once[class] {
 			return keypool.NextTarget
 		}
 		if r.once == nil {
 			r.once = map[keypool.Class]bool{}
 		}
-		r.once[f.verdict.Class] = true
-	case keypool.ClassRateLimited:
+		r.once[class] = true
+	case class == keypool.ClassRateLimited:
 		// Each key may say so, and some of them once more after a wait.
 		if r.limited++; r.limited >= r.asked.provider.pool.Size()+maxReturns {
 			return keypool.NextTarget
 		}
-	case keypool.ClassReset, keypool.ClassSlow, keypool.ClassUpstream:
+	case class == keypool.ClassReset, class == keypool.ClassSlow, class == keypool.ClassUpstream:
 		if !r.call.Request.Operation.Repeatable && r.in.Method != http.MethodGet {
 			// It may have created something, which asking again would double.
 			return keypool.Answer

@@ -49,12 +49,14 @@ type rule struct {
 	// texts finds the rule in the lower-case message.
 	texts *regexp.Regexp
 	and   func(*fault) bool
+	// excess says that a smaller request would be served.
+	excess bool
 }
 
 func (f *fault) judge() keypool.Verdict {
 	for _, rule := range rules {
 		if detail, ok := rule.fits(f); ok {
-			return keypool.Verdict{Class: rule.class, Detail: detail}
+			return keypool.Verdict{Class: rule.class, Detail: detail, Excess: rule.excess}
 		}
 	}
 	v := keypool.Verdict{Class: keypool.ClassCaller, Detail: f.detail()}

@@ -32,8 +32,8 @@ var rules = []rule{
 	// A single request that is larger than the window of this key's tier:
 	// waiting does not help, a key of a higher tier does.
 	{class: keypool.ClassTier, on: []int{200, 413, 429}, and: exceedsWindow},
-	// So is one that asks for more output than the key's account can pay.
-	{class: keypool.ClassTier, on: []int{200, 402, 403, 429}, texts: says(`can only afford`, `fewer max_tokens`)},
+	// The account has money, but not for as much output as is asked for.
+	{class: keypool.ClassQuota, excess: true, on: []int{200, 402, 403, 429}, texts: says(`can only afford`, `fewer max_tokens`)},
 	// Files and caches belong to the key that made them. To ask for another's
 	// is no fault of the key that is asked.
 	{
