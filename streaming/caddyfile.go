@@ -40,8 +40,10 @@ import (
 //		retry {
 //			attempts     <n>
 //			delay        <duration>
+//			budget       <percent>|off
 //			deadline     <duration>
 //			wait_for_key <duration>|off
+//			max_wait     <duration>
 //		}
 //		timeouts {
 //			connect     <duration>
@@ -85,7 +87,7 @@ func (t *Transport) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 	case "model":
 		err = t.parseModel(d)
 	case "retry":
-		err = t.parseRetry(d)
+		err = t.Retry.parse(d)
 	case "timeouts":
 		err = t.parseTimeouts(d)
 	case "breaker":
@@ -207,37 +209,6 @@ func parseTargets(d *caddyfile.Dispenser) []Target {
 	return targets
 }
 
-func (t *Transport) parseRetry(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		var err error
-		switch d.Val() {
-		case "attempts":
-			if t.Retry.Attempts != 0 {
-				return d.Err("attempts: already specified")
-			}
-			t.Retry.Attempts, err = parseCount(d)
-			if t.Retry.Attempts == 0 {
-				t.Retry.Attempts = -1 // the zero value means the default
-			}
-		case "delay":
-			err = parseDuration(d, &t.Retry.Delay)
-		case "deadline":
-			err = parseDuration(d, &t.Retry.Deadline)
-		case "wait_for_key":
-			err = parseLimit(d, &t.Retry.WaitForKey)
-		default:
-			return d.Errf("retry: unrecognized option %s", d.Val())
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (t *Transport) parseTimeouts(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
@@ -293,12 +264,28 @@ func (b *Breaker) parse(d *caddyfile.Dispenser) error {
 // parsePercent reads a share such as 50%.
 func parsePercent(d *caddyfile.Dispenser, into *float64) error {
 	option := d.Val()
+	if err := parseShare(d, into); err != nil {
+		return err
+	}
+	if *into < 0 {
+		return d.Errf("%s: cannot be switched off", option)
+	}
+	return nil
+}
+
+// parseShare reads a share, or "off", for which a negative one stands.
+func parseShare(d *caddyfile.Dispenser, into *float64) error {
+	option := d.Val()
 	if *into != 0 {
 		return d.Errf("%s: already specified", option)
 	}
 	var text string
 	if !d.AllArgs(&text) {
 		return d.ArgErr()
+	}
+	if text == "off" {
+		*into = -1
+		return nil
 	}
 	number, isPercent := strings.CutSuffix(text, "%")
 	value, err := strconv.ParseFloat(number, 64)

@@ -50,17 +50,12 @@ func (r *rotation) hold(l *leg) *failure {
 		return nil
 	case l.end != nil && l.end != io.EOF:
 		return r.fault(l.end)
-	case (l.end == io.EOF || l.scan.Ended()) && saysNothing(l.scan.Result()) && r.mayAskAgain():
+	case (l.end == io.EOF || l.scan.Ended()) && saysNothing(l.scan.Result()) && !r.emptied && r.takeRetry():
 		// Once more: it may be a hiccup, or the model's honest answer.
 		r.emptied = true
 		return &failure{verdict: keypool.Verdict{Class: keypool.ClassEmpty}}
 	}
 	return nil
-}
-
-// mayAskAgain reports whether an empty answer may be asked for once more.
-func (r *rotation) mayAskAgain() bool {
-	return !r.emptied && r.retries < r.transport.Retry.Attempts && !r.expired()
 }
 
 // firstHeld returns how much room to begin with: one byte more than a short

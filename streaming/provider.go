@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
@@ -70,6 +71,7 @@ type Provider struct {
 	pool      *keypool.Pool
 	transport http.RoundTripper
 	prefills  *prefills
+	budget    *keypool.Budget
 }
 
 // keyStates holds what is known of each key, and of each provider's servers, at
@@ -92,7 +94,8 @@ func (p *Provider) provision(ctx caddy.Context, t *Transport) ([]string, error) 
 	if err := p.provisionTransport(ctx, t.Timeouts.Connect); err != nil {
 		return nil, err
 	}
-	return p.provisionPool(t.Breaker.rules())
+	p.budget = t.Retry.newBudget()
+	return p.provisionPool(keypool.Options{Breaker: t.Breaker.rules(), MaxWait: time.Duration(t.Retry.MaxWait)})
 }
 
 // provisionAddress settles the API family and where the provider is.
@@ -200,13 +203,12 @@ func (p *Provider) provisionTransport(ctx caddy.Context, connect caddy.Duration)
 
 // provisionPool resolves the secrets and builds the pool over the state that
 // earlier configs left behind.
-func (p *Provider) provisionPool(rules keypool.Breaker) (acquired []string, err error) {
+func (p *Provider) provisionPool(opts keypool.Options) (acquired []string, err error) {
 	keys, err := p.resolveKeys()
 	if err != nil {
 		return nil, err
 	}
-	policy, err := p.policy()
-	if err != nil {
+	if opts.Policy, err = p.policy(); err != nil {
 		return nil, err
 	}
 	load := func(name string, fresh func() (caddy.Destructor, error)) (any, error) {
@@ -218,7 +220,7 @@ func (p *Provider) provisionPool(rules keypool.Breaker) (acquired []string, err 
 		acquired = append(acquired, name)
 		return state, nil
 	}
-	upstream, err := load(p.base.String(), func() (caddy.Destructor, error) { return keypool.NewUpstream(), nil })
+	known, err := load(p.base.String(), func() (caddy.Destructor, error) { return keypool.NewUpstream(), nil })
 	if err != nil {
 		return acquired, err
 	}
@@ -230,7 +232,8 @@ func (p *Provider) provisionPool(rules keypool.Breaker) (acquired []string, err 
 		}
 		states[i] = state.(*keypool.State)
 	}
-	p.pool, err = keypool.New(keys, states, keypool.Options{Policy: policy, Upstream: upstream.(*keypool.Upstream), Breaker: rules})
+	opts.Upstream = known.(*keypool.Upstream)
+	p.pool, err = keypool.New(keys, states, opts)
 	return acquired, err
 }
 

@@ -96,6 +96,7 @@ func (r *rotation) find(ctx context.Context) (*leg, *failure) {
 func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failure) {
 	if r.asked != to {
 		r.asked, r.tried, r.limited = to, keypool.Tried{}, 0
+		to.provider.budget.Call()
 	}
 	want := keypool.Want{Model: to.modelFor(r.call.Request.Model), Affinity: r.call.Affinity, Insist: last}
 	refused := "" // the key that does not know the model
@@ -124,7 +125,7 @@ func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failur
 		if ctx.Err() != nil {
 			return nil, nil
 		}
-		next := r.next(failed)
+		next := r.next(failed, last)
 		switch {
 		case failed.verdict.Class == keypool.ClassTier:
 			want.Tier, refused = lease.Tier()+1, lease.KeyID()
@@ -134,7 +135,7 @@ func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failur
 		if next == keypool.Answer {
 			return nil, failed
 		}
-		if next == keypool.NextTarget || r.expired() || failed.verdict.Class == keypool.ClassOverloaded && !last {
+		if next == keypool.NextTarget || r.expired() {
 			return nil, nil
 		}
 		if next == keypool.Retry && !r.pause(ctx) {
@@ -144,12 +145,14 @@ func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failur
 }
 
 // next decides what follows a failed attempt, and keeps the failure if it
-// tells the client more than those before.
-func (r *rotation) next(f *failure) keypool.Next {
+// tells the client more than those before. last says that there is no other
+// target.
+func (r *rotation) next(f *failure, last bool) keypool.Next {
 	if r.best == nil || f.rank() > r.best.rank() {
 		r.best = f
 	}
-	switch class := f.verdict.Class; {
+	class := f.verdict.Class
+	switch {
 	case class == keypool.ClassTier, class == keypool.ClassModel, f.verdict.Excess:
 		// Another account may serve it. If the second says the same, it is so.
 		if r.once[class] {
@@ -171,13 +174,29 @@ func (r *rotation) next(f *failure) keypool.Next {
 		}
 	}
 	next := f.verdict.Next()
-	if next == keypool.Retry {
-		if r.retries >= r.transport.Retry.Attempts {
-			return keypool.NextTarget
-		}
-		r.retries++
+	switch {
+	case next != keypool.Retry, class == keypool.ClassEmpty: // which has been counted
+		return next
+	case class == keypool.ClassOverloaded && !last, !r.takeRetry():
+		return keypool.NextTarget
 	}
 	return next
+}
+
+// takeRetry reports whether the call may be sent again after a fault of the
+// provider, and counts it.
+func (r *rotation) takeRetry() bool {
+	if r.retries >= r.transport.Retry.Attempts || r.expired() {
+		return false
+	}
+	if !r.asked.provider.budget.Retry() {
+		if c := r.transport.logger.Check(zapcore.InfoLevel, "not tried again: the budget for retries is used up"); c != nil {
+			c.Write(zap.String("request_id", r.call.ID), zap.String("provider", r.asked.provider.Name))
+		}
+		return false
+	}
+	r.retries++
+	return true
 }
 
 // expired reports whether the call may not be sent anywhere else any more.
