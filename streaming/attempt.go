@@ -78,6 +78,7 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 	if !l.stream || l.scan.Started() {
 		l.lease.Answering(wire.ReadHeadroom(res.Header, time.Now()))
 	}
+	r.found(l)
 	l.attempt = call.record(Attempt{Provider: to.provider.Name, KeyID: lease.KeyID(), Duration: time.Since(began)})
 	return l, nil
 }

@@ -56,6 +56,8 @@ type leg struct {
 	// attempt is the leg's place among the call's attempts.
 	attempt  int
 	finished bool
+	// kept is how many objects that the answer names are remembered.
+	kept int
 }
 
 // errTruncated is a stream that ended without its family's terminal signal, or
@@ -74,6 +76,7 @@ func (l *leg) read(p []byte) (int, error) {
 	l.watch.disarm()
 	if n > 0 {
 		l.scan.Write(p[:n])
+		l.keep()
 	}
 	if l.firstToken == 0 && l.scan.Started() {
 		l.firstToken = time.Since(l.began)

@@ -72,6 +72,7 @@ type Provider struct {
 	transport http.RoundTripper
 	prefills  *prefills
 	budget    *keypool.Budget
+	stored    stored
 }
 
 // keyStates holds what is known of each key, and of each provider's servers, at
@@ -224,6 +225,11 @@ func (p *Provider) provisionPool(opts keypool.Options) (acquired []string, err e
 	if err != nil {
 		return acquired, err
 	}
+	memory, err := load("stored", func() (caddy.Destructor, error) { return newStored(), nil })
+	if err != nil {
+		return acquired, err
+	}
+	p.stored = memory.(stored)
 	states := make([]*keypool.State, len(keys))
 	for i, key := range keys {
 		state, err := load(keypool.Fingerprint(key.Secret.Reveal()), func() (caddy.Destructor, error) { return keypool.NewState(), nil })

@@ -26,6 +26,11 @@ type rotation struct {
 	call      *Call
 	in        *http.Request
 	chain     *chain
+	// owner is the provider that has stored what the call refers to, or is
+	// taken for it, and ownerKey the key that made it, if it is known. Both are
+	// zero if the call refers to nothing.
+	owner    *Provider
+	ownerKey string
 	// targets are those of the chain that are being asked.
 	targets []target
 	// prefilled is sent in place of the client's body, if there is one.
@@ -56,6 +61,7 @@ type rotation struct {
 
 // run finds an answer for the client.
 func (r *rotation) run(ctx context.Context) (*http.Response, error) {
+	r.pin()
 	r.targets = r.chain.targets
 	l, final := r.find(ctx)
 	if final != nil {
@@ -99,6 +105,7 @@ func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failur
 		to.provider.budget.Call()
 	}
 	want := keypool.Want{Model: to.modelFor(r.call.Request.Model), Affinity: r.call.Affinity, Insist: last}
+	want.KeyID = r.owned(to, want)
 	refused := "" // the key that does not know the model
 	for {
 		lease, err := to.provider.pool.Acquire(want, &r.tried)
