@@ -107,7 +107,7 @@ func (r *rotation) readFailure(l *leg) *failure {
 	body, err := io.ReadAll(io.LimitReader(l.response.Body, maxErrorBody))
 	l.watch.disarm()
 	f := &failure{
-		verdict: r.call.Request.Judge(l.response.StatusCode, l.response.Header, body, time.Now()),
+		verdict: l.to.provider.rules.Judge(r.call.Request, l.response.StatusCode, l.response.Header, body, time.Now()),
 		status:  l.response.StatusCode,
 		header:  l.response.Header,
 		body:    body,

@@ -31,6 +31,7 @@ import (
 //			keys      <secret>...
 //			select    round_robin|weighted|least_busy|fastest|headroom|sticky
 //			prefill   on|off
+//			verdict   <class> { ... }
 //			transport <module> { ... }
 //		}
 //		model <pattern> <provider>[/<upstream model>]... {
@@ -57,6 +58,13 @@ import (
 //			min_success <percent>
 //			window      <duration>
 //			open_for    <duration>
+//		}
+//		verdict <class> {
+//			status <status>|<n>xx...
+//			header <name> <regexp>
+//			body   <regexp>
+//			wait   <duration>
+//			stop
 //		}
 //		rescue        off|resume
 //		on_disconnect cancel|drain
@@ -89,9 +97,11 @@ func (t *Transport) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 	case "retry":
 		err = t.Retry.parse(d)
 	case "timeouts":
-		err = t.parseTimeouts(d)
+		err = t.Timeouts.parse(d)
 	case "breaker":
 		err = t.Breaker.parse(d)
+	case "verdict":
+		err = parseVerdict(d, &t.Verdicts)
 	case "rescue":
 		err = parseOnce(d, &t.Rescue)
 	case "on_disconnect":
@@ -142,6 +152,8 @@ func (p *Provider) parseBlock(d *caddyfile.Dispenser) error {
 				return d.ArgErr()
 			}
 			p.KeyLists = append(p.KeyLists, lists...)
+		case "verdict":
+			err = parseVerdict(d, &p.Verdicts)
 		case "transport":
 			err = p.parseTransport(d)
 		default:
@@ -207,58 +219,6 @@ func parseTargets(d *caddyfile.Dispenser) []Target {
 		targets = append(targets, Target{Provider: provider, Model: model})
 	}
 	return targets
-}
-
-func (t *Transport) parseTimeouts(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if d.Val() == "connect" {
-			if err := parseDuration(d, &t.Timeouts.Connect); err != nil {
-				return err
-			}
-			continue
-		}
-		into := map[string]*caddy.Duration{
-			"headers":     &t.Timeouts.Headers,
-			"first_token": &t.Timeouts.FirstToken,
-			"idle":        &t.Timeouts.Idle,
-			"total":       &t.Timeouts.Total,
-		}[d.Val()]
-		if into == nil {
-			return d.Errf("timeouts: unrecognized option %s", d.Val())
-		}
-		if err := parseLimit(d, into); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (b *Breaker) parse(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		var err error
-		switch d.Val() {
-		case "failures":
-			err = parsePositiveOnce(d, &b.Failures)
-		case "min_success":
-			err = parsePercent(d, &b.MinSuccess)
-		case "window":
-			err = parseDuration(d, &b.Window)
-		case "open_for":
-			err = parseDuration(d, &b.OpenFor)
-		default:
-			return d.Errf("breaker: unrecognized option %s", d.Val())
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // parsePercent reads a share such as 50%.

@@ -61,6 +61,10 @@ type Provider struct {
 	// is not asked like that again. Default: on, but off for the openai family.
 	Prefill string `json:"prefill,omitempty"`
 
+	// Verdicts are rules of what an answer of this provider means. They come
+	// before those for all providers, and the first that fits holds.
+	Verdicts []*VerdictRule `json:"verdicts,omitempty"`
+
 	// TransportRaw is the transport to this provider: TLS, proxies, resolvers
 	// and timeouts are its options. Default: http, with TLS for https.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
@@ -73,6 +77,9 @@ type Provider struct {
 	prefills  *prefills
 	budget    *keypool.Budget
 	stored    stored
+	rules     wire.OwnRules
+	// successes are those of the rules that may hold for a success.
+	successes wire.OwnRules
 }
 
 // keyStates holds what is known of each key, and of each provider's servers, at
@@ -95,6 +102,10 @@ func (p *Provider) provision(ctx caddy.Context, t *Transport) ([]string, error) 
 	if err := p.provisionTransport(ctx, t.Timeouts.Connect); err != nil {
 		return nil, err
 	}
+	if p.rules, err = ownRules(p.Verdicts, t.Verdicts); err != nil {
+		return nil, err
+	}
+	p.successes = p.rules.OfSuccesses()
 	p.budget = t.Retry.newBudget()
 	return p.provisionPool(keypool.Options{Breaker: t.Breaker.rules(), MaxWait: time.Duration(t.Retry.MaxWait)})
 }

@@ -66,7 +66,7 @@ func (r *rotation) run(ctx context.Context) (*http.Response, error) {
 	l, final := r.find(ctx)
 	if final != nil {
 		// Another target may be able to take what this one cannot.
-		if others := r.chain.after(final.verdict.Class); len(others) > 0 {
+		if others := r.chain.after(final.verdict); len(others) > 0 {
 			r.best = final.withoutRest()
 			r.targets = others
 			l, final = r.find(ctx)
@@ -160,6 +160,8 @@ func (r *rotation) next(f *failure, last bool) keypool.Next {
 	}
 	class := f.verdict.Class
 	switch {
+	case f.verdict.Stop:
+		return keypool.Answer
 	case class == keypool.ClassTier, class == keypool.ClassModel, f.verdict.Excess:
 		// Another account may serve it. If the second says the same, it is so.
 		if r.once[class] {

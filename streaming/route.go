@@ -64,11 +64,13 @@ type chain struct {
 }
 
 // after returns the targets to ask when the client's request was refused.
-func (c *chain) after(class keypool.Class) []target {
-	switch class {
-	case keypool.ClassContext:
+func (c *chain) after(v keypool.Verdict) []target {
+	switch {
+	case v.Stop:
+		return nil
+	case v.Class == keypool.ClassContext:
 		return c.contextLength
-	case keypool.ClassPolicy:
+	case v.Class == keypool.ClassPolicy:
 		return c.contentFilter
 	default:
 		return nil
