@@ -58,21 +58,42 @@ func (g *probing) learn(class Class, began time.Time) {
 func (p *Pool) NextProbe(every time.Duration) (Probe, bool) {
 	now := p.opts.Now()
 	believed := p.upstream.vouches.Load()
+	next := p.oldestProbe(now, every, func(s *State) (time.Time, bool) { return s.needsProbe(now, believed) })
+	if !believed && p.upstream.disputed.Swap(false) {
+		// A key that works tells what an accepted probe looks like.
+		if works := p.oldestProbe(now, every, (*State).works); works >= 0 {
+			next = works
+		}
+	}
+	if next < 0 {
+		return Probe{}, false
+	}
+	return Probe{pool: p, index: next, began: now, model: p.members[next].state.beginProbe(now)}, true
+}
+
+// oldestProbe returns the key of which the latest probe is the longest ago, of
+// those that are wanted and were not probed within every; -1 if there is none.
+func (p *Pool) oldestProbe(now time.Time, every time.Duration, wanted func(*State) (at time.Time, ok bool)) int {
 	best, oldest := -1, now.Add(-every)
 	for i := range p.members {
 		m := &p.members[i]
 		if !m.key.Expires.IsZero() && !now.Before(m.key.Expires) {
 			continue
 		}
-		at, needed := m.state.needsProbe(now, believed)
-		if needed && !at.After(oldest) && (best < 0 || at.Before(oldest)) {
+		at, ok := wanted(m.state)
+		if ok && !at.After(oldest) && (best < 0 || at.Before(oldest)) {
 			best, oldest = i, at
 		}
 	}
-	if best < 0 {
-		return Probe{}, false
-	}
-	return Probe{pool: p, index: best, began: now, model: p.members[best].state.beginProbe(now)}, true
+	return best
+}
+
+// works reports whether the latest that is known of the key is that it works,
+// and when its latest probe began.
+func (s *State) works() (at time.Time, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.probing.at, s.rests.Load() == nil && s.health.consecutiveFailures == 0 && s.health.successes > 0
 }
 
 // needsProbe reports whether a probe could tell something of the key, and when
@@ -135,7 +156,7 @@ func (r *rests) lifted(model string, began time.Time) *rests {
 }
 
 // Report says how the provider has answered a probe. It reports whether the key
-// was resting and may be used again, and whether it has been put to rest.
+// was resting and may be used again, and whether it may not be any more.
 func (p *Probe) Report(v Verdict) (lifted, refused bool) {
 	state := p.pool.members[p.index].state
 	switch v.Class {
@@ -147,12 +168,14 @@ func (p *Probe) Report(v Verdict) (lifted, refused bool) {
 			return false, false
 		}
 		// Where no key was ever accepted, the fault may be the probe's.
-		if !state.refuse(p, v, p.pool.upstream.vouches.Load()) {
-			return false, false
+		believed := p.pool.upstream.vouches.Load()
+		refused = state.refuse(p, v, believed)
+		p.pool.upstream.disputed.Store(!believed)
+		if believed {
+			l := Lease{pool: p.pool, index: p.index, began: p.began}
+			p.pool.judgeAlike(&l, v.Class, p.pool.opts.Now())
 		}
-		l := Lease{pool: p.pool, index: p.index, began: p.began}
-		p.pool.judgeAlike(&l, v.Class, p.pool.opts.Now())
-		return false, true
+		return false, refused
 	case ClassNotSent, ClassReset, ClassUpstream, ClassOverloaded, ClassSlow, ClassBroken, ClassRateLimited, ClassCanceled:
 		return false, false
 	}
@@ -187,7 +210,8 @@ func (s *State) refuse(p *Probe, v Verdict, believed bool) bool {
 		return false
 	}
 	s.known.Store(true)
+	rested := s.rests.Load().suspect()
 	opts := &p.pool.opts
 	s.follow(&Lease{began: p.began}, v, opts.Now(), opts.MaxWait)
-	return true
+	return !rested
 }

@@ -96,6 +96,40 @@ func TestProbeThatIsNeverAcceptedIsNotBelieved(t *testing.T) {
 	}
 }
 
+// When a key is refused before any was accepted, one that works is probed, too.
+// So the provider is believed, if it accepts that one.
+func TestKeyThatWorksVouchesForTheProbe(t *testing.T) {
+	for name, test := range map[string]struct {
+		good Class
+		rest time.Duration
+	}{
+		"accepted": {ClassOK, 20 * time.Second},
+		"refused":  {ClassCredential, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newClock()
+			p := newPool(t, c, 2, RoundRobin)
+			use(t, p, "m", Verdict{Class: ClassOK})
+			counts := map[string]int{}
+			for range 3 {
+				for id, n := range probes(p, func(id string) Class {
+					return map[bool]Class{true: test.good, false: ClassCredential}[id == "k0"]
+				}) {
+					counts[id] += n
+				}
+				c.advance(every)
+			}
+			if counts["k0"] != 1 || counts["k1"] == 0 {
+				t.Errorf("probed: %v", counts)
+			}
+			dead, good := p.Snapshot()[1], p.Snapshot()[0]
+			if good.State != "closed" || (dead.State == "open") != (test.rest > 0) {
+				t.Errorf("%+v, %+v", good, dead)
+			}
+		})
+	}
+}
+
 // A probe that could not be made tells nothing, and is made again.
 func TestProbeThatFailsTellsNothing(t *testing.T) {
 	for _, class := range []Class{ClassNotSent, ClassReset, ClassSlow, ClassUpstream, ClassOverloaded, ClassRateLimited, ClassCanceled} {

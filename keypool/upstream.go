@@ -23,8 +23,9 @@ type Upstream struct {
 	// whole is nil as long as the servers could always be reached.
 	whole atomic.Pointer[circuit]
 	// vouches says that the upstream has accepted a key in a probe: so its word
-	// counts when it refuses one.
-	vouches atomic.Bool
+	// counts when it refuses one. disputed says that it has refused one before
+	// that.
+	vouches, disputed atomic.Bool
 
 	mu     sync.Mutex
 	rules  Breaker

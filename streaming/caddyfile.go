@@ -32,6 +32,7 @@ import (
 //			select    round_robin|weighted|least_busy|fastest|headroom|sticky
 //			prefill   on|off
 //			verdict   <class> { ... }
+//			probe     <interval>|off
 //			transport <module> { ... }
 //		}
 //		model <pattern> <provider>[/<upstream model>]... {
@@ -66,6 +67,7 @@ import (
 //			wait   <duration>
 //			stop
 //		}
+//		probe         <interval>|off
 //		rescue        off|resume
 //		on_disconnect cancel|drain
 //	}
@@ -102,6 +104,8 @@ func (t *Transport) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 		err = t.Breaker.parse(d)
 	case "verdict":
 		err = parseVerdict(d, &t.Verdicts)
+	case "probe":
+		err = parseLimit(d, &t.Probe)
 	case "rescue":
 		err = parseOnce(d, &t.Rescue)
 	case "on_disconnect":
@@ -154,6 +158,8 @@ func (p *Provider) parseBlock(d *caddyfile.Dispenser) error {
 			p.KeyLists = append(p.KeyLists, lists...)
 		case "verdict":
 			err = parseVerdict(d, &p.Verdicts)
+		case "probe":
+			err = parseLimit(d, &p.Probe)
 		case "transport":
 			err = p.parseTransport(d)
 		default:

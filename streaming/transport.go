@@ -53,6 +53,12 @@ type Transport struct {
 	// The first that fits holds, before what is known of providers.
 	Verdicts []*VerdictRule `json:"verdicts,omitempty"`
 
+	// Probe is how often a key is tried by a call that costs nothing, such as
+	// for the list of models, while it rests as the provider has refused it:
+	// as soon as it is accepted, it is used again. Keys that were never used
+	// are tried once. Default: 15s. A negative value means never.
+	Probe caddy.Duration `json:"probe,omitempty"`
+
 	// Rescue says what happens when a stream breaks after some of it has
 	// reached the client: off ends it with an error; resume has another key
 	// or target take it up, so that the client gets one whole answer. With
@@ -73,6 +79,8 @@ type Transport struct {
 	routes routes
 	logger *zap.Logger
 	states []string
+	// probers are at work for the providers that have one.
+	probers []*prober
 	// store is nil without Redis.
 	store      *store.Store
 	closeStore func() error
@@ -110,7 +118,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		return err
 	}
 	t.routes = routes
-	return nil
+	return t.startProbes()
 }
 
 // provisionProvider prepares p and remembers the key states it acquired, so
@@ -138,6 +146,7 @@ func (t *Transport) Validate() error {
 // Cleanup gives back the shared state of the keys. Calls in flight keep what
 // they need.
 func (t *Transport) Cleanup() error {
+	t.stopProbes()
 	for _, key := range t.states {
 		if _, err := keyStates.Delete(key); err != nil {
 			return fmt.Errorf("releasing key state: %w", err)

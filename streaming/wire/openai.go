@@ -20,6 +20,7 @@ var openai = &Family{
 		paths{"": atRoot, "model": atModel, "stream": atStream, "n": atSeveral, "store": atStore}, openaiObjects,
 	)),
 	storage:   openaiStorage,
+	list:      address{version: "/v1", rest: "/models"},
 	authorize: authorizeBearer,
 	errorBody: openaiError,
 }
