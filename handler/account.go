@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/seed83435595/caddy-llm-proxy/handler/ledger"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
@@ -21,6 +22,8 @@ type account struct {
 	call   *streaming.Call
 	client string
 	quota  quota
+	// ledgers are held until the call is written down in them.
+	ledgers []*ledger.Writer
 }
 
 // family is the shape in which the client expects errors. A path that belongs
@@ -41,6 +44,7 @@ func (a *account) settle(r *http.Request) {
 		a.call.Outcome = streaming.OutcomeError
 	}
 	a.quota.settle(a.call)
+	a.keep()
 	// One field that writes the others itself costs nothing where nobody logs,
 	// and the access log copies its list with each that is added.
 	fields := zap.Field{Key: "llm", Type: zapcore.InlineMarshalerType, Interface: a}
@@ -138,9 +142,13 @@ type attempts []streaming.Attempt
 // MarshalLogArray writes the attempts.
 func (list attempts) MarshalLogArray(log zapcore.ArrayEncoder) error {
 	for _, attempt := range list {
-		log.AppendString(attempt.KeyID + ":" + attempt.Verdict.Class.String() + ":" + strconv.FormatInt(attempt.Duration.Milliseconds(), 10))
+		log.AppendString(attemptWords(attempt))
 	}
 	return nil
+}
+
+func attemptWords(a streaming.Attempt) string {
+	return a.KeyID + ":" + a.Verdict.Class.String() + ":" + strconv.FormatInt(a.Duration.Milliseconds(), 10)
 }
 
 func milliseconds(d time.Duration) float64 {

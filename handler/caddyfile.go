@@ -34,6 +34,7 @@ import (
 //		shadow_limits
 //		auth_failures <n> <window>
 //		max_request_body <size>
+//		ledger log|file|redis ...
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume directive name
@@ -72,6 +73,8 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		err = parseFlag(d, &h.ShadowLimits)
 	case "auth_failures":
 		err = h.parseAuthFailures(d)
+	case "ledger":
+		err = h.parseLedger(d)
 	case "max_request_body":
 		err = h.parseMaxRequestBody(d)
 	default:

@@ -6,6 +6,7 @@
 package handler
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -93,12 +94,17 @@ type Handler struct {
 	// Default: each counts by itself.
 	Redis *streaming.Redis `json:"redis,omitempty"`
 
+	// LedgersRaw are where a record of each call is kept, besides the line in
+	// the log. Default: nowhere.
+	LedgersRaw []json.RawMessage `json:"ledgers,omitempty" caddy:"namespace=llm.ledger inline_key=sink"`
+
 	directory atomic.Pointer[auth.Directory]
 	// rules are the UserLimits made ready.
-	rules  []limits.Rule
-	memory *memory
-	file   *clientFile
-	logger *zap.Logger
+	rules   []limits.Rule
+	memory  *memory
+	file    *clientFile
+	records records
+	logger  *zap.Logger
 }
 
 const defaultMaxRequestBody = 32 << 20
@@ -132,6 +138,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("jwt: %w", err)
 		}
 	}
+	if err := h.openLedgers(ctx); err != nil {
+		return err
+	}
 	return h.openClients()
 }
 
@@ -139,7 +148,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // what they need.
 func (h *Handler) Cleanup() error {
 	h.file.close()
-	err := h.JWT.cleanup()
+	err := errors.Join(h.JWT.cleanup(), h.records.close())
 	if h.memory != nil {
 		err = errors.Join(err, closeMemory())
 		h.memory.keeper.giveBack(h)
@@ -174,8 +183,9 @@ func (h *Handler) Validate() error {
 // ServeHTTP admits the call and hands it on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	a := account{
-		logger: h.logger,
-		call:   &streaming.Call{Started: time.Now(), Outcome: streaming.OutcomeRefused},
+		logger:  h.logger,
+		call:    &streaming.Call{Started: time.Now(), Outcome: streaming.OutcomeRefused},
+		ledgers: h.records.hold(),
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	repl.Map(a.placeholder)
