@@ -51,12 +51,16 @@ func (h *Handler) openLedgers(ctx caddy.Context) error {
 	if len(h.LedgersRaw) == 0 {
 		return nil
 	}
+	var names []string
+	for _, raw := range h.LedgersRaw { // which loading lets go of
+		names = append(names, string(raw))
+	}
 	loaded, err := ctx.LoadModule(h, "LedgersRaw")
 	if err != nil {
 		return fmt.Errorf("loading ledgers: %w", err)
 	}
 	for i, module := range loaded.([]any) {
-		name := string(h.LedgersRaw[i])
+		name := names[i]
 		sinks, ok := module.(ledger.Module)
 		if !ok {
 			return fmt.Errorf("ledger %d is no ledger: %T", i+1, module)

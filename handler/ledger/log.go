@@ -51,7 +51,7 @@ type logSink struct{}
 func (logSink) Write(_ context.Context, records []*Record) error {
 	logger := caddy.Log().Named("llm.ledger")
 	for _, record := range records {
-		logger.Info("call", zap.Any("record", record))
+		logger.Info("record", zap.Any("record", record))
 	}
 	return nil
 }

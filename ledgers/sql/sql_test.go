@@ -96,13 +96,13 @@ func TestOldRowsAreForgotten(t *testing.T) {
 
 func TestConfigIsChecked(t *testing.T) {
 	for config, want := range map[string]string{
-		"sql oracle x":      "unknown",
-		"sql sqlite":        "wants a driver",
-		"sql sqlite {\n}":   "wants a driver",
-		"sql sqlite x {\n\ttable a-b\n}":              "letters, digits",
-		"sql sqlite x {\n\tretention never\n}":        "not a duration",
-		"sql sqlite x {\n\ttable a\n\ttable b\n}":     "already specified",
-		"sql sqlite x {\n\tvolume 11\n}":              "unrecognized option",
+		"sql oracle x":                                 "unknown",
+		"sql sqlite":                                   "wants a driver",
+		"sql sqlite {\n}":                              "wants a driver",
+		"sql sqlite x {\n\ttable a-b\n}":               "letters, digits",
+		"sql sqlite x {\n\tretention never\n}":         "not a duration",
+		"sql sqlite x {\n\ttable a\n\ttable b\n}":      "already specified",
+		"sql sqlite x {\n\tvolume 11\n}":               "unrecognized option",
 		"sql postgres {env.LLM_TEST_NO_SUCH_VARIABLE}": "LLM_TEST_NO_SUCH_VARIABLE",
 	} {
 		s := new(SQL)
