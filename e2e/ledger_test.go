@@ -42,7 +42,7 @@ http://127.0.0.1:GATEWAY {
 }
 http://127.0.0.1:SIM {
 	llm_simulator {
-		key sim-limited 429
+		key sim-limited rate_limited 20s
 		key sim-good
 	}
 }
