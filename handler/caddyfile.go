@@ -33,6 +33,16 @@ import (
 //		rate_limit user <kind> <n> [<window>|day|month [<time zone>]]
 //		shadow_limits
 //		auth_failures <n> <window>
+//		price [<provider>/]<model pattern> {
+//			<unit> <US dollars>
+//			above <n> {
+//				<unit> <US dollars>
+//			}
+//			batch|flex|priority {
+//				<unit> <US dollars>
+//			}
+//		}
+//		prices <file>
 //		max_request_body <size>
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -72,6 +82,10 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		err = parseFlag(d, &h.ShadowLimits)
 	case "auth_failures":
 		err = h.parseAuthFailures(d)
+	case "price":
+		err = h.parsePrice(d)
+	case "prices":
+		err = h.parsePrices(d)
 	case "max_request_body":
 		err = h.parseMaxRequestBody(d)
 	default:
