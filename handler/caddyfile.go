@@ -33,6 +33,16 @@ import (
 //		rate_limit user <kind> <n> [<window>|day|month [<time zone>]]
 //		shadow_limits
 //		auth_failures <n> <window>
+//		price [<provider>/]<model pattern> {
+//			<unit> <US dollars>
+//			above <n> {
+//				<unit> <US dollars>
+//			}
+//			batch|flex|priority {
+//				<unit> <US dollars>
+//			}
+//		}
+//		prices <file>
 //		max_request_body <size>
 //		ledger log|file|redis ...
 //	}
@@ -75,6 +85,10 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		err = h.parseAuthFailures(d)
 	case "ledger":
 		err = h.parseLedger(d)
+	case "price":
+		err = h.parsePrice(d)
+	case "prices":
+		err = h.parsePrices(d)
 	case "max_request_body":
 		err = h.parseMaxRequestBody(d)
 	default:

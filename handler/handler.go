@@ -20,6 +20,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
+	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
@@ -45,6 +46,7 @@ func init() {
 // `{llm.attempts}` | How many attempts were made
 // `{llm.usage.input}` | Input tokens, cached ones included
 // `{llm.usage.output}` | Output tokens, reasoning included
+// `{llm.cost}` | What the call cost in US dollars; empty if that is unknown
 // `{llm.first_token_ms}` | Milliseconds until the first generated event
 // `{llm.outcome}` | `ok`, `refused`, `error`, `exhausted`, `broken` or `canceled`
 //
@@ -85,6 +87,15 @@ type Handler struct {
 	// Default: no bound.
 	AuthFailures *AuthFailures `json:"auth_failures,omitempty"`
 
+	// Prices are what models cost, for calls whose cost the provider does not
+	// state. Of those that match a call the first holds. Default: unknown.
+	Prices []*Price `json:"prices,omitempty"`
+
+	// PricesFile is a file with more of them, in the format of LiteLLM's
+	// model_prices_and_context_window.json. It is read again when it changes;
+	// as long as it cannot be read, what it said before holds.
+	PricesFile string `json:"prices_file,omitempty"`
+
 	// MaxRequestBody is the size of the largest request body that is taken,
 	// in bytes. Bodies are held in memory, so that they can be sent again.
 	// Default: 32 MiB.
@@ -100,11 +111,13 @@ type Handler struct {
 
 	directory atomic.Pointer[auth.Directory]
 	// rules are the UserLimits made ready.
-	rules   []limits.Rule
-	memory  *memory
-	file    *clientFile
-	records records
-	logger  *zap.Logger
+	rules      []limits.Rule
+	records    records
+	prices     atomic.Pointer[pricing.Table]
+	memory     *memory
+	file       *watchedFile
+	pricesFile *watchedFile
+	logger     *zap.Logger
 }
 
 const defaultMaxRequestBody = 32 << 20
@@ -141,6 +154,12 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.openLedgers(ctx); err != nil {
 		return err
 	}
+	if err := h.openPrices(); err != nil {
+		return err
+	}
+	if h.prices.Load().Empty() && h.limitsCost() {
+		h.logger.Warn("there are limits of cost but no prices: only what providers state themselves will count")
+	}
 	return h.openClients()
 }
 
@@ -148,6 +167,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // what they need.
 func (h *Handler) Cleanup() error {
 	h.file.close()
+	h.pricesFile.close()
 	err := errors.Join(h.JWT.cleanup(), h.records.close())
 	if h.memory != nil {
 		err = errors.Join(err, closeMemory())
@@ -190,7 +210,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	repl.Map(a.placeholder)
 	a.call.ID, _ = repl.GetString("http.request.uuid")
-	defer a.settle(r)
+	defer a.settle(r, h.prices.Load())
 
 	refused := h.admit(&a, w, r)
 	w = a.quota.tell(w, a.family())

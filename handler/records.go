@@ -132,6 +132,10 @@ func (a *account) record() *ledger.Record {
 	for _, attempt := range call.Attempts {
 		r.Attempts = append(r.Attempts, attemptWords(attempt))
 	}
+	if a.charged && !a.costUnknown {
+		dollars := a.cost.USD()
+		r.Cost = &dollars
+	}
 	usage := &result.Usage
 	if !usage.Stated() {
 		return r
