@@ -20,7 +20,12 @@ type account struct {
 	logger *zap.Logger
 	call   *streaming.Call
 	client string
-	quota  quota
+	// known says that the config names the client, and not only somebody who
+	// vouches for it.
+	known bool
+	// admitted says that the call was handed on.
+	admitted bool
+	quota    quota
 }
 
 // family is the shape in which the client expects errors. A path that belongs
@@ -41,6 +46,7 @@ func (a *account) settle(r *http.Request) {
 		a.call.Outcome = streaming.OutcomeError
 	}
 	a.quota.settle(a.call)
+	a.observe()
 	// One field that writes the others itself costs nothing where nobody logs,
 	// and the access log copies its list with each that is added.
 	fields := zap.Field{Key: "llm", Type: zapcore.InlineMarshalerType, Interface: a}
