@@ -99,6 +99,14 @@ func TestMetrics(t *testing.T) {
 		`gen_ai_server_time_to_first_token_seconds_count{` + model + `}`:                               3,
 		`gen_ai_server_time_per_output_token_seconds_count{` + model + `}`:                             3,
 		`gen_ai_client_token_usage_count{` + model + `,gen_ai_token_type="output"}`:                    6,
+		`caddy_llm_pool_keys{provider="openai"}`:                                                       3,
+		`caddy_llm_pool_keys_available{provider="openai"}`:                                             2, // the limited one may serve other models
+		`caddy_llm_key_available{key="invalid",provider="openai"}`:                                     0,
+		`caddy_llm_key_resting_models{key="limited",provider="openai"}`:                                1,
+		`caddy_llm_key_attempts_total{key="good",provider="openai"}`:                                   6,
+		`caddy_llm_key_successes_total{key="good",provider="openai"}`:                                  6,
+		`caddy_llm_key_consecutive_failures{key="invalid",provider="openai"}`:                          1,
+		`caddy_llm_upstream_available{provider="openai",upstream="` + g.sim + `"}`:                     1,
 	}
 	checkValues(t, g.scrape(t), want)
 
@@ -106,7 +114,7 @@ func TestMetrics(t *testing.T) {
 	g.do(t, "POST", "/v1/chat/completions", chatBody)
 	g.awaitCalls(t, 8)
 	for series := range want {
-		for _, counted := range []string{`caddy_llm_calls_total{model="gpt-4o"`, `client="app"`, `attempts_total{class="ok"`, "duration_seconds_count", `token_usage_count`} {
+		for _, counted := range []string{`caddy_llm_calls_total{model="gpt-4o"`, `client="app"`, `attempts_total{class="ok"`, `{key="good"`, "duration_seconds_count", `token_usage_count`} {
 			if strings.Contains(series, counted) {
 				want[series]++
 				break
@@ -114,4 +122,30 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 	checkValues(t, g.scrape(t), want)
+}
+
+// A config that is refused leaves no trace in what operators see, and one that
+// is taken replaces the pools.
+func TestRefusedConfigShowsNowhere(t *testing.T) {
+	g := start(t, threeKeys)
+	other := strings.Replace(threeKeys, "provider openai http", "provider elsewhere http", 1)
+	refused := other + "http://127.0.0.1:SIM/refused {\n\tllm_proxy {\n\t\tclients /nowhere/clients.json\n\t}\n}\n"
+	if status, text := g.send(t, "POST", "/load", "text/caddyfile", expand(refused, g.ports())); status == http.StatusOK || !strings.Contains(text, "provision") {
+		t.Fatalf("the config was not refused as it should: %d %s", status, text)
+	}
+	count := func(provider string) (n int) {
+		for series := range g.scrape(t) {
+			if strings.HasPrefix(series, "caddy_llm_key_available{") && strings.Contains(series, `"`+provider+`"`) {
+				n++
+			}
+		}
+		return n
+	}
+	if ours, theirs := count("openai"), count("elsewhere"); ours != 3 || theirs != 0 {
+		t.Errorf("after a config was refused there are %d keys of ours and %d of its", ours, theirs)
+	}
+	g.reload(t, other)
+	if ours, theirs := count("openai"), count("elsewhere"); ours != 0 || theirs != 3 {
+		t.Errorf("after a reload there are %d keys of the old config and %d of the new", ours, theirs)
+	}
 }

@@ -30,15 +30,36 @@ type KeyStatus struct {
 	LastErrorClass Class
 	// Latency and FirstToken are moving averages over successes.
 	Latency, FirstToken time.Duration
-	// State is closed (the key may be used), open (it rests) or half-open (one
-	// call at a time may use it, until one succeeds).
+	// State is closed (the key may be used), open (it rests), half-open (one
+	// call at a time may use it, until one succeeds), disabled (an operator has
+	// taken it out) or expired.
 	State string
 	// CoolingUntil is when the key may be used again; the zero time means now.
 	CoolingUntil time.Time
 	// CoolingClass is why it rests; ClassOK if it does not.
 	CoolingClass Class
 	// CoolingModels is the same for single models.
-	CoolingModels map[string]time.Time
+	CoolingModels map[string]Rest
+}
+
+// Available reports whether the key may be used, at least for some models.
+func (k *KeyStatus) Available() bool {
+	return k.State == gobreaker.StateClosed.String() || k.State == gobreaker.StateHalfOpen.String()
+}
+
+// The states of a key that no breaker has.
+const (
+	stateDisabled = "disabled"
+	stateExpired  = "expired"
+)
+
+// stateResting is that of a circuit that was closed without being counted.
+const stateResting = "resting"
+
+// Rest is until when a key rests for a model, and why.
+type Rest struct {
+	Until time.Time
+	Class Class
 }
 
 // Snapshot returns the status of every key, in the order of the config.
@@ -47,7 +68,11 @@ func (p *Pool) Snapshot() []KeyStatus {
 	statuses := make([]KeyStatus, len(p.members))
 	for i := range p.members {
 		m := &p.members[i]
-		statuses[m.place] = m.state.status(m.key.ID, now)
+		status := &statuses[m.place]
+		*status = m.state.status(m.key.ID, now)
+		if !m.key.Expires.IsZero() && !now.Before(m.key.Expires) {
+			status.State = stateExpired
+		}
 	}
 	return statuses
 }
@@ -81,12 +106,15 @@ func (s *State) status(id string, now time.Time) KeyStatus {
 	case r.suspect():
 		status.State = gobreaker.StateHalfOpen.String()
 	}
+	if r.disabled {
+		status.State = stateDisabled
+	}
 	for _, m := range r.models {
 		if now.Before(m.until) {
 			if status.CoolingModels == nil {
-				status.CoolingModels = map[string]time.Time{}
+				status.CoolingModels = map[string]Rest{}
 			}
-			status.CoolingModels[m.model] = m.until
+			status.CoolingModels[m.model] = Rest{m.until, m.class}
 		}
 	}
 	return status
@@ -112,6 +140,16 @@ type UpstreamStatus struct {
 	// Circuits are those of models that are in trouble or lately were; that of
 	// the upstream as a whole has no model.
 	Circuits []CircuitStatus
+}
+
+// Available reports whether calls may be sent there, at least for some models.
+func (u *UpstreamStatus) Available() bool {
+	for _, circuit := range u.Circuits {
+		if circuit.Model == "" && (circuit.State == gobreaker.StateOpen.String() || circuit.State == stateResting) {
+			return false
+		}
+	}
+	return true
 }
 
 // CircuitStatus is how the way to an upstream, or to one of its models,

@@ -14,6 +14,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 )
 
 func init() {
@@ -62,6 +64,7 @@ type Transport struct {
 
 	routes routes
 	logger *zap.Logger
+	events *events.Emitter
 	states []string
 }
 
@@ -78,6 +81,10 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	t.logger = ctx.Logger()
 	if len(t.Providers) == 0 {
 		return errors.New("no provider: transport llm needs at least one 'provider' with a key")
+	}
+	var err error
+	if t.events, err = events.New(ctx, func() { inForce.add(t) }); err != nil {
+		return err
 	}
 	t.Retry.applyDefaults()
 	t.Timeouts.applyDefaults()
@@ -119,6 +126,8 @@ func (t *Transport) Validate() error {
 // Cleanup gives back the shared state of the keys. Calls in flight keep what
 // they need.
 func (t *Transport) Cleanup() error {
+	inForce.remove(t)
+	t.events.Close()
 	for _, key := range t.states {
 		if _, err := keyStates.Delete(key); err != nil {
 			return fmt.Errorf("releasing key state: %w", err)

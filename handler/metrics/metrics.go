@@ -12,8 +12,11 @@ package metrics
 
 import (
 	"errors"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming"
 )
 
 // Metrics are the collectors. Counting allocates nothing once a series is
@@ -52,6 +55,7 @@ func New() *Metrics {
 	m.makeClients()
 	m.makeAttempts()
 	m.makeRefusals()
+	m.collectors = append(m.collectors, &pools{streaming.Pools, time.Now})
 	return m
 }
 
