@@ -8,15 +8,12 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// KeyStatus is what an operator may know of a key. It never holds the secret.
-type KeyStatus struct {
-	// ID is the key's id.
-	ID string
-	// InFlight is how many attempts use the key now.
-	InFlight int
-	// Total and Successes count the attempts since the key was first seen.
-	// Those that were the client's fault count in Total alone; those that the
-	// client gave up count nowhere.
+// HealthStatus is what an operator may know of how attempts have gone.
+type HealthStatus struct {
+	// Total and Successes count the attempts since the first was made. Those
+	// that were the client's fault count in Total alone, and so do for an
+	// upstream those that were a key's; those that the client gave up count
+	// nowhere.
 	Total, Successes uint64
 	// SuccessRate is the share of successes in the latest 64 attempts, from 0
 	// to 1; 1 before the first.
@@ -30,6 +27,29 @@ type KeyStatus struct {
 	LastErrorClass Class
 	// Latency and FirstToken are moving averages over successes.
 	Latency, FirstToken time.Duration
+}
+
+func (h *health) status() HealthStatus {
+	return HealthStatus{
+		Total:               h.total,
+		Successes:           h.successes,
+		SuccessRate:         h.successRate(),
+		ConsecutiveFailures: h.consecutiveFailures,
+		LastSuccess:         h.lastSuccess,
+		LastError:           h.lastError,
+		LastErrorClass:      h.lastErrorClass,
+		Latency:             h.latency,
+		FirstToken:          h.firstToken,
+	}
+}
+
+// KeyStatus is what an operator may know of a key. It never holds the secret.
+type KeyStatus struct {
+	HealthStatus
+	// ID is the key's id.
+	ID string
+	// InFlight is how many attempts use the key now.
+	InFlight int
 	// State is closed (the key may be used), open (it rests), half-open (one
 	// call at a time may use it, until one succeeds), disabled (an operator has
 	// taken it out) or expired.
@@ -80,20 +100,11 @@ func (p *Pool) Snapshot() []KeyStatus {
 func (s *State) status(id string, now time.Time) KeyStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	h := &s.health
 	status := KeyStatus{
-		ID:                  id,
-		InFlight:            int(s.inFlight.Load()),
-		Total:               h.total,
-		Successes:           h.successes,
-		SuccessRate:         h.successRate(),
-		ConsecutiveFailures: h.consecutiveFailures,
-		LastSuccess:         h.lastSuccess,
-		LastError:           h.lastError,
-		LastErrorClass:      h.lastErrorClass,
-		Latency:             h.latency,
-		FirstToken:          h.firstToken,
-		State:               gobreaker.StateClosed.String(),
+		HealthStatus: s.health.status(),
+		ID:           id,
+		InFlight:     int(s.inFlight.Load()),
+		State:        gobreaker.StateClosed.String(),
 	}
 	r := s.rests.Load()
 	if r == nil {
@@ -122,21 +133,7 @@ func (s *State) status(id string, now time.Time) KeyStatus {
 
 // UpstreamStatus is what an operator may know of a provider's servers.
 type UpstreamStatus struct {
-	// Total and Successes count the attempts of all keys, as in [KeyStatus];
-	// what was a key's fault counts in Total alone.
-	Total, Successes uint64
-	// SuccessRate is the share of successes in the latest 64 attempts, from 0
-	// to 1; 1 before the first.
-	SuccessRate float64
-	// ConsecutiveFailures is how many attempts have failed since the last
-	// success.
-	ConsecutiveFailures int
-	// LastSuccess and LastError are when; the zero time means never.
-	LastSuccess, LastError time.Time
-	// LastErrorClass is what the last error was.
-	LastErrorClass Class
-	// Latency and FirstToken are moving averages over successes.
-	Latency, FirstToken time.Duration
+	HealthStatus
 	// Circuits are those of models that are in trouble or lately were; that of
 	// the upstream as a whole has no model.
 	Circuits []CircuitStatus
@@ -173,17 +170,7 @@ func (u *Upstream) status(now time.Time) UpstreamStatus {
 	u.mu.Lock()
 	h := u.health
 	u.mu.Unlock()
-	status := UpstreamStatus{
-		Total:               h.total,
-		Successes:           h.successes,
-		SuccessRate:         h.successRate(),
-		ConsecutiveFailures: h.consecutiveFailures,
-		LastSuccess:         h.lastSuccess,
-		LastError:           h.lastError,
-		LastErrorClass:      h.lastErrorClass,
-		Latency:             h.latency,
-		FirstToken:          h.firstToken,
-	}
+	status := UpstreamStatus{HealthStatus: h.status()}
 	if c := u.whole.Load(); c != nil {
 		status.Circuits = append(status.Circuits, c.state(now))
 	}

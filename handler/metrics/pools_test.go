@@ -17,11 +17,14 @@ import (
 // config has in two places does not spoil it.
 func TestPoolsAreReadAtAScrape(t *testing.T) {
 	keys := []keypool.KeyStatus{
-		{ID: "good", State: "closed", InFlight: 2, Total: 10, Successes: 9, SuccessRate: 0.9, Latency: 2 * time.Second, LastSuccess: started},
-		{ID: "resting", State: "open", CoolingUntil: started.Add(30 * time.Second), CoolingClass: keypool.ClassQuota, ConsecutiveFailures: 3},
+		{ID: "good", State: "closed", InFlight: 2, HealthStatus: keypool.HealthStatus{
+			Total: 10, Successes: 9, SuccessRate: 0.9, Latency: 2 * time.Second, LastSuccess: started,
+		}},
+		{ID: "resting", State: "open", CoolingUntil: started.Add(30 * time.Second), CoolingClass: keypool.ClassQuota,
+			HealthStatus: keypool.HealthStatus{ConsecutiveFailures: 3}},
 		{ID: "off", State: "disabled", CoolingModels: map[string]keypool.Rest{"m": {}}},
 	}
-	down := keypool.UpstreamStatus{SuccessRate: 0.25, Circuits: []keypool.CircuitStatus{
+	down := keypool.UpstreamStatus{HealthStatus: keypool.HealthStatus{SuccessRate: 0.25}, Circuits: []keypool.CircuitStatus{
 		{State: "open"}, {Model: "m", State: "half-open"}, {Model: "n", State: "resting"}, {Model: "o", State: "resting"},
 	}}
 	m := New()
