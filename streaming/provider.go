@@ -94,7 +94,7 @@ func (p *Provider) provision(ctx caddy.Context, t *Transport) ([]string, error) 
 	if err := p.provisionTransport(ctx, t.Timeouts.Connect); err != nil {
 		return nil, err
 	}
-	return p.provisionPool(t.Breaker.rules())
+	return p.provisionPool(t.Breaker.rules(), t.notifier(p.Name))
 }
 
 // provisionAddress settles the API family and where the provider is.
@@ -203,7 +203,7 @@ func (p *Provider) provisionTransport(ctx caddy.Context, connect caddy.Duration)
 
 // provisionPool resolves the secrets and builds the pool over the state that
 // earlier configs left behind.
-func (p *Provider) provisionPool(rules keypool.Breaker) (acquired []string, err error) {
+func (p *Provider) provisionPool(rules keypool.Breaker, notify func(keypool.Notice)) (acquired []string, err error) {
 	keys, err := p.resolveKeys()
 	if err != nil {
 		return nil, err
@@ -233,7 +233,9 @@ func (p *Provider) provisionPool(rules keypool.Breaker) (acquired []string, err 
 		}
 		states[i] = state.(*keypool.State)
 	}
-	p.pool, err = keypool.New(keys, states, keypool.Options{Policy: policy, Upstream: upstream.(*keypool.Upstream), Breaker: rules})
+	p.pool, err = keypool.New(keys, states, keypool.Options{
+		Policy: policy, Upstream: upstream.(*keypool.Upstream), Breaker: rules, Notify: notify,
+	})
 	return acquired, err
 }
 
