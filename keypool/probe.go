@@ -104,10 +104,11 @@ func (s *State) needsProbe(now time.Time, believed bool) (at time.Time, needed b
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	r := s.rests.Load()
 	if !s.known.Load() && (believed || !s.probing.refused) {
-		return s.probing.at, true
+		return s.probing.at, r == nil || !r.disabled
 	}
-	_, doubted := s.rests.Load().doubted(now)
+	_, doubted := r.doubted(now)
 	return s.probing.at, doubted && !s.probing.misled
 }
 
@@ -123,7 +124,7 @@ func (s *State) beginProbe(now time.Time) string {
 // doubted returns what of r a probe could lift: that of the key as a whole, for
 // which the model is "", or that for a model.
 func (r *rests) doubted(now time.Time) (model string, ok bool) {
-	if r == nil {
+	if r == nil || r.disabled {
 		return "", false
 	}
 	if r.key.strikes > 0 && isAlike(r.key.class) && !now.Before(r.key.stated) {
@@ -155,63 +156,62 @@ func (r *rests) lifted(model string, began time.Time) *rests {
 	return next.orNil()
 }
 
-// Report says how the provider has answered a probe. It reports whether the key
-// was resting and may be used again, and whether it may not be any more.
-func (p *Probe) Report(v Verdict) (lifted, refused bool) {
+// Report says how the provider has answered a probe.
+func (p *Probe) Report(v Verdict) {
 	state := p.pool.members[p.index].state
 	switch v.Class {
 	case ClassOK:
 		p.pool.upstream.vouches.Store(true)
-		return state.vouch(p, p.pool.opts.Now()), false
+		p.pool.notify(p.index, state.vouch(p))
 	case ClassCredential, ClassStale, ClassQuota:
-		if p.model != "" {
-			return false, false
+		if p.model == "" {
+			p.refuse(v)
 		}
-		// Where no key was ever accepted, the fault may be the probe's.
-		believed := p.pool.upstream.vouches.Load()
-		refused = state.refuse(p, v, believed)
-		p.pool.upstream.disputed.Store(!believed)
-		if believed {
-			l := Lease{pool: p.pool, index: p.index, began: p.began}
-			p.pool.judgeAlike(&l, v.Class, p.pool.opts.Now())
-		}
-		return false, refused
 	case ClassNotSent, ClassReset, ClassUpstream, ClassOverloaded, ClassSlow, ClassBroken, ClassRateLimited, ClassCanceled:
-		return false, false
+	default:
+		state.known.Store(true)
 	}
-	state.known.Store(true)
-	return false, false
+}
+
+// refuse draws the consequences of a refusal, if it is believed. Where no key
+// was ever accepted, the fault may be the probe's.
+func (p *Probe) refuse(v Verdict) {
+	believed := p.pool.upstream.vouches.Load()
+	p.pool.upstream.disputed.Store(!believed)
+	p.pool.notify(p.index, p.pool.members[p.index].state.refuse(p, v, believed))
+	if believed {
+		l := Lease{pool: p.pool, index: p.index, began: p.began}
+		p.pool.judgeAlike(&l, v.Class, p.pool.opts.Now())
+	}
 }
 
 // vouch lifts what a probe was about.
-func (s *State) vouch(p *Probe, now time.Time) (lifted bool) {
+func (s *State) vouch(p *Probe) Notice {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.known.Store(true)
+	now := p.pool.opts.Now()
 	r := s.rests.Load()
 	if model, doubted := r.doubted(now); !doubted || model != p.model {
-		return false
+		return Notice{}
 	}
 	next := r.lifted(p.model, p.began)
 	if next == r {
-		return false
+		return Notice{}
 	}
-	s.rests.Store(next)
 	s.probing.vouched = now
-	return true
+	return s.replace(r, next, p.model, now)
 }
 
 // refuse puts the key to rest, or lets it rest on, if the probe is believed.
-func (s *State) refuse(p *Probe, v Verdict, believed bool) bool {
+func (s *State) refuse(p *Probe, v Verdict, believed bool) Notice {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.probing.refused = true
 	if !believed {
-		return false
+		return Notice{}
 	}
 	s.known.Store(true)
-	rested := s.rests.Load().suspect()
 	opts := &p.pool.opts
-	s.follow(&Lease{began: p.began}, v, opts.Now(), opts.MaxWait)
-	return !rested
+	return s.follow(&Lease{began: p.began}, v, opts.Now(), opts.MaxWait)
 }

@@ -234,7 +234,8 @@ func TestLateProbeLiftsNothing(t *testing.T) {
 	next, _ := p.NextProbe(every)
 	c.advance(time.Second)
 	use(t, p, "m", Verdict{Class: ClassCredential})
-	if lifted, _ := next.Report(Verdict{Class: ClassOK}); lifted || restOf(p, c, "m") == 0 {
+	next.Report(Verdict{Class: ClassOK})
+	if restOf(p, c, "m") == 0 {
 		t.Error("the rest was lifted by a probe from before")
 	}
 }
@@ -265,6 +266,34 @@ func TestProbesThatFailAlikeBlameTheUpstream(t *testing.T) {
 			t.Errorf("a call got %v", err)
 		}
 	})
+}
+
+// Operators hear of what probes find out, and what they have taken out is left
+// alone.
+func TestProbesAreToldOf(t *testing.T) {
+	c, l := newClock(), new(listener)
+	p := newPool(t, c, 2, RoundRobin)
+	p.opts.Notify = l.notify
+	dead := func(id string) Class { return map[bool]Class{true: ClassOK, false: ClassCredential}[id == "k0"] }
+	for range 3 {
+		probes(p, dead)
+		c.advance(every)
+	}
+	if got := l.take(); got != "disabled k1 credential" {
+		t.Errorf("heard %q", got)
+	}
+	probes(p, always(ClassOK))
+	if got := l.take(); got != "recovered k1" {
+		t.Errorf("heard %q", got)
+	}
+	use(t, p, "m", Verdict{})
+	use(t, p, "m", Verdict{Class: ClassCredential})
+	p.Disable("k0")
+	p.Disable("k1")
+	c.advance(every)
+	if counts := probes(p, always(ClassOK)); len(counts) != 0 {
+		t.Errorf("probed: %v", counts)
+	}
 }
 
 // A key that has expired is not probed, and one that is in use is, without

@@ -116,9 +116,9 @@ func (u *Upstream) report(l *Lease, o Outcome, now time.Time) {
 		c := u.circuit(l.model)
 		c.leave(l.passes[0])
 		wait := o.Verdict.orderedOr(c.rules.OpenFor)
-		c.cool(class, wait, wait, now)
+		l.pool.notify(noKey, c.cool(class, wait, wait, now))
 	case isFault(class):
-		u.circuit(l.model).fail(l.passes[0], class, l.began, now)
+		l.pool.notify(noKey, u.circuit(l.model).fail(l.passes[0], class, l.began, now))
 	default:
 		// Whatever else there is says nothing of how well the model is served.
 		if c := l.passes[0].circuit; c != nil {
@@ -152,19 +152,24 @@ func (u *Upstream) succeed(l *Lease, now time.Time) {
 	if c == nil {
 		c = u.find(l.model)
 	}
-	if c != nil && c.succeed(l.passes[0], l.began, now) {
+	if c == nil {
+		return
+	}
+	healed, news := c.succeed(l.passes[0], l.began, now)
+	if healed {
 		u.forget(c)
 	}
+	l.pool.notify(noKey, news)
 }
 
 // reportWhole judges whether the servers can be reached at all.
 func (u *Upstream) reportWhole(l *Lease, v Verdict, now time.Time) {
 	switch class := v.Class; class {
 	case ClassNotSent:
-		u.wholeCircuit().fail(l.passes[1], class, l.began, now)
+		l.pool.notify(noKey, u.wholeCircuit().fail(l.passes[1], class, l.began, now))
 	case ClassRegion:
 		wait := v.orderedOr(regionRest)
-		u.wholeCircuit().cool(class, wait, wait, now)
+		l.pool.notify(noKey, u.wholeCircuit().cool(class, wait, wait, now))
 	case ClassCanceled, ClassReset, ClassSlow, ClassBroken:
 		// It may be the model's doing.
 		if c := l.passes[1].circuit; c != nil {
@@ -178,9 +183,13 @@ func (u *Upstream) reportWhole(l *Lease, v Verdict, now time.Time) {
 		if isAlike(class) {
 			// Keys that fail alike do not disprove that they do.
 			c.leave(l.passes[1])
-		} else if c.succeed(l.passes[1], l.began, now) {
+			return
+		}
+		healed, news := c.succeed(l.passes[1], l.began, now)
+		if healed {
 			u.whole.CompareAndSwap(c, nil)
 		}
+		l.pool.notify(noKey, news)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
@@ -95,19 +96,13 @@ func (b *prober) probe(ctx context.Context, next keypool.Probe) bool {
 		b.logger.Info("the provider has no list of models: its keys are not probed", zap.String("provider", b.provider.Name))
 		return false
 	}
-	lifted, refused := next.Report(verdict)
-	fields := []zap.Field{
-		zap.String("provider", b.provider.Name), zap.String("key", next.KeyID()), zap.String("model", next.Model()),
-		zap.Stringer("class", verdict.Class), zap.String("detail", verdict.Detail), zap.Error(err),
+	if c := b.logger.Check(zapcore.DebugLevel, "probed a key"); c != nil {
+		c.Write(
+			zap.String("provider", b.provider.Name), zap.String("key", next.KeyID()), zap.String("model", next.Model()),
+			zap.Stringer("class", verdict.Class), zap.String("detail", verdict.Detail), zap.Error(err),
+		)
 	}
-	switch {
-	case lifted:
-		b.logger.Info("a key that was resting is accepted again", fields...)
-	case refused:
-		b.logger.Warn("a key is refused", fields...)
-	default:
-		b.logger.Debug("probed a key", fields...)
-	}
+	next.Report(verdict)
 	return true
 }
 

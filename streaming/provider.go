@@ -74,7 +74,9 @@ type Provider struct {
 	// and timeouts are its options. Default: http, with TLS for https.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 
-	family    *wire.Family
+	family *wire.Family
+	// services are what else the provider is called.
+	services  []string
 	base      *url.URL
 	dial      reverseproxy.DialInfo
 	pool      *keypool.Pool
@@ -112,7 +114,9 @@ func (p *Provider) provision(ctx caddy.Context, t *Transport) ([]string, error) 
 	}
 	p.successes = p.rules.OfSuccesses()
 	p.budget = t.Retry.newBudget()
-	return p.provisionPool(keypool.Options{Breaker: t.Breaker.rules(), MaxWait: time.Duration(t.Retry.MaxWait)})
+	return p.provisionPool(keypool.Options{
+		Breaker: t.Breaker.rules(), MaxWait: time.Duration(t.Retry.MaxWait), Notify: t.notifier(p.Name),
+	})
 }
 
 // provisionAddress settles the API family and where the provider is.
@@ -131,6 +135,7 @@ func (p *Provider) provisionAddress() error {
 		p.family, _ = wire.Lookup("openai")
 	}
 
+	p.services = []string{p.family.Name}
 	base := p.BaseURL
 	if base == "" {
 		if !isFamily || named != p.family || named.DefaultBase == "" {
