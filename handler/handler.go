@@ -23,6 +23,7 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
 	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/watch"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -116,8 +117,8 @@ type Handler struct {
 	records    records
 	prices     atomic.Pointer[pricing.Table]
 	memory     *memory
-	file       *watchedFile
-	pricesFile *watchedFile
+	file       *watch.File
+	pricesFile *watch.File
 	logger     *zap.Logger
 }
 
@@ -170,8 +171,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // Cleanup gives back what is shared with other configs. Calls in flight keep
 // what they need.
 func (h *Handler) Cleanup() error {
-	h.file.close()
-	h.pricesFile.close()
+	h.file.Close()
+	h.pricesFile.Close()
 	err := errors.Join(h.JWT.cleanup(), h.records.close())
 	if h.memory != nil {
 		err = errors.Join(err, closeMemory())
