@@ -56,7 +56,7 @@ type rotation struct {
 
 // run finds an answer for the client.
 func (r *rotation) run(ctx context.Context) (*http.Response, error) {
-	r.targets = r.chain.targets
+	r.targets = r.chain.order()
 	l, final := r.find(ctx)
 	if final != nil {
 		// Another target may be able to take what this one cannot.
@@ -109,6 +109,9 @@ func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failur
 			}
 			if r.waitForKey(ctx, err, last) {
 				continue
+			}
+			if ctx.Err() == nil {
+				to.share.keyless()
 			}
 			return nil, nil
 		}

@@ -69,6 +69,7 @@ type Transport struct {
 	routes routes
 	logger *zap.Logger
 	states []string
+	trials []trialKey
 	// store is nil without Redis.
 	store      *store.Store
 	closeStore func() error
@@ -101,7 +102,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("provider %q: %w", p.Name, err)
 		}
 	}
-	routes, err := newRoutes(t.Providers, t.Models)
+	routes, err := t.newRoutes()
 	if err != nil {
 		return err
 	}
@@ -131,7 +132,7 @@ func (t *Transport) Validate() error {
 	return t.Timeouts.validate()
 }
 
-// Cleanup gives back the shared state of the keys. Calls in flight keep what
+// Cleanup gives back the shared state of keys and splits. Calls in flight keep what
 // they need.
 func (t *Transport) Cleanup() error {
 	for _, key := range t.states {
@@ -140,6 +141,12 @@ func (t *Transport) Cleanup() error {
 		}
 	}
 	t.states = nil
+	for _, key := range t.trials {
+		if _, err := trials.Delete(key); err != nil {
+			return fmt.Errorf("releasing the state of a split: %w", err)
+		}
+	}
+	t.trials = nil
 	if t.closeStore != nil {
 		return t.closeStore()
 	}
