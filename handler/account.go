@@ -4,7 +4,6 @@ package handler
 
 import (
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -132,13 +131,13 @@ func (a *account) logAnswer(log zapcore.ObjectEncoder) {
 	}
 }
 
-// attempts are logged each as key:class:milliseconds.
+// attempts are logged each as a text.
 type attempts []streaming.Attempt
 
 // MarshalLogArray writes the attempts.
 func (list attempts) MarshalLogArray(log zapcore.ArrayEncoder) error {
 	for _, attempt := range list {
-		log.AppendString(attempt.KeyID + ":" + attempt.Verdict.Class.String() + ":" + strconv.FormatInt(attempt.Duration.Milliseconds(), 10))
+		log.AppendString(attempt.String())
 	}
 	return nil
 }

@@ -66,6 +66,7 @@ import (
 //		}
 //		rescue        off|resume
 //		on_disconnect cancel|drain
+//		trail_header  [<name>]
 //	}
 func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume transport name
@@ -105,6 +106,8 @@ func (t *Transport) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 		err = parseOnce(d, &t.Rescue)
 	case "on_disconnect":
 		err = parseOnce(d, &t.OnDisconnect)
+	case "trail_header":
+		err = t.parseTrail(d)
 	default:
 		return false, nil
 	}

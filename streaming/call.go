@@ -37,7 +37,8 @@ type Call struct {
 
 	// Provider, KeyID and TargetModel name the target of the last attempt.
 	Provider, KeyID, TargetModel string
-	// Attempts are the round trips made so far, at most maxAttempts of them.
+	// Attempts are the round trips made so far; of more than maxAttempts the
+	// first and the last.
 	Attempts []Attempt
 	// Status is the HTTP status that the client was given.
 	Status int
@@ -129,19 +130,16 @@ func (c *Call) opener(body []byte) func() (io.ReadCloser, error) {
 
 // record notes an attempt and returns its place.
 func (c *Call) record(a Attempt) int {
-	if len(c.Attempts) < maxAttempts {
+	if len(c.Attempts) == maxAttempts {
+		c.Attempts[maxAttempts-1] = a
+	} else {
 		c.Attempts = append(c.Attempts, a)
-		return len(c.Attempts) - 1
 	}
-	return maxAttempts
+	return len(c.Attempts) - 1
 }
 
 // judge notes what came of an attempt in the end.
-func (c *Call) judge(attempt int, v keypool.Verdict) {
-	if attempt < len(c.Attempts) {
-		c.Attempts[attempt].Verdict = v
-	}
-}
+func (c *Call) judge(attempt int, v keypool.Verdict) { c.Attempts[attempt].Verdict = v }
 
 type callKey struct{}
 

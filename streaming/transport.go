@@ -62,6 +62,12 @@ type Transport struct {
 	// Default: cancel.
 	OnDisconnect string `json:"on_disconnect,omitempty"`
 
+	// TrailHeader is the name of a response header that tells the client of the
+	// attempts made up to its answer: key-id:class:milliseconds for each, with
+	// commas between them, at most 4 KiB. It shows the ids of provider keys,
+	// never a key. Default: none is set.
+	TrailHeader string `json:"trail_header,omitempty"`
+
 	// Redis is where instances of Caddy share what they know of keys.
 	// Default: each goes by what it knows itself.
 	Redis *Redis `json:"redis,omitempty"`
@@ -120,7 +126,7 @@ func (t *Transport) provisionProvider(ctx caddy.Context, p *Provider) error {
 
 // Validate checks what Provision could not make sense of.
 func (t *Transport) Validate() error {
-	if err := errors.Join(t.Retry.validate(), t.Breaker.validate()); err != nil {
+	if err := errors.Join(t.Retry.validate(), t.Breaker.validate(), t.validateTrail()); err != nil {
 		return err
 	}
 	if t.Rescue != "" && t.Rescue != rescueOff && t.Rescue != rescueResume {
@@ -173,7 +179,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if total := time.Duration(t.Timeouts.Total); total > 0 {
 		r.until = call.Started.Add(total)
 	}
-	return r.run(req.Context())
+	res, err := r.run(req.Context())
+	if err == nil {
+		t.showTrail(res.Header, call)
+	}
+	return res, err
 }
 
 // Interface guards
