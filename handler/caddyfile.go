@@ -34,6 +34,7 @@ import (
 //		shadow_limits
 //		auth_failures <n> <window>
 //		max_request_body <size>
+//		heartbeat        <duration>
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume directive name
@@ -74,6 +75,8 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		err = h.parseAuthFailures(d)
 	case "max_request_body":
 		err = h.parseMaxRequestBody(d)
+	case "heartbeat":
+		err = h.parseHeartbeat(d)
 	default:
 		return false, nil
 	}

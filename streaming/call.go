@@ -128,6 +128,10 @@ func (c *Call) opener(body []byte) func() (io.ReadCloser, error) {
 	}
 }
 
+// Events reports whether the answer that is being passed on is a stream of
+// server-sent events, as far as it was read.
+func (c *Call) Events() bool { return c.answer != nil && c.answer.view.Events() }
+
 // record notes an attempt and returns its place.
 func (c *Call) record(a Attempt) int {
 	if len(c.Attempts) == maxAttempts {
