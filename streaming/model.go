@@ -39,8 +39,9 @@ type ModelRoute struct {
 	ContextLength []Target `json:"context_length,omitempty"`
 
 	// ContentFilter are asked in place of the others when a filter of the
-	// provider refuses the prompt. Default: none, the client gets the
-	// provider's error.
+	// provider refuses the prompt: by an error, or by an answer that ends for
+	// that reason and of which the client has got nothing yet. Default: none,
+	// the client gets the provider's answer.
 	ContentFilter []Target `json:"content_filter,omitempty"`
 }
 

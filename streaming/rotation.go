@@ -26,8 +26,10 @@ type rotation struct {
 	call      *Call
 	in        *http.Request
 	chain     *chain
-	// targets are those of the chain that are being asked.
-	targets []target
+	// targets are those of the chain that are being asked; elsewhere says that
+	// these are the ones for a prompt that the others refused.
+	targets   []target
+	elsewhere bool
 	// prefilled is sent in place of the client's body, if there is one.
 	prefilled []byte
 	// tried are the keys that were asked as asked, the target at hand.
@@ -62,7 +64,7 @@ func (r *rotation) run(ctx context.Context) (*http.Response, error) {
 		// Another target may be able to take what this one cannot.
 		if others := r.chain.after(final.verdict.Class); len(others) > 0 {
 			r.best = final.withoutRest()
-			r.targets = others
+			r.targets, r.elsewhere = others, true
 			l, final = r.find(ctx)
 		}
 	}
