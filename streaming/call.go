@@ -37,9 +37,19 @@ type Call struct {
 
 	// Provider, KeyID and TargetModel name the target of the last attempt.
 	Provider, KeyID, TargetModel string
-	// Attempts are the round trips made so far; of more than maxAttempts the
-	// first and the last.
+	// Services are other names for that provider, by what it is: its API
+	// family. Lists of prices may know it by them.
+	Services []string
+	// ModelConfigured says that the config itself names TargetModel, and not
+	// the client alone.
+	ModelConfigured bool
+	// Attempts are the round trips made so far, of more than maxAttempts the
+	// first and the last; Unlisted counts the others.
 	Attempts []Attempt
+	Unlisted int
+	// Sent is the time from Started to the first attempt; 0 where there was
+	// none.
+	Sent time.Duration
 	// Status is the HTTP status that the client was given.
 	Status int
 	// FirstToken is the time from Started to the first generated event; 0
@@ -136,6 +146,7 @@ func (c *Call) Events() bool { return c.answer != nil && c.answer.view.Events() 
 func (c *Call) record(a Attempt) int {
 	if len(c.Attempts) == maxAttempts {
 		c.Attempts[maxAttempts-1] = a
+		c.Unlisted++
 	} else {
 		c.Attempts = append(c.Attempts, a)
 	}

@@ -64,7 +64,9 @@ type Provider struct {
 	// and timeouts are its options. Default: http, with TLS for https.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 
-	family    *wire.Family
+	family *wire.Family
+	// services are what else the provider is called.
+	services  []string
 	base      *url.URL
 	dial      reverseproxy.DialInfo
 	pool      *keypool.Pool
@@ -92,7 +94,7 @@ func (p *Provider) provision(ctx caddy.Context, t *Transport) ([]string, error) 
 	if err := p.provisionTransport(ctx, t.Timeouts.Connect); err != nil {
 		return nil, err
 	}
-	return p.provisionPool(t.Breaker.rules())
+	return p.provisionPool(t.Breaker.rules(), t.notifier(p.Name))
 }
 
 // provisionAddress settles the API family and where the provider is.
@@ -111,6 +113,7 @@ func (p *Provider) provisionAddress() error {
 		p.family, _ = wire.Lookup("openai")
 	}
 
+	p.services = []string{p.family.Name}
 	base := p.BaseURL
 	if base == "" {
 		if !isFamily || named != p.family || named.DefaultBase == "" {
@@ -200,7 +203,7 @@ func (p *Provider) provisionTransport(ctx caddy.Context, connect caddy.Duration)
 
 // provisionPool resolves the secrets and builds the pool over the state that
 // earlier configs left behind.
-func (p *Provider) provisionPool(rules keypool.Breaker) (acquired []string, err error) {
+func (p *Provider) provisionPool(rules keypool.Breaker, notify func(keypool.Notice)) (acquired []string, err error) {
 	keys, err := p.resolveKeys()
 	if err != nil {
 		return nil, err
@@ -230,7 +233,9 @@ func (p *Provider) provisionPool(rules keypool.Breaker) (acquired []string, err 
 		}
 		states[i] = state.(*keypool.State)
 	}
-	p.pool, err = keypool.New(keys, states, keypool.Options{Policy: policy, Upstream: upstream.(*keypool.Upstream), Breaker: rules})
+	p.pool, err = keypool.New(keys, states, keypool.Options{
+		Policy: policy, Upstream: upstream.(*keypool.Upstream), Breaker: rules, Notify: notify,
+	})
 	return acquired, err
 }
 

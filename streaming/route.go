@@ -4,6 +4,7 @@ package streaming
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
@@ -13,6 +14,9 @@ import (
 type target struct {
 	provider *Provider
 	model    string
+	// named says that the config names the model, and not only a pattern that
+	// it fits.
+	named bool
 	// share is that of a split by which the target was chosen for a call; nil
 	// otherwise.
 	share *share
@@ -134,7 +138,8 @@ func (t *Transport) newRouteLine(byName map[string]*Provider, line *ModelRoute) 
 				ready.chains[p.family] = new(chain)
 			}
 			targets := list.of(ready.chains[p.family])
-			*targets = append(*targets, target{provider: p, model: to.Model})
+			named := to.Model != "" || !strings.Contains(line.Match, "*")
+			*targets = append(*targets, target{provider: p, model: to.Model, named: named})
 		}
 	}
 	for family, chain := range ready.chains {

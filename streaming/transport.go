@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool/store"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 )
 
 func init() {
@@ -74,6 +75,7 @@ type Transport struct {
 
 	routes routes
 	logger *zap.Logger
+	events *events.Emitter
 	states []string
 	trials []trialKey
 	// store is nil without Redis.
@@ -95,10 +97,13 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if len(t.Providers) == 0 {
 		return errors.New("no provider: transport llm needs at least one 'provider' with a key")
 	}
+	var err error
+	if t.events, err = events.New(ctx, func() { inForce.add(t) }); err != nil {
+		return err
+	}
 	t.Retry.applyDefaults()
 	t.Timeouts.applyDefaults()
 	if t.Redis != nil {
-		var err error
 		if t.store, t.closeStore, err = OpenRedis(t.Redis); err != nil {
 			return fmt.Errorf("redis: %w", err)
 		}
@@ -141,6 +146,8 @@ func (t *Transport) Validate() error {
 // Cleanup gives back the shared state of keys and splits. Calls in flight keep what
 // they need.
 func (t *Transport) Cleanup() error {
+	inForce.remove(t)
+	t.events.Close()
 	for _, key := range t.states {
 		if _, err := keyStates.Delete(key); err != nil {
 			return fmt.Errorf("releasing key state: %w", err)

@@ -207,7 +207,7 @@ func (t *times) since(start time.Time) []time.Duration {
 }
 
 // blames reports whether a failure speaks against the target that a call was
-// given to. named says that the target names its model: if that is unknown, it
+// given to. named says that the config names the model: if that is unknown, it
 // is not the client's doing.
 func blames(class keypool.Class, named bool) bool {
 	switch class {
