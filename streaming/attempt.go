@@ -79,6 +79,7 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 		f.hideSecret(lease.Secret())
 		return nil, r.failed(l, f)
 	}
+	l.to.share.answered(l)
 	if !l.stream || l.scan.Started() {
 		l.lease.Answering(wire.ReadHeadroom(res.Header, time.Now()))
 	}
@@ -101,6 +102,7 @@ func (r *rotation) headersLimit(urgent bool) (time.Duration, *timeoutError) {
 // failed closes the account of a failed attempt.
 func (r *rotation) failed(l *leg, f *failure) *failure {
 	r.report(l.to, l.lease, f.verdict, time.Since(l.began))
+	l.to.share.failed(l, f.verdict, true)
 	return f
 }
 
