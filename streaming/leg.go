@@ -19,6 +19,7 @@ import (
 type leg struct {
 	to       target
 	lease    keypool.Lease
+	secret   keypool.Secret
 	response *http.Response
 	scan     *wire.Scanner
 	call     *Call

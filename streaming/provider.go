@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/seed83435595/caddy-llm-proxy/credentials"
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
@@ -64,10 +65,14 @@ type Provider struct {
 	// and timeouts are its options. Default: http, with TLS for https.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 
-	family    *wire.Family
-	base      *url.URL
-	dial      reverseproxy.DialInfo
-	pool      *keypool.Pool
+	family *wire.Family
+	base   *url.URL
+	dial   reverseproxy.DialInfo
+	pool   *keypool.Pool
+	// lenders are where the credentials of those keys come from that have no
+	// secret, by the key's id, and keepers what holds them.
+	lenders   map[string]*lender
+	keepers   map[string]*credentials.Keeper
 	transport http.RoundTripper
 	prefills  *prefills
 }
@@ -92,7 +97,12 @@ func (p *Provider) provision(ctx caddy.Context, t *Transport) ([]string, error) 
 	if err := p.provisionTransport(ctx, t.Timeouts.Connect); err != nil {
 		return nil, err
 	}
-	return p.provisionPool(t.Breaker.rules())
+	states, err := p.provisionPool(ctx, t.Breaker.rules())
+	if err != nil {
+		return states, err
+	}
+	more, err := p.provisionKeepers(t.logger)
+	return append(states, more...), err
 }
 
 // provisionAddress settles the API family and where the provider is.
@@ -200,8 +210,8 @@ func (p *Provider) provisionTransport(ctx caddy.Context, connect caddy.Duration)
 
 // provisionPool resolves the secrets and builds the pool over the state that
 // earlier configs left behind.
-func (p *Provider) provisionPool(rules keypool.Breaker) (acquired []string, err error) {
-	keys, err := p.resolveKeys()
+func (p *Provider) provisionPool(ctx caddy.Context, rules keypool.Breaker) (acquired []string, err error) {
+	keys, err := p.resolveKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -248,11 +258,11 @@ func (p *Provider) policy() (keypool.Policy, error) {
 
 // resolveKeys evaluates the placeholders of all secrets. The results stay out
 // of the exported fields, which end up in logs and in the admin API.
-func (p *Provider) resolveKeys() ([]keypool.Key, error) {
+func (p *Provider) resolveKeys(ctx caddy.Context) ([]keypool.Key, error) {
 	repl := caddy.NewReplacer()
 	var keys []keypool.Key
 	for i, key := range p.Keys {
-		ready, err := key.resolve(repl)
+		ready, err := p.resolveKey(ctx, repl, key)
 		if err != nil {
 			return nil, fmt.Errorf("key %d: %w", i+1, err)
 		}
@@ -264,12 +274,10 @@ func (p *Provider) resolveKeys() ([]keypool.Key, error) {
 			return nil, fmt.Errorf("keys, entry %d: %w", i+1, err)
 		}
 		for _, secret := range strings.FieldsFunc(text, isListSeparator) {
+			if err := p.checkSecret(secret); err != nil {
+				return nil, fmt.Errorf("keys, entry %d: %w", i+1, err)
+			}
 			keys = append(keys, keypool.Key{Secret: keypool.NewSecret(secret)})
-		}
-	}
-	for _, key := range keys {
-		if p.family.NeedsSignature(key.Secret.Reveal()) {
-			return nil, fmt.Errorf("key %q: an AWS access key, with which requests would have to be signed: that is not supported; use a Bedrock API key", key.ID)
 		}
 	}
 	if len(keys) == 0 {
