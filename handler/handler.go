@@ -89,6 +89,10 @@ type Handler struct {
 	// Default: 32 MiB.
 	MaxRequestBody int64 `json:"max_request_body,omitempty"`
 
+	// Redis is where instances of Caddy share what clients use.
+	// Default: each counts by itself.
+	Redis *streaming.Redis `json:"redis,omitempty"`
+
 	directory atomic.Pointer[auth.Directory]
 	// rules are the UserLimits made ready.
 	rules  []limits.Rule

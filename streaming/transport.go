@@ -14,6 +14,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/seed83435595/caddy-llm-proxy/keypool/store"
 )
 
 func init() {
@@ -60,9 +62,16 @@ type Transport struct {
 	// Default: cancel.
 	OnDisconnect string `json:"on_disconnect,omitempty"`
 
+	// Redis is where instances of Caddy share what they know of keys.
+	// Default: each goes by what it knows itself.
+	Redis *Redis `json:"redis,omitempty"`
+
 	routes routes
 	logger *zap.Logger
 	states []string
+	// store is nil without Redis.
+	store      *store.Store
+	closeStore func() error
 }
 
 // CaddyModule returns the Caddy module information.
@@ -81,6 +90,12 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	}
 	t.Retry.applyDefaults()
 	t.Timeouts.applyDefaults()
+	if t.Redis != nil {
+		var err error
+		if t.store, t.closeStore, err = OpenRedis(t.Redis); err != nil {
+			return fmt.Errorf("redis: %w", err)
+		}
+	}
 	for _, p := range t.Providers {
 		if err := t.provisionProvider(ctx, p); err != nil {
 			return fmt.Errorf("provider %q: %w", p.Name, err)
@@ -125,6 +140,9 @@ func (t *Transport) Cleanup() error {
 		}
 	}
 	t.states = nil
+	if t.closeStore != nil {
+		return t.closeStore()
+	}
 	return nil
 }
 
