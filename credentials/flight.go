@@ -63,8 +63,12 @@ func (k *Keeper) fly(f *flight, last *Grant) {
 		err = grant.check(time.Now())
 	}
 	if event, tell := k.state.land(f, grant, err, time.Now()); tell {
-		k.report(event)
+		k.report(event) // before the next attempt may have news of its own
 	}
+	k.state.mu.Lock()
+	defer k.state.mu.Unlock()
+	k.state.flight = nil
+	close(f.landed)
 }
 
 // check refuses what is no credential.
@@ -82,8 +86,6 @@ func (g *Grant) check(now time.Time) error {
 func (s *State) land(f *flight, grant *Grant, err error, now time.Time) (event Event, tell bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	defer close(f.landed)
-	s.flight = nil
 	if err != nil {
 		s.failures++
 		s.failed, s.retry = err, now.Add(retryAfter(s.failures))

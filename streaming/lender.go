@@ -60,7 +60,7 @@ func (k *Key) loadSource(ctx caddy.Context, p *Provider) (*lender, string, error
 
 // provisionKeepers makes the keepers of what the keys are lent, over what
 // earlier configs have obtained. It returns the names of the states.
-func (p *Provider) provisionKeepers(logger *zap.Logger) (acquired []string, err error) {
+func (p *Provider) provisionKeepers(t *Transport) (acquired []string, err error) {
 	for id, lender := range p.lenders {
 		name := p.Name + "/credentials/" + id + "/" + keypool.Fingerprint(lender.source.Identity()+lender.config)
 		state, _, err := keyStates.LoadOrNew(name, func() (caddy.Destructor, error) { return credentials.NewState(), nil })
@@ -68,27 +68,27 @@ func (p *Provider) provisionKeepers(logger *zap.Logger) (acquired []string, err 
 			return acquired, fmt.Errorf("loading the credentials of key %q: %w", id, err)
 		}
 		acquired = append(acquired, name)
-		log := logger.With(zap.String("provider", p.Name), zap.String("key", id))
 		if p.keepers == nil {
 			p.keepers = map[string]*credentials.Keeper{}
 		}
-		p.keepers[id] = credentials.NewKeeper(lender.source, state.(*credentials.State), func(e credentials.Event) { logCredentials(log, e) })
+		p.keepers[id] = credentials.NewKeeper(lender.source, state.(*credentials.State), func(e credentials.Event) { t.logCredentials(p, id, e) })
 	}
 	return acquired, nil
 }
 
 // logCredentials says that a key's credentials have ceased to be had, or can
 // be had again.
-func logCredentials(log *zap.Logger, e credentials.Event) {
+func (t *Transport) logCredentials(p *Provider, keyID string, e credentials.Event) {
+	fields := []zap.Field{zap.String("provider", p.Name), zap.String("key", keyID)}
 	if e.Err == nil {
-		log.Info("credentials are obtained again")
+		t.logger.Info("credentials are obtained again", fields...)
 		return
 	}
-	fields := []zap.Field{zap.Error(e.Err), zap.Time("retry", e.Retry)}
+	fields = append(fields, zap.Error(e.Err), zap.Time("retry", e.Retry))
 	if !e.Until.IsZero() {
 		fields = append(fields, zap.Time("good_until", e.Until))
 	}
-	log.Warn("obtaining credentials fails; the key is passed over while it has none", fields...)
+	t.logger.Warn("obtaining credentials fails; the key is passed over while it has none", fields...)
 }
 
 // parseSource parses the guest module's block.

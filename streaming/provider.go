@@ -101,7 +101,7 @@ func (p *Provider) provision(ctx caddy.Context, t *Transport) ([]string, error) 
 	if err != nil {
 		return states, err
 	}
-	more, err := p.provisionKeepers(t.logger)
+	more, err := p.provisionKeepers(t)
 	return append(states, more...), err
 }
 
