@@ -38,7 +38,7 @@ type Source struct {
 	// requests for tokens go.
 	File string `json:"file,omitempty"`
 
-	// JSON is what such a file holds; best a placeholder, such as
+	// JSON is a placeholder for the text of such a file, such as
 	// {env.GOOGLE_CREDENTIALS}.
 	// Default, without a File: the application's default credentials. They are
 	// in the file that GOOGLE_APPLICATION_CREDENTIALS names or where gcloud
