@@ -17,6 +17,7 @@ import (
 	_ "github.com/seed83435595/caddy-llm-proxy/credentials/google"
 	_ "github.com/seed83435595/caddy-llm-proxy/credentials/oauth2"
 	_ "github.com/seed83435595/caddy-llm-proxy/handler"
+	_ "github.com/seed83435595/caddy-llm-proxy/handler/admin"
 	_ "github.com/seed83435595/caddy-llm-proxy/handler/simulator"
 	_ "github.com/seed83435595/caddy-llm-proxy/streaming"
 )

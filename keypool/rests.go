@@ -37,6 +37,8 @@ type rests struct {
 	// away is until when the key cannot be used because what it takes to use
 	// it could not be had. That is no failure of the key: it just comes back.
 	away time.Time
+	// disabled says that an operator has taken the key out.
+	disabled bool
 }
 
 type modelRest struct {
@@ -49,6 +51,9 @@ type modelRest struct {
 func (r *rests) until(model string) (time.Time, Class) {
 	if r == nil {
 		return time.Time{}, ClassOK
+	}
+	if r.disabled {
+		return Never, ClassDisabled
 	}
 	at, class := r.key.until, r.key.class
 	if r.proof.After(at) {
@@ -143,7 +148,7 @@ func (r *rests) pardoned(class Class, model string, since time.Time) *rests {
 
 // orNil returns nil for a key that rests from nothing.
 func (r *rests) orNil() *rests {
-	if r.key.strikes == 0 && len(r.models) == 0 && r.away.IsZero() {
+	if r.key.strikes == 0 && len(r.models) == 0 && r.away.IsZero() && !r.disabled {
 		return nil
 	}
 	return r
@@ -188,6 +193,9 @@ type coolDown struct {
 	set     time.Time
 	strikes int
 	class   Class
+	// announced is the class that operators were told of; ClassOK if they were
+	// told of none.
+	announced Class
 }
 
 // penalise makes the key rest. began is when the failed call was sent.

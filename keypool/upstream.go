@@ -109,7 +109,7 @@ func (u *Upstream) report(l *Lease, o Outcome, now time.Time) {
 			u.succeed(l, now)
 		}
 	case isFault(class):
-		u.circuit(l.model).fail(l.passes[0], class, l.began, now)
+		l.pool.notify(noKey, u.circuit(l.model).fail(l.passes[0], class, l.began, now))
 	case class == ClassOverloaded:
 		c := u.circuit(l.model)
 		c.leave(l.passes[0])
@@ -147,18 +147,23 @@ func (u *Upstream) succeed(l *Lease, now time.Time) {
 	if c == nil {
 		c = u.find(l.model)
 	}
-	if c != nil && c.succeed(l.passes[0], l.began, now) {
+	if c == nil {
+		return
+	}
+	healed, news := c.succeed(l.passes[0], l.began, now)
+	if healed {
 		u.forget(c)
 	}
+	l.pool.notify(noKey, news)
 }
 
 // reportWhole judges whether the servers can be reached at all.
 func (u *Upstream) reportWhole(l *Lease, class Class, now time.Time) {
 	switch class {
 	case ClassNotSent:
-		u.wholeCircuit().fail(l.passes[1], class, l.began, now)
+		l.pool.notify(noKey, u.wholeCircuit().fail(l.passes[1], class, l.began, now))
 	case ClassRegion:
-		u.wholeCircuit().cool(class, regionRest, regionRest, now)
+		l.pool.notify(noKey, u.wholeCircuit().cool(class, regionRest, regionRest, now))
 	case ClassCanceled, ClassReset, ClassSlow, ClassBroken:
 		// It may be the model's doing.
 		if c := l.passes[1].circuit; c != nil {
@@ -172,9 +177,13 @@ func (u *Upstream) reportWhole(l *Lease, class Class, now time.Time) {
 		if isAlike(class) {
 			// Keys that fail alike do not disprove that they do.
 			c.leave(l.passes[1])
-		} else if c.succeed(l.passes[1], l.began, now) {
+			return
+		}
+		healed, news := c.succeed(l.passes[1], l.began, now)
+		if healed {
 			u.whole.CompareAndSwap(c, nil)
 		}
+		l.pool.notify(noKey, news)
 	}
 }
 

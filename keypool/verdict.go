@@ -52,6 +52,10 @@ const (
 	ClassBroken
 	// ClassRegion is a provider that does not serve our location.
 	ClassRegion
+
+	// ClassDisabled is a key that an operator has taken out. It is the outcome
+	// of no attempt, but why a key is not used.
+	ClassDisabled
 )
 
 // String returns the word that logs and metrics use.
@@ -144,4 +148,5 @@ var rules = [...]rule{
 	ClassSlow:       {"slow", ScopeUpstreamModel, NextTarget, 10 * time.Second, 10 * time.Minute},
 	ClassBroken:     {"broken", ScopeUpstream, Answer, 10 * time.Second, 10 * time.Minute},
 	ClassRegion:     {"region", ScopeUpstream, NextTarget, 0, 0},
+	ClassDisabled:   {"disabled", ScopeNone, NextKey, 0, 0},
 }

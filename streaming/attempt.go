@@ -33,9 +33,13 @@ const maxErrorBody = 64 << 10
 func (r *rotation) send(ctx context.Context, to target, lease keypool.Lease, with credential, last bool) (*leg, *failure) {
 	call, limits := r.call, &r.transport.Timeouts
 	call.Provider, call.KeyID = to.provider.Name, lease.KeyID()
-	call.TargetModel = to.modelFor(call.Request.Model)
+	call.Services = to.provider.services
+	call.TargetModel, call.ModelConfigured = to.modelFor(call.Request.Model), to.named
 
 	began := time.Now()
+	if call.Sent == 0 {
+		call.Sent = max(began.Sub(call.Started), 1)
+	}
 	l := &leg{
 		to: to, lease: lease, secret: with.secret, call: call, began: began, limits: limits, client: ctx,
 		urgent: call.Request.Stream && !last && limits.FirstToken > 0,

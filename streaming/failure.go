@@ -177,7 +177,7 @@ func (r *rotation) exhausted() *http.Response {
 	if r.best != nil && r.best.rank() >= 5 {
 		r.call.Outcome = OutcomeError // no other key or time would help
 	}
-	if r.cooling != nil && (res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusServiceUnavailable) {
+	if r.cooling != nil && r.cooling.Class != keypool.ClassDisabled && (res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusServiceUnavailable) {
 		// The pool knows better than one key's answer when to come back.
 		setRetryAfter(res.Header, time.Until(r.cooling.Until))
 	}

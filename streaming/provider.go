@@ -66,9 +66,11 @@ type Provider struct {
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 
 	family *wire.Family
-	base   *url.URL
-	dial   reverseproxy.DialInfo
-	pool   *keypool.Pool
+	// services are what else the provider is called.
+	services []string
+	base     *url.URL
+	dial     reverseproxy.DialInfo
+	pool     *keypool.Pool
 	// lenders are where the credentials of those keys come from that have no
 	// secret, by the key's id, and keepers what holds them.
 	lenders   map[string]*lender
@@ -97,7 +99,7 @@ func (p *Provider) provision(ctx caddy.Context, t *Transport) ([]string, error) 
 	if err := p.provisionTransport(ctx, t.Timeouts.Connect); err != nil {
 		return nil, err
 	}
-	states, err := p.provisionPool(ctx, t.Breaker.rules())
+	states, err := p.provisionPool(ctx, t.Breaker.rules(), t.notifier(p.Name))
 	if err != nil {
 		return states, err
 	}
@@ -121,6 +123,7 @@ func (p *Provider) provisionAddress() error {
 		p.family, _ = wire.Lookup("openai")
 	}
 
+	p.services = []string{p.family.Name}
 	base := p.BaseURL
 	if base == "" {
 		if !isFamily || named != p.family || named.DefaultBase == "" {
@@ -210,7 +213,7 @@ func (p *Provider) provisionTransport(ctx caddy.Context, connect caddy.Duration)
 
 // provisionPool resolves the secrets and builds the pool over the state that
 // earlier configs left behind.
-func (p *Provider) provisionPool(ctx caddy.Context, rules keypool.Breaker) (acquired []string, err error) {
+func (p *Provider) provisionPool(ctx caddy.Context, rules keypool.Breaker, notify func(keypool.Notice)) (acquired []string, err error) {
 	keys, err := p.resolveKeys(ctx)
 	if err != nil {
 		return nil, err
@@ -240,7 +243,9 @@ func (p *Provider) provisionPool(ctx caddy.Context, rules keypool.Breaker) (acqu
 		}
 		states[i] = state.(*keypool.State)
 	}
-	p.pool, err = keypool.New(keys, states, keypool.Options{Policy: policy, Upstream: upstream.(*keypool.Upstream), Breaker: rules})
+	p.pool, err = keypool.New(keys, states, keypool.Options{
+		Policy: policy, Upstream: upstream.(*keypool.Upstream), Breaker: rules, Notify: notify,
+	})
 	return acquired, err
 }
 

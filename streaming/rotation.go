@@ -207,7 +207,7 @@ func (r *rotation) waitForKey(ctx context.Context, err error, last bool) bool {
 	}
 	wait := time.Until(cooling.Until)
 	if (last || cooling.Class == keypool.ClassRateLimited) &&
-		r.waited+wait <= time.Duration(r.transport.Retry.WaitForKey) && !r.expiresWithin(wait) {
+		wait <= time.Duration(r.transport.Retry.WaitForKey)-r.waited && !r.expiresWithin(wait) {
 		r.waited += wait
 		return sleep(ctx, wait)
 	}

@@ -5,6 +5,7 @@ package streaming
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
@@ -47,6 +48,9 @@ type Target struct {
 type target struct {
 	provider *Provider
 	model    string
+	// named says that the config names the model, and not only a pattern that
+	// it fits.
+	named bool
 }
 
 // modelFor returns the model to ask for when the client asked for asked.
@@ -155,7 +159,8 @@ func newRouteLine(byName map[string]*Provider, line *ModelRoute) (routeLine, err
 				ready.chains[p.family] = new(chain)
 			}
 			targets := list.of(ready.chains[p.family])
-			*targets = append(*targets, target{provider: p, model: t.Model})
+			named := t.Model != "" || !strings.Contains(line.Match, "*")
+			*targets = append(*targets, target{provider: p, model: t.Model, named: named})
 		}
 	}
 	for family, chain := range ready.chains {
