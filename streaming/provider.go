@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
@@ -61,6 +62,10 @@ type Provider struct {
 	// is not asked like that again. Default: on, but off for the openai family.
 	Prefill string `json:"prefill,omitempty"`
 
+	// Verdicts are rules of what an answer of this provider means. They come
+	// before those for all providers, and the first that fits holds.
+	Verdicts []*VerdictRule `json:"verdicts,omitempty"`
+
 	// TransportRaw is the transport to this provider: TLS, proxies, resolvers
 	// and timeouts are its options. Default: http, with TLS for https.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
@@ -77,6 +82,11 @@ type Provider struct {
 	keepers   map[string]*credentials.Keeper
 	transport http.RoundTripper
 	prefills  *prefills
+	budget    *keypool.Budget
+	stored    stored
+	rules     wire.OwnRules
+	// successes are those of the rules that may hold for a success.
+	successes wire.OwnRules
 }
 
 // keyStates holds what is known of each key, and of each provider's servers, at
@@ -99,7 +109,14 @@ func (p *Provider) provision(ctx caddy.Context, t *Transport) ([]string, error) 
 	if err := p.provisionTransport(ctx, t.Timeouts.Connect); err != nil {
 		return nil, err
 	}
-	states, err := p.provisionPool(ctx, t.Breaker.rules(), t.notifier(p.Name))
+	if p.rules, err = ownRules(p.Verdicts, t.Verdicts); err != nil {
+		return nil, err
+	}
+	p.successes = p.rules.OfSuccesses()
+	p.budget = t.Retry.newBudget()
+	states, err := p.provisionPool(ctx, keypool.Options{
+		Breaker: t.Breaker.rules(), MaxWait: time.Duration(t.Retry.MaxWait), Notify: t.notifier(p.Name),
+	})
 	if err != nil {
 		return states, err
 	}
@@ -213,13 +230,12 @@ func (p *Provider) provisionTransport(ctx caddy.Context, connect caddy.Duration)
 
 // provisionPool resolves the secrets and builds the pool over the state that
 // earlier configs left behind.
-func (p *Provider) provisionPool(ctx caddy.Context, rules keypool.Breaker, notify func(keypool.Notice)) (acquired []string, err error) {
+func (p *Provider) provisionPool(ctx caddy.Context, opts keypool.Options) (acquired []string, err error) {
 	keys, err := p.resolveKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
-	policy, err := p.policy()
-	if err != nil {
+	if opts.Policy, err = p.policy(); err != nil {
 		return nil, err
 	}
 	load := func(name string, fresh func() (caddy.Destructor, error)) (any, error) {
@@ -231,10 +247,15 @@ func (p *Provider) provisionPool(ctx caddy.Context, rules keypool.Breaker, notif
 		acquired = append(acquired, name)
 		return state, nil
 	}
-	upstream, err := load(p.base.String(), func() (caddy.Destructor, error) { return keypool.NewUpstream(), nil })
+	known, err := load(p.base.String(), func() (caddy.Destructor, error) { return keypool.NewUpstream(), nil })
 	if err != nil {
 		return acquired, err
 	}
+	memory, err := load("stored", func() (caddy.Destructor, error) { return newStored(), nil })
+	if err != nil {
+		return acquired, err
+	}
+	p.stored = memory.(stored)
 	states := make([]*keypool.State, len(keys))
 	for i, key := range keys {
 		state, err := load(keypool.Fingerprint(key.Secret.Reveal()), func() (caddy.Destructor, error) { return keypool.NewState(), nil })
@@ -243,9 +264,8 @@ func (p *Provider) provisionPool(ctx caddy.Context, rules keypool.Breaker, notif
 		}
 		states[i] = state.(*keypool.State)
 	}
-	p.pool, err = keypool.New(keys, states, keypool.Options{
-		Policy: policy, Upstream: upstream.(*keypool.Upstream), Breaker: rules, Notify: notify,
-	})
+	opts.Upstream = known.(*keypool.Upstream)
+	p.pool, err = keypool.New(keys, states, opts)
 	return acquired, err
 }
 
