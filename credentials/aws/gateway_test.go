@@ -89,3 +89,9 @@ func TestBedrockBehindTheGateway(t *testing.T) {
 		t.Errorf("the log says\n%s", log)
 	}
 }
+
+// What the documentation shows can be loaded.
+func TestDocumentedConfigs(t *testing.T) {
+	alone(t)
+	gatewaytest.CheckSnippets(t, "../../docs/reference/credentials.md", "aws")
+}
