@@ -113,7 +113,7 @@ func TestOperatorsRules(t *testing.T) {
 			}
 			known := p.pool.Snapshot()[0]
 			until := known.CoolingUntil
-			if model := known.CoolingModels["gpt-4o"]; model.After(until) {
+			if model := known.CoolingModels["gpt-4o"].Until; model.After(until) {
 				until = model
 			}
 			if rest := max(0, time.Until(until)); rest > test.rest || rest < test.rest-time.Second {
