@@ -17,7 +17,8 @@ import (
 //	transport llm {
 //		provider <name> [<base URL>] {
 //			api       openai|anthropic|gemini|azure|bedrock|vertex|cohere|ollama|dashscope|tgi
-//			key       <secret> {
+//			key       [<secret>] {
+//				credentials   <source> { ... }
 //				id            <id>
 //				weight        <n>
 //				tier          <n>

@@ -266,6 +266,11 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // says why the call moves on.
 func (r *rotation) report(to target, lease keypool.Lease, verdict keypool.Verdict, took time.Duration) {
 	lease.Report(keypool.Outcome{Verdict: verdict, Latency: took})
+	r.note(to, lease, verdict, took)
+}
+
+// note writes down a failed attempt.
+func (r *rotation) note(to target, lease keypool.Lease, verdict keypool.Verdict, took time.Duration) {
 	r.call.record(Attempt{
 		Provider: to.provider.Name,
 		KeyID:    lease.KeyID(),
