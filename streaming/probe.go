@@ -114,15 +114,23 @@ func (b *prober) ask(ctx context.Context, next keypool.Probe) (keypool.Verdict, 
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	p := b.provider
+	nothing := keypool.Verdict{Class: keypool.ClassCanceled}
+	with, err := p.credential(ctx, next.KeyID(), next.Secret())
+	if err != nil {
+		return nothing, err
+	}
 	header := http.Header{"Accept": {"application/json"}, "Accept-Encoding": {"identity"}}
-	p.family.Authorize(header, next.Secret().Reveal())
+	with.place(p.family, header)
 	req := &http.Request{
 		Method: http.MethodGet, URL: p.family.ProbeURL(p.base, next.Model()),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header, Host: p.base.Host,
 	}
+	if err := with.sign(req, nil); err != nil {
+		return nothing, err
+	}
 	res, err := p.transport.RoundTrip(req.WithContext(context.WithValue(ctx, dialInfoKey, p.dial)))
 	if err != nil {
-		return keypool.Verdict{Class: keypool.ClassReset}, err
+		return nothing, err
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
@@ -133,7 +141,10 @@ func (b *prober) ask(ctx context.Context, next keypool.Probe) (keypool.Verdict, 
 		return keypool.Verdict{Class: keypool.ClassOK}, nil
 	case status < http.StatusBadRequest: // it leads elsewhere
 		return keypool.Verdict{Class: keypool.ClassCaller}, nil
-	default:
-		return p.rules.Judge(&wire.Request{Family: p.family}, status, res.Header, body, time.Now()), err
 	}
+	verdict := p.rules.Judge(&wire.Request{Family: p.family}, res.StatusCode, res.Header, body, time.Now())
+	if with.mayHaveExpired(verdict) {
+		return nothing, err // which the next call mends
+	}
+	return verdict, err
 }
