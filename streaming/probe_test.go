@@ -4,6 +4,7 @@ package streaming
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/seed83435595/caddy-llm-proxy/credentials"
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
@@ -57,8 +59,8 @@ func (d *directory) probes(key string) int {
 }
 
 // probing runs f beside a transport that probes n keys, k0, k1, …, of a
-// provider.
-func probing(t *testing.T, n int, every time.Duration, f func(d *directory, p *Provider)) {
+// provider, which prepare may have made ready.
+func probing(t *testing.T, n int, every time.Duration, f func(d *directory, p *Provider), prepare ...func(p *Provider)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		d := &directory{asked: map[string][]time.Time{}, refused: map[string]bool{}}
@@ -76,6 +78,9 @@ func probing(t *testing.T, n int, every time.Duration, f func(d *directory, p *P
 		var err error
 		if p.pool, err = keypool.New(keys, states, keypool.Options{}); err != nil {
 			t.Fatal(err)
+		}
+		for _, change := range prepare {
+			change(p)
 		}
 		tr := &Transport{Providers: []*Provider{p}, logger: zap.NewNop()}
 		if err := tr.startProbes(); err != nil {
@@ -238,6 +243,44 @@ func TestProbesThatSayNothing(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// lending lends one token.
+type lending struct{ token string }
+
+func (lending) Identity() string { return "somebody" }
+
+func (l lending) Obtain(context.Context, *credentials.Grant) (*credentials.Grant, error) {
+	if l.token == "" {
+		return nil, errors.New("connection refused")
+	}
+	return &credentials.Grant{Secret: keypool.NewSecret(l.token)}, nil
+}
+
+// A key that is lent its credential is probed with that, and not at all while
+// there is none. A token that is refused is not the key's fault.
+func TestProbesWithLentCredentials(t *testing.T) {
+	for token, asked := range map[string]int{"token": 1, "": 0, "refused": 1} {
+		prepare := func(p *Provider) {
+			keeper := credentials.NewKeeper(lending{token}, credentials.NewState(), func(credentials.Event) {})
+			p.keepers = map[string]*credentials.Keeper{"k0": keeper}
+		}
+		probing(t, 1, 15*time.Second, func(d *directory, p *Provider) {
+			d.refuse("refused", true)
+			time.Sleep(time.Minute)
+			for key := range d.asked {
+				if key != token {
+					t.Errorf("%q: the provider was sent %q", token, key)
+				}
+			}
+			if n := d.probes(token); n < asked || asked == 0 && n > 0 {
+				t.Errorf("%q: %d probes", token, n)
+			}
+			if state := p.pool.Snapshot()[0].State; state != "closed" {
+				t.Errorf("%q: the key is %s", token, state)
+			}
+		}, prepare)
 	}
 }
 
