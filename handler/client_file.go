@@ -12,7 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
-	"github.com/seed83435595/caddy-llm-proxy/streaming/watch"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
 )
 
 // maxClientsFile bounds the file of clients, in bytes. 100,000 clients take
@@ -24,7 +24,7 @@ func (h *Handler) openClients() error {
 	if h.ClientsFile == "" {
 		return h.fillDirectory(nil)
 	}
-	h.file = &watch.File{Path: h.ClientsFile, Holds: "clients", Most: maxClientsFile, Take: h.takeClients}
+	h.file = &filewatch.File{Path: h.ClientsFile, Holds: "clients", Most: maxClientsFile, Take: h.takeClients}
 	return h.file.Open(h.logger)
 }
 

@@ -23,7 +23,7 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
 	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
-	"github.com/seed83435595/caddy-llm-proxy/streaming/watch"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -122,8 +122,8 @@ type Handler struct {
 	records    records
 	prices     atomic.Pointer[pricing.Table]
 	memory     *memory
-	file       *watch.File
-	pricesFile *watch.File
+	file       *filewatch.File
+	pricesFile *filewatch.File
 	logger     *zap.Logger
 }
 

@@ -116,7 +116,7 @@ func TestStatedWaitIsBounded(t *testing.T) {
 	if res.StatusCode != 429 || res.Header.Get("Retry-After") != "60" {
 		t.Errorf("got %d with Retry-After %q", res.StatusCode, res.Header.Get("Retry-After"))
 	}
-	if status := tr.Providers[0].pool.Snapshot()[0]; status.CoolingModels["gpt-4o"].Until.After(time.Now().Add(time.Minute)) {
+	if status := tr.Providers[0].pool.Load().Snapshot()[0]; status.CoolingModels["gpt-4o"].Until.After(time.Now().Add(time.Minute)) {
 		t.Errorf("the key rests until %s", status.CoolingModels["gpt-4o"])
 	}
 }

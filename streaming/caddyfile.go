@@ -30,6 +30,7 @@ import (
 //				expires       <date>
 //			}
 //			keys      <secret>...
+//			keys_file <file>
 //			select    round_robin|weighted|least_busy|fastest|headroom|sticky
 //			prefill   on|off
 //			verdict   <class> { ... }
@@ -171,6 +172,8 @@ func (p *Provider) parseBlock(d *caddyfile.Dispenser) error {
 				return d.ArgErr()
 			}
 			p.KeyLists = append(p.KeyLists, lists...)
+		case "keys_file":
+			err = parseOnce(d, &p.KeysFile)
 		case "verdict":
 			err = parseVerdict(d, &p.Verdicts)
 		case "probe":

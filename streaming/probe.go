@@ -77,7 +77,7 @@ func (b *prober) run(ctx context.Context) {
 	for sleep(ctx, wait) {
 		for range probesInPart {
 			// Half the jitter is in when a key is due, half in when it is asked.
-			next, ok := b.provider.pool.NextProbe(b.every - rand.N(b.every/4))
+			next, ok := b.provider.pool.Load().NextProbe(b.every - rand.N(b.every/4))
 			if !ok {
 				break
 			}

@@ -75,10 +75,11 @@ func probing(t *testing.T, n int, every time.Duration, f func(d *directory, p *P
 			keys = append(keys, keypool.Key{ID: fmt.Sprintf("k%d", i), Secret: keypool.NewSecret(fmt.Sprintf("k%d", i))})
 			states = append(states, keypool.NewState())
 		}
-		var err error
-		if p.pool, err = keypool.New(keys, states, keypool.Options{}); err != nil {
+		made, err := keypool.New(keys, states, keypool.Options{})
+		if err != nil {
 			t.Fatal(err)
 		}
+		p.pool.Store(made)
 		for _, change := range prepare {
 			change(p)
 		}
@@ -94,7 +95,7 @@ func probing(t *testing.T, n int, every time.Duration, f func(d *directory, p *P
 // report has a call with a certain key end in a verdict.
 func report(t *testing.T, p *Provider, key string, class keypool.Class) {
 	t.Helper()
-	lease, err := p.pool.Acquire(keypool.Want{Model: "m", KeyID: key}, nil)
+	lease, err := p.pool.Load().Acquire(keypool.Want{Model: "m", KeyID: key}, nil)
 	if err != nil {
 		t.Fatalf("acquiring %s: %v", key, err)
 	}
@@ -117,7 +118,7 @@ func TestUnknownKeysAreProbedAWhileAfterTheStart(t *testing.T) {
 			if n := d.probes(key); n != 1 && key != "k3" {
 				t.Errorf("%s was probed %d times", key, n)
 			}
-			if state := p.pool.Snapshot()[i].State; (state == "open") != (key == "k3") {
+			if state := p.pool.Load().Snapshot()[i].State; (state == "open") != (key == "k3") {
 				t.Errorf("%s is %s", key, state)
 			}
 		}
@@ -137,7 +138,7 @@ func TestRejectedKeyHealsSoonAfterItWorksAgain(t *testing.T) {
 		d.refuse("k1", true)
 		report(t, p, "k1", keypool.ClassCredential)
 		time.Sleep(2 * time.Hour)
-		if state := p.pool.Snapshot()[1].State; state != "open" {
+		if state := p.pool.Load().Snapshot()[1].State; state != "open" {
 			t.Errorf("the rejected key is %s", state)
 		}
 		probes := d.probes("k1")
@@ -146,7 +147,7 @@ func TestRejectedKeyHealsSoonAfterItWorksAgain(t *testing.T) {
 		}
 		d.refuse("k1", false)
 		time.Sleep(30 * time.Second)
-		if state := p.pool.Snapshot()[1].State; state != "closed" {
+		if state := p.pool.Load().Snapshot()[1].State; state != "closed" {
 			t.Errorf("the key is %s, 30 seconds after it works again", state)
 		}
 		after := d.probes("k1")
@@ -195,14 +196,14 @@ func TestProbeOfAModel(t *testing.T) {
 		}
 		report(t, p, "k0", keypool.ClassAccess)
 		time.Sleep(time.Minute)
-		if len(p.pool.Snapshot()[0].CoolingModels) != 1 {
+		if len(p.pool.Load().Snapshot()[0].CoolingModels) != 1 {
 			t.Error("the key does not rest for the model")
 		}
 		d.mu.Lock()
 		allowed = true
 		d.mu.Unlock()
 		time.Sleep(30 * time.Second)
-		if len(p.pool.Snapshot()[0].CoolingModels) != 0 {
+		if len(p.pool.Load().Snapshot()[0].CoolingModels) != 0 {
 			t.Error("the key still rests for the model")
 		}
 		if paths[0] != "GET https://api.example.com/v1/models/m" {
@@ -220,7 +221,7 @@ func TestProviderWithoutAListIsLeftAlone(t *testing.T) {
 			total := 0
 			for i := range 5 {
 				total += d.probes(fmt.Sprintf("k%d", i))
-				if state := p.pool.Snapshot()[i].State; state != "closed" {
+				if state := p.pool.Load().Snapshot()[i].State; state != "closed" {
 					t.Errorf("%d: k%d is %s", status, i, state)
 				}
 			}
@@ -237,7 +238,7 @@ func TestProbesThatSayNothing(t *testing.T) {
 		probing(t, 2, 15*time.Second, func(d *directory, p *Provider) {
 			d.answer = func(*http.Request) (int, string) { return status, `` }
 			time.Sleep(2 * time.Minute)
-			for _, key := range p.pool.Snapshot() {
+			for _, key := range p.pool.Load().Snapshot() {
 				if key.State != "closed" || key.Total != 0 {
 					t.Errorf("%d: %+v", status, key)
 				}
@@ -277,7 +278,7 @@ func TestProbesWithLentCredentials(t *testing.T) {
 			if n := d.probes(token); n < asked || asked == 0 && n > 0 {
 				t.Errorf("%q: %d probes", token, n)
 			}
-			if state := p.pool.Snapshot()[0].State; state != "closed" {
+			if state := p.pool.Load().Snapshot()[0].State; state != "closed" {
 				t.Errorf("%q: the key is %s", token, state)
 			}
 		}, prepare)

@@ -86,7 +86,6 @@ type Transport struct {
 	routes routes
 	logger *zap.Logger
 	events *events.Emitter
-	states []string
 	// probers are at work for the providers that have one.
 	probers []*prober
 	trials  []trialKey
@@ -120,8 +119,11 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("redis: %w", err)
 		}
 	}
-	for _, p := range t.Providers {
-		if err := t.provisionProvider(ctx, p); err != nil {
+	for i, p := range t.Providers {
+		if p == nil {
+			return fmt.Errorf("provider %d: null", i+1)
+		}
+		if err := p.provision(ctx, t); err != nil {
 			return fmt.Errorf("provider %q: %w", p.Name, err)
 		}
 	}
@@ -131,14 +133,6 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	}
 	t.routes = routes
 	return t.startProbes()
-}
-
-// provisionProvider prepares p and remembers the key states it acquired, so
-// that Cleanup gives back exactly those even when Provision fails midway.
-func (t *Transport) provisionProvider(ctx caddy.Context, p *Provider) error {
-	states, err := p.provision(ctx, t)
-	t.states = append(t.states, states...)
-	return err
 }
 
 // Validate checks what Provision could not make sense of.
@@ -155,18 +149,18 @@ func (t *Transport) Validate() error {
 	return t.Timeouts.validate()
 }
 
-// Cleanup gives back the shared state of keys and splits. Calls in flight keep what
-// they need.
+// Cleanup gives back the shared state of keys and splits, exactly what was
+// borrowed, also when Provision failed midway. Calls in flight keep what they
+// need.
 func (t *Transport) Cleanup() error {
 	t.stopProbes()
 	inForce.remove(t)
 	t.events.Close()
-	for _, key := range t.states {
-		if _, err := keyStates.Delete(key); err != nil {
-			return fmt.Errorf("releasing key state: %w", err)
+	for _, p := range t.Providers {
+		if err := p.release(); err != nil {
+			return err
 		}
 	}
-	t.states = nil
 	for _, key := range t.trials {
 		if _, err := trials.Delete(key); err != nil {
 			return fmt.Errorf("releasing the state of a split: %w", err)

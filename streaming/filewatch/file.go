@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package watch reads files again when they have changed.
-package watch
+// Package filewatch reads files again when they have changed.
+package filewatch
 
 import (
 	"fmt"
@@ -54,18 +54,18 @@ func (f *File) Open(logger *zap.Logger) error {
 		return err
 	}
 	f.stop, f.done = make(chan struct{}), make(chan struct{})
-	go f.watch(logger)
+	go f.watch(logger, f.stop)
 	return nil
 }
 
 // watch reads the file again whenever it has changed.
-func (f *File) watch(logger *zap.Logger) {
+func (f *File) watch(logger *zap.Logger, stop <-chan struct{}) {
 	defer close(f.done)
 	ticker := time.NewTicker(poll)
 	defer ticker.Stop()
 	for {
 		select {
-		case <-f.stop:
+		case <-stop:
 			return
 		case <-ticker.C:
 		}
@@ -79,11 +79,12 @@ func (f *File) watch(logger *zap.Logger) {
 	}
 }
 
-// Close ends the watch, if there is one.
+// Close ends the watch, if there is one. To close it again does nothing.
 func (f *File) Close() {
 	if f != nil && f.stop != nil {
 		close(f.stop)
 		<-f.done
+		f.stop = nil
 	}
 }
 
