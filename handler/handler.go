@@ -154,7 +154,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if h.hasLimits() {
-		h.memory.keeper.lend(h, ctx.Storage())
+		h.memory.keeper.Lend(h, ctx.Storage())
 	}
 	if h.JWT != nil {
 		if err := h.JWT.provision(); err != nil {
@@ -181,7 +181,7 @@ func (h *Handler) Cleanup() error {
 	err := errors.Join(h.JWT.cleanup(), h.records.close())
 	if h.memory != nil {
 		err = errors.Join(err, closeMemory())
-		h.memory.keeper.giveBack(h)
+		h.memory.keeper.GiveBack(h)
 	}
 	return err
 }

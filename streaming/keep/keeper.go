@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package handler
+// Package keep writes what is known at run time to Caddy's storage, so that a
+// restart forgets as little as a reload.
+package keep
 
 import (
 	"context"
@@ -15,27 +17,46 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
-
-	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
 )
 
 const (
-	// keepEvery is how often what has changed is written down: as much is
-	// lost when the process is killed.
-	keepEvery = time.Second
-	// keepRetry is how long after a failure it is tried again.
-	keepRetry = 5 * time.Second
+	// again is how long after a failure it is tried again.
+	again = 5 * time.Second
 	// maxRestoreWait is how long a start waits for what was written down. A
 	// storage that takes longer is read while calls are served already.
 	maxRestoreWait = time.Second
-	// keepTimeout bounds each access to the storage.
-	keepTimeout = 10 * time.Second
+	// timeout bounds each access to the storage.
+	timeout = 10 * time.Second
 )
 
-// keeper writes the book of limits to Caddy's storage, so that a restart
-// forgets as little as a reload. Each instance of Caddy has its own place.
-type keeper struct {
-	book           *limits.Book
+// Book is what is kept. It is divided into groups, so that little is written
+// when little has changed.
+type Book interface {
+	// Snapshot writes a group down. It reports whether the group has changed
+	// since it was last asked.
+	Snapshot(now time.Time, group int) (text []byte, changed bool, err error)
+	// Changed takes back that a group was asked for: it has not been kept.
+	Changed(group int)
+	// Restore takes in what Snapshot has written, of any group, beside what has
+	// come since the start.
+	Restore(now time.Time, text []byte) error
+}
+
+// Keeper keeps a book. Each instance of Caddy has its own place in the storage.
+// The first to lend it a storage sets it to work.
+type Keeper struct {
+	Book Book
+	// Groups is how many groups the book has.
+	Groups int
+	// Folder is where the book is kept, below the folder llm_proxy, and What
+	// what it holds, in messages.
+	Folder, What string
+	// Logger is the name of the logger that hears of failures.
+	Logger string
+	// Every is how often what has changed is written: as much is lost when the
+	// process is killed.
+	Every time.Duration
+
 	stop, restored chan struct{}
 	done           chan struct{}
 
@@ -46,12 +67,12 @@ type keeper struct {
 }
 
 type lentStorage struct {
-	by      *Handler
+	by      any
 	storage certmagic.Storage
 }
 
-// lend gives the keeper a config's storage. The first one sets it to work.
-func (k *keeper) lend(by *Handler, storage certmagic.Storage) {
+// Lend gives the keeper the storage of the config that by belongs to.
+func (k *Keeper) Lend(by any, storage certmagic.Storage) {
 	k.mu.Lock()
 	k.storages = append(k.storages, lentStorage{by, storage})
 	begin := k.stop == nil
@@ -68,15 +89,15 @@ func (k *keeper) lend(by *Handler, storage certmagic.Storage) {
 	}
 }
 
-// giveBack takes a config's storage away again.
-func (k *keeper) giveBack(by *Handler) {
+// GiveBack takes the storage that by has lent away again.
+func (k *Keeper) GiveBack(by any) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.storages = slices.DeleteFunc(k.storages, func(l lentStorage) bool { return l.by == by })
 }
 
 // storage returns the newest storage, or nil if there is none.
-func (k *keeper) storage() certmagic.Storage {
+func (k *Keeper) storage() certmagic.Storage {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.storages) == 0 {
@@ -85,8 +106,8 @@ func (k *keeper) storage() certmagic.Storage {
 	return k.storages[len(k.storages)-1].storage
 }
 
-// close writes what is left and ends the keeper's work.
-func (k *keeper) close() {
+// Close writes what is left and ends the keeper's work.
+func (k *Keeper) Close() {
 	k.mu.Lock()
 	begun := k.stop != nil
 	k.mu.Unlock()
@@ -98,7 +119,7 @@ func (k *keeper) close() {
 
 // run is the keeper's work: it reads what was written down, and from then on
 // writes down what changes. Before it has read, it writes nothing over it.
-func (k *keeper) run() {
+func (k *Keeper) run() {
 	defer close(k.done)
 	if !k.retry("reading", k.restore) {
 		return
@@ -111,7 +132,7 @@ func (k *keeper) run() {
 				k.complain("writing", err)
 			}
 			return
-		case <-time.After(keepEvery):
+		case <-time.After(k.Every):
 			if !k.retry("writing", k.keep) {
 				return
 			}
@@ -121,7 +142,7 @@ func (k *keeper) run() {
 
 // retry does something until it succeeds. It returns false if the keeper is
 // to end before that.
-func (k *keeper) retry(doing string, do func() error) bool {
+func (k *Keeper) retry(doing string, do func() error) bool {
 	for {
 		err := do()
 		if err == nil {
@@ -131,38 +152,38 @@ func (k *keeper) retry(doing string, do func() error) bool {
 		select {
 		case <-k.stop:
 			return false
-		case <-time.After(keepRetry):
+		case <-time.After(again):
 		}
 	}
 }
 
-func (k *keeper) complain(doing string, err error) {
-	caddy.Log().Named("http.handlers.llm_proxy").Warn(doing+" what clients have used failed; limits go on in memory", zap.Error(err))
+func (k *Keeper) complain(doing string, err error) {
+	caddy.Log().Named(k.Logger).Warn(doing+" "+k.What+" failed; it goes on in memory", zap.Error(err))
 }
 
 // keyOf returns where a group of the book is kept.
-func keyOf(group int) (string, error) {
+func (k *Keeper) keyOf(group int) (string, error) {
 	instance, err := caddy.InstanceID()
 	if err != nil {
 		return "", fmt.Errorf("finding the instance's id: %w", err)
 	}
-	return path.Join("llm_proxy", "limits", instance.String(), fmt.Sprintf("%d.json", group)), nil
+	return path.Join("llm_proxy", k.Folder, instance.String(), fmt.Sprintf("%d.json", group)), nil
 }
 
 // restore reads all that was written down. What cannot be understood is lost,
 // and said to be.
-func (k *keeper) restore() error {
+func (k *Keeper) restore() error {
 	storage := k.storage()
 	if storage == nil {
-		return errors.New("no config with limits is alive")
+		return errors.New("no config that has it is alive")
 	}
-	texts := make([][]byte, limits.Groups)
+	texts := make([][]byte, k.Groups)
 	for group := range texts {
-		key, err := keyOf(group)
+		key, err := k.keyOf(group)
 		if err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), keepTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		texts[group], err = storage.Load(ctx, key)
 		cancel()
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -173,7 +194,7 @@ func (k *keeper) restore() error {
 		if len(text) == 0 {
 			continue
 		}
-		if err := k.book.Restore(time.Now(), text); err != nil {
+		if err := k.Book.Restore(time.Now(), text); err != nil {
 			k.complain("reading", err)
 		}
 	}
@@ -181,27 +202,27 @@ func (k *keeper) restore() error {
 }
 
 // keep writes down the groups that have changed.
-func (k *keeper) keep() error {
+func (k *Keeper) keep() error {
 	storage := k.storage()
 	if storage == nil {
 		return nil
 	}
-	for group := range limits.Groups {
-		text, changed, err := k.book.Snapshot(time.Now(), group)
+	for group := range k.Groups {
+		text, changed, err := k.Book.Snapshot(time.Now(), group)
 		if !changed {
 			continue
 		}
 		var key string
 		if err == nil {
-			key, err = keyOf(group)
+			key, err = k.keyOf(group)
 		}
 		if err == nil {
-			ctx, cancel := context.WithTimeout(context.Background(), keepTimeout)
+			ctx, cancel := context.WithTimeout(context.Background(), timeout)
 			err = storage.Store(ctx, key, text)
 			cancel()
 		}
 		if err != nil {
-			k.book.Changed(group)
+			k.Book.Changed(group)
 			return err
 		}
 	}
