@@ -78,6 +78,7 @@ import (
 //			stop
 //		}
 //		probe         <interval>|off
+//		state         memory|persist
 //		rescue        off|resume
 //		on_disconnect cancel|drain
 //		trail_header  [<name>]
@@ -120,6 +121,8 @@ func (t *Transport) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 		err = parseVerdict(d, &t.Verdicts)
 	case "probe":
 		err = parseLimit(d, &t.Probe)
+	case "state":
+		err = parseOnce(d, &t.State)
 	case "rescue":
 		err = parseOnce(d, &t.Rescue)
 	case "on_disconnect":

@@ -22,7 +22,7 @@ const maxKeysFile = 4 << 20
 
 // provisionKeys resolves the secrets and builds the pool over the state that
 // earlier configs left behind.
-func (p *Provider) provisionKeys(ctx caddy.Context, logger *zap.Logger) error {
+func (p *Provider) provisionKeys(ctx caddy.Context, logger *zap.Logger, persist bool) error {
 	var err error
 	if p.fixed, err = p.resolveKeys(ctx); err != nil {
 		return err
@@ -37,6 +37,11 @@ func (p *Provider) provisionKeys(ctx caddy.Context, logger *zap.Logger) error {
 		return err
 	}
 	p.stored = memory.(stored)
+	if persist {
+		if err := p.remember(ctx.Storage()); err != nil {
+			return err
+		}
+	}
 	if p.KeysFile == "" {
 		return p.usePool(p.fixed)
 	}
@@ -115,11 +120,13 @@ func (p *Provider) usePool(keys []keypool.Key) error {
 	var names []string
 	states := make([]*keypool.State, len(keys))
 	for i, key := range keys {
-		state, err := p.borrow(&names, keypool.Fingerprint(key.Secret.Reveal()), func() (caddy.Destructor, error) { return keypool.NewState(), nil })
+		fingerprint := keypool.Fingerprint(key.Secret.Reveal())
+		state, err := p.borrow(&names, fingerprint, func() (caddy.Destructor, error) { return keypool.NewState(), nil })
 		if err != nil {
 			return errors.Join(err, giveBack(names))
 		}
 		states[i] = state.(*keypool.State)
+		p.memory.recall(fingerprint, states[i])
 	}
 	pool, err := keypool.New(keys, states, opts)
 	if err != nil {
@@ -159,9 +166,10 @@ func (p *Provider) release() error {
 		return nil
 	}
 	p.file.Close()
+	err := p.forget() // while the states are still there
 	names := slices.Concat(p.borrowed, p.keyNames)
 	p.borrowed, p.keyNames = nil, nil
-	return giveBack(names)
+	return errors.Join(err, giveBack(names))
 }
 
 func giveBack(names []string) error {

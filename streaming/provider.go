@@ -97,6 +97,8 @@ type Provider struct {
 	// borrowed names what p holds of keyStates, apart from the states of the
 	// keys that are in the pool.
 	borrowed, keyNames []string
+	// memory is nil if nothing is kept over restarts.
+	memory *remembered
 	// lenders are where the credentials of those keys come from that have no
 	// secret, by the key's id, and keepers what holds them.
 	lenders   map[string]*lender
@@ -138,7 +140,7 @@ func (p *Provider) provision(ctx caddy.Context, t *Transport) error {
 	p.options = keypool.Options{
 		Breaker: t.Breaker.rules(), MaxWait: time.Duration(t.Retry.MaxWait), Notify: t.notifier(p.Name),
 	}
-	if err := p.provisionKeys(ctx, t.logger); err != nil {
+	if err := p.provisionKeys(ctx, t.logger, t.State == statePersist); err != nil {
 		return err
 	}
 	return p.provisionKeepers(t)

@@ -79,6 +79,11 @@ type Transport struct {
 	// never a key. Default: none is set.
 	TrailHeader string `json:"trail_header,omitempty"`
 
+	// State is where what is known of keys is kept: memory is over reloads,
+	// persist also over restarts, in Caddy's storage: what keys rest from, and
+	// which of them made which stored object. Default: memory.
+	State string `json:"state,omitempty"`
+
 	// Redis is where instances of Caddy share what they know of keys.
 	// Default: each goes by what it knows itself.
 	Redis *Redis `json:"redis,omitempty"`
@@ -146,7 +151,7 @@ func (t *Transport) Validate() error {
 	if t.OnDisconnect != "" && t.OnDisconnect != disconnectCancel && t.OnDisconnect != disconnectDrain {
 		return fmt.Errorf("on_disconnect: unknown mode %q; known are %s and %s", t.OnDisconnect, disconnectCancel, disconnectDrain)
 	}
-	return t.Timeouts.validate()
+	return errors.Join(checkState(t.State), t.Timeouts.validate())
 }
 
 // Cleanup gives back the shared state of keys and splits, exactly what was
