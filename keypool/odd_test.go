@@ -48,6 +48,63 @@ func TestFaultsOfOneKey(t *testing.T) {
 	}
 }
 
+// A provider that serves one account badly, though never failing often in a row:
+// its share of successes gives that key away.
+func TestOneKeyIsServedBadly(t *testing.T) {
+	timed(t, func(t *testing.T) {
+		p := newTimedPool(t, 4, Options{})
+		asked, bad := 0, true
+		play := func(d time.Duration) {
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+				call(p, "m", func(id string) Class {
+					if id != "k2" {
+						return ClassOK
+					}
+					if asked++; bad && asked%3 != 0 {
+						return ClassUpstream
+					}
+					return ClassOK
+				})
+			}
+		}
+		play(time.Minute)
+		if asked < enoughCalls || asked > 60 {
+			t.Errorf("the bad key was asked %d times in a minute", asked)
+		}
+		if status := p.Snapshot()[2]; status.CoolingModels["m"].Until.IsZero() || !status.CoolingUntil.IsZero() {
+			t.Errorf("the key does not rest for the model alone: %+v", status)
+		}
+		if open := !p.UpstreamStatus().Circuits[0].Until.IsZero(); open {
+			t.Error("the model is taken out for one key's sake")
+		}
+		bad = false
+		play(2 * time.Minute)
+		asked = 0
+		play(time.Minute)
+		if asked < 100 {
+			t.Errorf("once it was served well the key was asked %d times in a minute", asked)
+		}
+	})
+}
+
+// When all are served badly, no key is to blame.
+func TestAllKeysAreServedBadly(t *testing.T) {
+	timed(t, func(t *testing.T) {
+		p := newTimedPool(t, 4, Options{Breaker: Breaker{MinSuccess: 0.9, Failures: 100}})
+		for i := range 2000 {
+			if lease, err := p.Acquire(Want{Model: "m"}, nil); err == nil {
+				lease.Report(Outcome{Verdict: Verdict{Class: map[bool]Class{true: ClassUpstream}[i%4 == 0]}})
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		for _, status := range p.Snapshot() {
+			if len(status.CoolingModels) > 0 {
+				t.Errorf("%s rests", status.ID)
+			}
+		}
+	})
+}
+
 // When all fail, no key is to blame, also beside another model that is served.
 func TestFaultsOfAllKeys(t *testing.T) {
 	timed(t, func(t *testing.T) {
