@@ -34,7 +34,7 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 	call, limits := r.call, &r.transport.Timeouts
 	call.Provider, call.KeyID = to.provider.Name, lease.KeyID()
 	call.TargetModel = to.modelFor(call.Request.Model)
-	call.Services = to.provider.services
+	call.Service = to.provider.serviceName()
 
 	began := time.Now()
 	l := &leg{
@@ -48,7 +48,8 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 	}
 	l.watch = newWatch(l.cancel, r.until)
 	l.watch.arm(r.headersLimit(l.urgent))
-	res, err := to.provider.transport.RoundTrip(r.outgoing(l.ctx, to, lease.Secret()))
+	body, asks := r.body(to)
+	res, err := to.provider.transport.RoundTrip(r.outgoing(l.ctx, to, lease.Secret(), body))
 	l.watch.disarm()
 	switch {
 	case err != nil:
@@ -63,7 +64,9 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 		return nil, r.failed(l, &failure{verdict: keypool.Verdict{Class: keypool.ClassUpstream}, cause: errSwitched})
 	case res.StatusCode >= 400:
 		l.response = res
-		return nil, r.failed(l, r.readFailure(l))
+		f := r.readFailure(l)
+		f.asked = asks
+		return nil, r.failed(l, f)
 	}
 	l.response = res
 	dropValues(res.Header, lease.Secret().Reveal())
@@ -71,10 +74,14 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 	l.scan.ReadHeader(res.Header)
 	l.stream = call.Request.Stream && call.Request.Operation.Dialect != nil && res.StatusCode == http.StatusOK
 	if f := r.hold(l); f != nil {
+		f.asked = asks
 		l.drop()
 		l.scan.Release()
 		f.hideSecret(lease.Secret())
 		return nil, r.failed(l, f)
+	}
+	if asks && l.scan.Events() && !encoded(res.Header) {
+		l.filter = new(wire.UsageFilter)
 	}
 	if !l.stream || l.scan.Started() {
 		l.lease.Answering(wire.ReadHeadroom(res.Header, time.Now()))

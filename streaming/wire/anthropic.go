@@ -12,13 +12,12 @@ import (
 // anthropic is Anthropic's Messages API. Source: Anthropic's API reference
 // and SDKs.
 var anthropic = &Family{
-	Name:        "anthropic",
-	DefaultBase: "https://api.anthropic.com",
-	recognize:   recognizeAnthropic,
-	join:        joinVersioned,
-	bodyPaths:   jsonscan.Compile(map[string]jsonscan.ID{"": atRoot, "model": atModel, "stream": atStream}),
-	authorize:   authorizeAnthropic,
-	errorBody:   anthropicError,
+	Name:      "anthropic",
+	recognize: recognizeAnthropic,
+	join:      joinVersioned,
+	bodyPaths: jsonscan.Compile(map[string]jsonscan.ID{"": atRoot, "model": atModel, "stream": atStream}),
+	authorize: authorizeAnthropic,
+	errorBody: anthropicError,
 }
 
 var anthropicOperations = map[string]*Operation{

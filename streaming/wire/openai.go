@@ -12,13 +12,12 @@ import (
 // openai is the API of OpenAI, and of the many that are compatible with it.
 // Source: OpenAI's OpenAPI document.
 var openai = &Family{
-	Name:        "openai",
-	DefaultBase: "https://api.openai.com/v1",
-	recognize:   recognizeOpenAI,
-	join:        joinOpenAI,
-	bodyPaths:   jsonscan.Compile(map[string]jsonscan.ID{"": atRoot, "model": atModel, "stream": atStream, "n": atSeveral}),
-	authorize:   authorizeBearer,
-	errorBody:   openaiError,
+	Name:      "openai",
+	recognize: recognizeOpenAI,
+	join:      joinOpenAI,
+	bodyPaths: jsonscan.Compile(map[string]jsonscan.ID{"": atRoot, "model": atModel, "stream": atStream, "n": atSeveral, "stream_options": atStreamOptions}),
+	authorize: authorizeBearer,
+	errorBody: openaiError,
 }
 
 // openaiOperations are the endpoints that are POSTed to and answer with what

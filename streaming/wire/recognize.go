@@ -33,6 +33,8 @@ type Request struct {
 	mixed bool
 	// form says that the body is a multipart form, not JSON.
 	form bool
+	// options says that the body has options for streams.
+	options bool
 }
 
 // Recognize tells from a request's path, and where families share a path from

@@ -20,9 +20,6 @@ import (
 type Family struct {
 	// Name is the family's name in configs and logs, such as "openai".
 	Name string
-	// DefaultBase is the base URL of the company that the family is named
-	// after, for providers that give none.
-	DefaultBase string
 
 	// recognize tells what an escaped path asks for; ok is false for what is
 	// not of this family.
