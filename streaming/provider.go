@@ -35,7 +35,7 @@ type Provider struct {
 	BaseURL string `json:"base_url,omitempty"`
 
 	// API is the provider's API family: openai, anthropic, gemini, azure, bedrock,
-	// vertex, cohere, ollama, dashscope or tgi.
+	// vertex, cohere, ollama, dashscope, llama or tgi.
 	// Default: that of the service that the provider is named after, otherwise
 	// openai.
 	API string `json:"api,omitempty"`

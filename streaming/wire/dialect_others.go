@@ -87,6 +87,19 @@ var dialectTGI = Dialect{overlay: true, totals: openaiTotals}.compile(
 	},
 )
 
+// dialectLlama is llama.cpp's own API.
+var dialectLlama = Dialect{overlay: true, totals: plainTotals}.compile(
+	paths{
+		"model":            factModel,
+		"error":            factError,
+		"content":          factOutput,
+		"stop":             factEnd,
+		"stop_type":        factStop,
+		"tokens_evaluated": factInput,
+		"tokens_predicted": factOutputTokens,
+	},
+)
+
 // dialectDashScope is Alibaba's own API. Every event states the usage so far.
 // An error is a code beside a message. Source: Alibaba's API reference.
 var dialectDashScope = Dialect{totals: openaiTotals}.compile(

@@ -34,10 +34,13 @@ func firstFraming(op *Operation, status int, media string) framing {
 	if op.Dialect == nil || status < 200 || status > 299 {
 		return opaque
 	}
-	for _, binary := range []string{"audio/", "image/", "video/", "application/octet-stream"} {
+	for _, binary := range []string{"audio/", "image/", "video/"} {
 		if strings.HasPrefix(media, binary) {
 			return opaque
 		}
+	}
+	if media == "application/octet-stream" && op.Dialect == dialectAudio {
+		return opaque // elsewhere it is the label of who has none
 	}
 
 	return unknown

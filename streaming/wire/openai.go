@@ -46,7 +46,7 @@ var (
 	// openaiBatch is a batch as it stands, and openaiResponse a response that
 	// was stored, which states the usage of the call that made it.
 	openaiBatch    = &Operation{Name: "openai.batch", Dialect: dialectBatch, Standing: true}
-	openaiResponse = &Operation{Name: "openai.response", Dialect: dialectResponses, Standing: true}
+	openaiResponse = &Operation{Name: "openai.response", Dialect: dialectResponses, Standing: true, streamsByQuery: true}
 	// openaiRealtime is a session over a WebSocket.
 	openaiRealtime = &Operation{Name: "openai.realtime", Dialect: dialectRealtime}
 )

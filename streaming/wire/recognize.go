@@ -51,7 +51,7 @@ func Recognize(method string, u *url.URL, h http.Header) (*Request, error) {
 				Family:    family,
 				Operation: found.operation,
 				Model:     found.model,
-				Stream:    found.stream,
+				Stream:    found.stream || found.operation.streamsByQuery && u.Query().Get("stream") == "true",
 				path:      found.path,
 
 				modelInPath: found.model != "",

@@ -54,6 +54,7 @@ var services = []*Service{
 	{Name: "dashscope", Family: dashscope, Base: "https://dashscope-intl.aliyuncs.com", hosts: []string{"dashscope.aliyuncs.com", "dashscope-us.aliyuncs.com"}},
 	{Name: "ollama", Family: ollama, Base: "http://localhost:11434"},
 	{Name: "tgi", Family: tgi},
+	{Name: "llama", Family: llama, Base: "http://localhost:8080"},
 
 	{Name: "alibaba", Family: openai, Base: "https://dashscope-intl.aliyuncs.com/compatible-mode/v1", Usage: UsageAsked, hosts: []string{"dashscope.aliyuncs.com", "dashscope-us.aliyuncs.com"}},
 	{Name: "avian", Family: openai, Base: "https://api.avian.io/v1", Usage: UsageUnasked},
