@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/seed83435595/caddy-llm-proxy/handler/ledger"
 	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
@@ -21,12 +22,19 @@ type account struct {
 	logger *zap.Logger
 	call   *streaming.Call
 	client string
-	quota  quota
+	// ledgers are held until the call is written down in them.
+	ledgers []*ledger.Writer
 
 	// charged says that the call came to something that is paid for. cost is
 	// what that is, or the part of it that is known if costUnknown.
 	charged, costUnknown bool
 	cost                 pricing.Cost
+	// known says that the config names the client, and not only somebody who
+	// vouches for it.
+	known bool
+	// admitted says that the call was handed on.
+	admitted bool
+	quota    quota
 }
 
 // family is the shape in which the client expects errors. A path that belongs
@@ -48,6 +56,8 @@ func (a *account) settle(r *http.Request, prices *pricing.Table) {
 	}
 	a.charge(prices)
 	a.quota.settle(a.call, a.cost)
+	a.observe()
+	a.keep()
 	// One field that writes the others itself costs nothing where nobody logs,
 	// and the access log copies its list with each that is added.
 	fields := zap.Field{Key: "llm", Type: zapcore.InlineMarshalerType, Interface: a}
@@ -169,9 +179,13 @@ type attempts []streaming.Attempt
 // MarshalLogArray writes the attempts.
 func (list attempts) MarshalLogArray(log zapcore.ArrayEncoder) error {
 	for _, attempt := range list {
-		log.AppendString(attempt.KeyID + ":" + attempt.Verdict.Class.String() + ":" + strconv.FormatInt(attempt.Duration.Milliseconds(), 10))
+		log.AppendString(attemptWords(attempt))
 	}
 	return nil
+}
+
+func attemptWords(a streaming.Attempt) string {
+	return a.KeyID + ":" + a.Verdict.Class.String() + ":" + strconv.FormatInt(a.Duration.Milliseconds(), 10)
 }
 
 func milliseconds(d time.Duration) float64 {

@@ -44,6 +44,7 @@ import (
 //		}
 //		prices <file>
 //		max_request_body <size>
+//		ledger log|file|redis ...
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume directive name
@@ -82,6 +83,8 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		err = parseFlag(d, &h.ShadowLimits)
 	case "auth_failures":
 		err = h.parseAuthFailures(d)
+	case "ledger":
+		err = h.parseLedger(d)
 	case "price":
 		err = h.parsePrice(d)
 	case "prices":

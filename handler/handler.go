@@ -6,6 +6,7 @@
 package handler
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
+	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
 	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
@@ -104,9 +106,14 @@ type Handler struct {
 	// Default: each counts by itself.
 	Redis *streaming.Redis `json:"redis,omitempty"`
 
+	// LedgersRaw are where a record of each call is kept, besides the line in
+	// the log. Default: nowhere.
+	LedgersRaw []json.RawMessage `json:"ledgers,omitempty" caddy:"namespace=llm.ledger inline_key=sink"`
+
 	directory atomic.Pointer[auth.Directory]
 	// rules are the UserLimits made ready.
 	rules      []limits.Rule
+	records    records
 	prices     atomic.Pointer[pricing.Table]
 	memory     *memory
 	file       *watchedFile
@@ -127,6 +134,9 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision gets ready what tells who is calling and what they may.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
+	if err := metrics.Process.Register(ctx.GetMetricsRegistry()); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
 	if h.MaxRequestBody == 0 {
 		h.MaxRequestBody = defaultMaxRequestBody
 	}
@@ -145,6 +155,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("jwt: %w", err)
 		}
 	}
+	if err := h.openLedgers(ctx); err != nil {
+		return err
+	}
 	if err := h.openPrices(); err != nil {
 		return err
 	}
@@ -159,7 +172,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 func (h *Handler) Cleanup() error {
 	h.file.close()
 	h.pricesFile.close()
-	err := h.JWT.cleanup()
+	err := errors.Join(h.JWT.cleanup(), h.records.close())
 	if h.memory != nil {
 		err = errors.Join(err, closeMemory())
 		h.memory.keeper.giveBack(h)
@@ -194,8 +207,9 @@ func (h *Handler) Validate() error {
 // ServeHTTP admits the call and hands it on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	a := account{
-		logger: h.logger,
-		call:   &streaming.Call{Started: time.Now(), Outcome: streaming.OutcomeRefused},
+		logger:  h.logger,
+		call:    &streaming.Call{Started: time.Now(), Outcome: streaming.OutcomeRefused},
+		ledgers: h.records.hold(),
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	repl.Map(a.placeholder)
@@ -205,6 +219,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	refused := h.admit(&a, w, r)
 	w = a.quota.tell(w, a.family())
 	if refused != nil {
+		metrics.Process.Refuse(refused.Code)
 		a.call.Status = refused.Status
 		if a.call.Body == nil {
 			skipBody(w, r)
@@ -215,6 +230,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	r.Body, r.ContentLength = http.NoBody, 0
 	clean(r)
 	a.call.Outcome = ""
+	a.begin()
 	err := next.ServeHTTP(w, r)
 	if err != nil && a.call.Outcome == "" {
 		a.call.Outcome = streaming.OutcomeError

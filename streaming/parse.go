@@ -13,12 +13,28 @@ import (
 // parsePercent reads a share such as 50%.
 func parsePercent(d *caddyfile.Dispenser, into *float64) error {
 	option := d.Val()
+	if err := parseShare(d, into); err != nil {
+		return err
+	}
+	if *into < 0 {
+		return d.Errf("%s: cannot be switched off", option)
+	}
+	return nil
+}
+
+// parseShare reads a share, or "off", for which a negative one stands.
+func parseShare(d *caddyfile.Dispenser, into *float64) error {
+	option := d.Val()
 	if *into != 0 {
 		return d.Errf("%s: already specified", option)
 	}
 	var text string
 	if !d.AllArgs(&text) {
 		return d.ArgErr()
+	}
+	if text == "off" {
+		*into = -1
+		return nil
 	}
 	number, isPercent := strings.CutSuffix(text, "%")
 	value, err := strconv.ParseFloat(number, 64)

@@ -30,17 +30,14 @@ const (
 )
 
 // firstFraming says what can be said before the first byte.
-func firstFraming(op *Operation, status int, media string) framing {
-	if op.Dialect == nil || status < 200 || status > 299 {
+func firstFraming(dialect *Dialect, status int, media string) framing {
+	if dialect == nil || status < 200 || status > 299 {
 		return opaque
 	}
-	for _, binary := range []string{"audio/", "image/", "video/"} {
+	for _, binary := range []string{"audio/", "image/", "video/", "application/octet-stream"} {
 		if strings.HasPrefix(media, binary) {
 			return opaque
 		}
-	}
-	if media == "application/octet-stream" && op.Dialect == dialectAudio {
-		return opaque // elsewhere it is the label of who has none
 	}
 
 	return unknown

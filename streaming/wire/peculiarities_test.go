@@ -9,7 +9,6 @@ import (
 
 // What single providers do that others of their family do not.
 func TestPeculiaritiesOfProvidersAreReadAlong(t *testing.T) {
-	const binary = "application/octet-stream"
 	for _, test := range []readAlong{
 		{
 			"vLLM fails in the middle", dialectChat, eventStreamType,
@@ -62,14 +61,6 @@ func TestPeculiaritiesOfProvidersAreReadAlong(t *testing.T) {
 		{
 			"Gemini fails in an array under 200", dialectGenerate, jsonType, `[{"error":{"code":429,"status":"RESOURCE_EXHAUSTED"}}]`,
 			summary{"", "", "", 0, 0, 0, 1, -1, false, true, true, false},
-		},
-		{
-			"a stream whose label is that of files", dialectChat, binary, stream(`{"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}],"usage":{"prompt_tokens":5}}`, `[DONE]`),
-			summary{"", "stop", "stop", 5, 0, 0, 2, 0, true, true, false, true},
-		},
-		{
-			"speech whose label is that of files", dialectAudio, binary, `{"usage":{"input_tokens":5}}`,
-			summary{"", "", "", 0, 0, 0, 0, -1, true, true, false, false},
 		},
 		{
 			"a transcript in events", dialectAudio, eventStreamType,
