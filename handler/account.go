@@ -81,7 +81,7 @@ func (a *account) charge(prices *pricing.Table) {
 	a.charged = true
 	cost, known := prices.Cost(pricing.Call{
 		Provider:    call.Provider,
-		Services:    call.Services,
+		Service:     call.Service,
 		Model:       call.TargetModel,
 		Answered:    call.Result.Model,
 		ServiceTier: call.Result.ServiceTier,

@@ -44,6 +44,10 @@ type leg struct {
 	// was cut off.
 	stream bool
 
+	// filter takes out what asking for the usage has brought in; nil where it
+	// was not asked for.
+	filter *wire.UsageFilter
+
 	// held is what was read before anything was passed on, and end how that
 	// reading ended, if it did.
 	held []byte

@@ -58,13 +58,27 @@ func isWithheld(name string) bool {
 // do not take it from the URL.
 const dialInfoKey = caddy.CtxKey("reverse_proxy.dial_info")
 
+// body returns what is sent to a target, and whether it asks for the usage of
+// a stream on our own account.
+func (r *rotation) body(to target) (body []byte, asks bool) {
+	req := r.call.Request
+	model := to.modelFor(req.Model)
+	if body = r.prefilled; body == nil {
+		body = req.Body(r.call.Body, model)
+	}
+	if r.plain || !to.provider.asks.takes(model) {
+		return body, false
+	}
+	return req.AskForUsage(body)
+}
+
 // outgoing builds the request for one attempt. It has a header of its own, since
 // the client's request is logged by others.
-func (r *rotation) outgoing(ctx context.Context, to target, with credential) (*http.Request, error) {
+func (r *rotation) outgoing(ctx context.Context, to target, with credential, body []byte) (*http.Request, error) {
 	req := r.call.Request
 	model := to.modelFor(req.Model)
 	header := outgoingHeader(r.in.Header)
-	with.place(to.provider.family, header)
+	with.place(to.provider, header)
 
 	out := &http.Request{
 		Method:     r.in.Method,
@@ -74,10 +88,6 @@ func (r *rotation) outgoing(ctx context.Context, to target, with credential) (*h
 		ProtoMinor: 1,
 		Header:     header,
 		Host:       to.provider.base.Host,
-	}
-	body := r.prefilled
-	if body == nil {
-		body = req.Body(r.call.Body, model)
 	}
 	if len(body) > 0 {
 		out.ContentLength = int64(len(body))
