@@ -54,6 +54,9 @@ type Handler struct {
 	// calling, or Anonymous is needed.
 	Clients []*Client `json:"clients,omitempty"`
 
+	// Groups are what several clients have in common.
+	Groups []*Group `json:"groups,omitempty"`
+
 	// ClientsFile is a file with more of them: a JSON object whose "clients"
 	// are objects as in Clients. It is read again when it changes; as long as
 	// it cannot be read, what it said before holds.
@@ -67,8 +70,8 @@ type Handler struct {
 	// it is empty, the caller needs a key. Default: nobody is trusted.
 	TrustUser string `json:"trust_user,omitempty"`
 
-	// UserLimits are how much each client may use, if it has no limit of its
-	// own of the same kind.
+	// UserLimits are how much each client may use, if neither it nor a group
+	// of its has a limit of the same kind for it.
 	UserLimits []*Limit `json:"user_limits,omitempty"`
 
 	// ShadowLimits counts what clients use and reports in the log when they
@@ -94,9 +97,12 @@ type Handler struct {
 	Redis *streaming.Redis `json:"redis,omitempty"`
 
 	directory atomic.Pointer[auth.Directory]
-	// rules are the UserLimits made ready.
+	// rules are the UserLimits made ready, and groups the Groups by name.
 	rules  []limits.Rule
+	groups map[string]group
 	memory *memory
+	// counts is where use is counted.
+	counts limits.Counts
 	file   *clientFile
 	logger *zap.Logger
 }
@@ -121,9 +127,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.rules, err = rulesOf(h.UserLimits); err != nil {
 		return fmt.Errorf("user limits: %w", err)
 	}
+	if err := h.openGroups(); err != nil {
+		return err
+	}
 	if h.memory, err = openMemory(); err != nil {
 		return err
 	}
+	h.counts = h.memory.book
 	if h.hasLimits() {
 		h.memory.keeper.lend(h, ctx.Storage())
 	}
@@ -150,6 +160,7 @@ func (h *Handler) Cleanup() error {
 // hasLimits tells whether there may be clients with limits.
 func (h *Handler) hasLimits() bool {
 	return h.ClientsFile != "" || len(h.UserLimits) > 0 ||
+		slices.ContainsFunc(h.Groups, func(g *Group) bool { return len(g.Limits) > 0 }) ||
 		slices.ContainsFunc(h.Clients, func(c *Client) bool { return c != nil && len(c.Limits) > 0 })
 }
 
@@ -163,6 +174,8 @@ func (h *Handler) Validate() error {
 		return errors.New("auth_failures: a number of at least 1 and a window of at least a second are needed")
 	case h.Anonymous && len(h.UserLimits) > 0:
 		return errors.New("rate_limit user: with anonymous there are no users to tell apart; limit by ip or global")
+	case h.Anonymous && len(h.Groups) > 0:
+		return errors.New("group: with anonymous there are no clients that could belong to it")
 	case h.Anonymous && known:
 		return errors.New("anonymous and client, clients, jwt, trust_user exclude one another: with anonymous, no client would ever be asked for its key")
 	case !h.Anonymous && !known:

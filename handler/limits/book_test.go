@@ -3,6 +3,7 @@
 package limits
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"sync"
@@ -17,25 +18,54 @@ func window(kind Kind, amount int64, length time.Duration) Rule {
 	return Rule{Kind: kind, Amount: amount, Period: Period{Window: length}}
 }
 
+// try begins a call of the client "app".
+func try(b Counts, now time.Time, shadow bool, rules ...Rule) (*Hold, *Exceeded) {
+	h := Begin(b, []*Subject{Client("app", rules)}, shadow)
+	exceeded, _ := h.Enter(context.Background(), now)
+	return h, exceeded
+}
+
 // enter begins a call and fails the test if it is refused.
-func enter(t *testing.T, b *Book, now time.Time, rules ...Rule) *Hold {
+func enter(t *testing.T, b Counts, now time.Time, rules ...Rule) *Hold {
 	t.Helper()
-	h, exceeded := b.Enter(now, "app", rules, false)
+	h, exceeded := try(b, now, false, rules...)
 	if exceeded != nil {
 		t.Fatalf("refused: %+v", exceeded)
 	}
 	return h
 }
 
-// refused checks that a call is refused by a rule, until wait has passed.
-func refused(t *testing.T, b *Book, now time.Time, wait time.Duration, rules ...Rule) {
+// reserve reserves for a call of the model "m".
+func (h *Hold) reserve(now time.Time, estimate Amounts) *Exceeded {
+	exceeded, _ := h.Reserve(context.Background(), now, []string{"m"}, estimate)
+	return exceeded
+}
+
+// left returns what is left of the rules for "app".
+func left(t *testing.T, b Counts, now time.Time, rules ...Rule) []int64 {
 	t.Helper()
-	h, exceeded := b.Enter(now, "app", rules, false)
+	states, err := States(context.Background(), b, now, []*Subject{Client("app", rules)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left []int64
+	for _, state := range states {
+		left = append(left, state.Remaining())
+	}
+	return left
+}
+
+// checkRefused checks that a call is refused by a rule, until wait has passed.
+func checkRefused(t *testing.T, b Counts, now time.Time, wait time.Duration, rules ...Rule) {
+	t.Helper()
+	h, exceeded := try(b, now, false, rules...)
 	if exceeded == nil {
 		t.Fatal("let in")
 	}
-	if h != nil {
-		t.Error("a refused call holds something")
+	for i := range h.parts {
+		if h.parts[i].held != 0 {
+			t.Error("a refused call holds something")
+		}
 	}
 	if exceeded.Wait < wait || exceeded.Wait > wait+wait/8 {
 		t.Errorf("wait %s, want about %s", exceeded.Wait, wait)
@@ -49,11 +79,11 @@ func TestRequestsInASlidingWindow(t *testing.T) {
 	for i := range 3 {
 		enter(t, b, start.Add(time.Duration(i)*10*time.Second), rule).Settle(start, Amounts{})
 	}
-	refused(t, b, start.Add(30*time.Second), 30*time.Second, rule)
+	checkRefused(t, b, start.Add(30*time.Second), 30*time.Second, rule)
 	// What was refused was not counted.
-	refused(t, b, start.Add(30*time.Second), 30*time.Second, rule)
+	checkRefused(t, b, start.Add(30*time.Second), 30*time.Second, rule)
 	enter(t, b, start.Add(63*time.Second), rule)
-	refused(t, b, start.Add(63*time.Second), 8*time.Second, rule)
+	checkRefused(t, b, start.Add(63*time.Second), 8*time.Second, rule)
 }
 
 // A concurrent call frees its place when it ends, and only once.
@@ -61,27 +91,27 @@ func TestConcurrentCalls(t *testing.T) {
 	b, rule := NewBook(), Rule{Kind: Concurrent, Amount: 2}
 	first := enter(t, b, start, rule)
 	enter(t, b, start, rule)
-	refused(t, b, start, time.Second, rule)
+	checkRefused(t, b, start, time.Second, rule)
 	first.Settle(start, Amounts{})
 	first.Settle(start, Amounts{})
 	enter(t, b, start, rule)
-	refused(t, b, start, time.Second, rule)
+	checkRefused(t, b, start, time.Second, rule)
 }
 
 // Tokens count as estimated while the call is under way, and as they were
 // when it is over.
 func TestTokensAreReservedAndReconciled(t *testing.T) {
 	b, rule := NewBook(), window(Tokens, 1000, time.Minute)
-	remaining := func() int64 { return b.States(start, "app", []Rule{rule})[0].Remaining }
+	remaining := func() int64 { return left(t, b, start, rule)[0] }
 	first := enter(t, b, start, rule)
-	if exceeded := first.Reserve(start, Amounts{Input: 300, Output: 400}); exceeded != nil {
+	if exceeded := first.reserve(start, Amounts{Input: 300, Output: 400}); exceeded != nil {
 		t.Fatalf("refused: %+v", exceeded)
 	}
 	if got := remaining(); got != 300 {
 		t.Errorf("%d tokens left, want 300", got)
 	}
 	second := enter(t, b, start, rule)
-	exceeded := second.Reserve(start, Amounts{Input: 200, Output: 200})
+	exceeded := second.reserve(start, Amounts{Input: 200, Output: 200})
 	if exceeded == nil || exceeded.Wait != time.Second {
 		t.Fatalf("got %+v; the first call's end may make room", exceeded)
 	}
@@ -89,7 +119,7 @@ func TestTokensAreReservedAndReconciled(t *testing.T) {
 	if got := remaining(); got != 640 {
 		t.Errorf("%d tokens left, want 640", got)
 	}
-	if exceeded := enter(t, b, start, rule).Reserve(start, Amounts{Input: 200, Output: 200}); exceeded != nil {
+	if exceeded := enter(t, b, start, rule).reserve(start, Amounts{Input: 200, Output: 200}); exceeded != nil {
 		t.Errorf("refused: %+v", exceeded)
 	}
 	// The refused call gives back nothing that it never had.
@@ -104,7 +134,7 @@ func TestFailureReleases(t *testing.T) {
 	b, rule := NewBook(), window(OutputTokens, 100, time.Hour)
 	for range 1000 {
 		h := enter(t, b, start, rule)
-		if exceeded := h.Reserve(start, Amounts{Output: 100}); exceeded != nil {
+		if exceeded := h.reserve(start, Amounts{Output: 100}); exceeded != nil {
 			t.Fatalf("refused: %+v", exceeded)
 		}
 		h.Settle(start, Amounts{})
@@ -116,10 +146,10 @@ func TestFailureReleases(t *testing.T) {
 func TestEstimateBeyondTheLimit(t *testing.T) {
 	b, rule := NewBook(), window(Tokens, 1000, time.Minute)
 	h := enter(t, b, start, rule)
-	if exceeded := h.Reserve(start, Amounts{Output: 32000}); exceeded != nil {
+	if exceeded := h.reserve(start, Amounts{Output: 32000}); exceeded != nil {
 		t.Fatalf("refused: %+v", exceeded)
 	}
-	if exceeded := enter(t, b, start, rule).Reserve(start, Amounts{Input: 1}); exceeded == nil {
+	if exceeded := enter(t, b, start, rule).reserve(start, Amounts{Input: 1}); exceeded == nil {
 		t.Error("a second call was let in beside it")
 	}
 }
@@ -129,11 +159,11 @@ func TestEstimateBeyondTheLimit(t *testing.T) {
 func TestUsedUpCost(t *testing.T) {
 	b, rule := NewBook(), Rule{Kind: Cost, Amount: 5e9, Period: Period{Calendar: Day}}
 	h := enter(t, b, start, rule)
-	if exceeded := h.Reserve(start, Amounts{}); exceeded != nil {
+	if exceeded := h.reserve(start, Amounts{}); exceeded != nil {
 		t.Fatalf("refused: %+v", exceeded)
 	}
 	h.Settle(start, Amounts{Cost: 7e9})
-	exceeded := enter(t, b, start, rule).Reserve(start, Amounts{})
+	exceeded := enter(t, b, start, rule).reserve(start, Amounts{})
 	if exceeded == nil {
 		t.Fatal("let in")
 	}
@@ -163,8 +193,8 @@ func TestCalendarPeriods(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b, rule := NewBook(), Rule{Kind: Requests, Amount: 1, Period: test.period}
 			enter(t, b, test.now, rule)
-			refused(t, b, test.now, max(test.next.Sub(test.now), time.Second), rule)
-			refused(t, b, test.next.Add(-1), time.Second, rule)
+			checkRefused(t, b, test.now, max(test.next.Sub(test.now), time.Second), rule)
+			checkRefused(t, b, test.next.Add(-1), time.Second, rule)
 			enter(t, b, test.next, rule)
 		})
 	}
@@ -177,11 +207,11 @@ func TestAllRulesHold(t *testing.T) {
 	minute, day := window(Requests, 1, time.Minute), Rule{Kind: Requests, Amount: 2, Period: Period{Calendar: Day}}
 	enter(t, b, start, minute, day)
 	for range 5 {
-		refused(t, b, start, time.Minute, minute, day)
+		checkRefused(t, b, start, time.Minute, minute, day)
 	}
 	enter(t, b, start.Add(2*time.Minute), minute, day)
-	_, exceeded := b.Enter(start.Add(2*time.Minute), "app", []Rule{minute, day}, false)
-	if exceeded == nil || exceeded.Rule != day {
+	_, exceeded := try(b, start.Add(2*time.Minute), false, minute, day)
+	if exceeded == nil || !exceeded.Rule.Counts(&day) {
 		t.Errorf("got %+v, want the day", exceeded)
 	}
 }
@@ -190,17 +220,17 @@ func TestAllRulesHold(t *testing.T) {
 func TestShadow(t *testing.T) {
 	b, rules := NewBook(), []Rule{window(Requests, 1, time.Minute), window(Tokens, 10, time.Minute)}
 	for i := range 3 {
-		h, exceeded := b.Enter(start, "app", rules, true)
-		if h == nil || (exceeded != nil) != (i > 0) {
-			t.Fatalf("call %d: hold %v, %+v", i, h, exceeded)
+		h, exceeded := try(b, start, true, rules...)
+		if (exceeded != nil) != (i > 0) {
+			t.Fatalf("call %d: %+v", i, exceeded)
 		}
-		if exceeded := h.Reserve(start, Amounts{Input: 10}); (exceeded != nil) != (i > 0) {
+		if exceeded := h.reserve(start, Amounts{Input: 10}); (exceeded != nil) != (i > 0) {
 			t.Errorf("call %d: %+v", i, exceeded)
 		}
 		h.Settle(start, Amounts{Input: 10})
 	}
-	h, _ := b.Enter(start, "app", rules, true)
-	if exceeded := h.Reserve(start, Amounts{Input: 1}); exceeded == nil {
+	h, _ := try(b, start, true, rules...)
+	if exceeded := h.reserve(start, Amounts{Input: 1}); exceeded == nil {
 		t.Error("30 tokens of 10 are not reported")
 	}
 }
@@ -209,7 +239,7 @@ func TestShadow(t *testing.T) {
 func TestRulesMayChange(t *testing.T) {
 	b := NewBook()
 	enter(t, b, start, window(Requests, 5, time.Minute))
-	refused(t, b, start, time.Minute, window(Requests, 1, time.Minute))
+	checkRefused(t, b, start, time.Minute, window(Requests, 1, time.Minute))
 	enter(t, b, start, window(Requests, 1, time.Hour))
 }
 
@@ -217,19 +247,24 @@ func TestRulesMayChange(t *testing.T) {
 // somebody invents don't fill it.
 func TestIdleClientsAreForgotten(t *testing.T) {
 	b, rules := NewBook(), []Rule{window(Requests, 5, time.Second), window(Tokens, 5, time.Second), {Kind: Concurrent, Amount: 1}}
-	busy, _ := b.Enter(start, "busy", rules, false)
-	busy.Reserve(start, Amounts{Input: 2})
+	call := func(client string, now time.Time) (*Hold, *Exceeded) {
+		h := Begin(b, []*Subject{Client(client, rules)}, false)
+		exceeded, _ := h.Enter(context.Background(), now)
+		return h, exceeded
+	}
+	busy, _ := call("busy", start)
+	busy.reserve(start, Amounts{Input: 2})
 	now := start
 	for i := range 200_000 {
 		now = now.Add(time.Millisecond)
-		h, _ := b.Enter(now, fmt.Sprint(i), rules, false)
-		h.Reserve(now, Amounts{Input: 1})
+		h, _ := call(fmt.Sprint(i), now)
+		h.reserve(now, Amounts{Input: 1})
 		h.Settle(now, Amounts{Input: 1})
 	}
 	if n := b.Len(); n > 64*4*minSweep {
 		t.Errorf("%d clients are remembered", n)
 	}
-	if _, exceeded := b.Enter(now, "busy", rules, false); exceeded == nil {
+	if _, exceeded := call("busy", now); exceeded == nil {
 		t.Error("a client under way was forgotten")
 	}
 }
@@ -243,13 +278,13 @@ func TestThousandConcurrentCalls(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 1000 {
 		wg.Go(func() {
-			h, _ := b.Enter(start, "app", rules, false)
-			if h == nil {
+			h, exceeded := try(b, start, false, rules...)
+			if exceeded != nil {
 				return
 			}
 			most.Store(max(most.Load(), underWay.Add(1)))
 			var taken Amounts
-			if h.Reserve(start, Amounts{Input: each}) == nil {
+			if h.reserve(start, Amounts{Input: each}) == nil {
 				taken.Input = each
 				let.Add(1)
 			}
@@ -264,8 +299,8 @@ func TestThousandConcurrentCalls(t *testing.T) {
 	if most.Load() > 50 {
 		t.Errorf("%d calls at once", most.Load())
 	}
-	if left := b.States(start, "app", rules)[0].Remaining; left != amount-let.Load()*each {
-		t.Errorf("%d tokens left after %d calls", left, let.Load())
+	if n := left(t, b, start, rules...)[0]; n != amount-let.Load()*each {
+		t.Errorf("%d tokens left after %d calls", n, let.Load())
 	}
 }
 
@@ -273,12 +308,12 @@ func TestThousandConcurrentCalls(t *testing.T) {
 func TestAbsurdUsage(t *testing.T) {
 	b, rule := NewBook(), window(Tokens, 1000, time.Hour)
 	for range 1000 {
-		h, _ := b.Enter(start, "app", []Rule{rule}, true)
-		h.Reserve(start, Amounts{Input: math.MaxInt64, Output: math.MaxInt64})
+		h, _ := try(b, start, true, rule)
+		h.reserve(start, Amounts{Input: math.MaxInt64, Output: math.MaxInt64})
 		h.Settle(start, Amounts{Input: math.MaxInt64, Output: math.MinInt64})
 	}
 	h := enter(t, b, start, rule)
-	if exceeded := h.Reserve(start, Amounts{}); exceeded == nil {
+	if exceeded := h.reserve(start, Amounts{}); exceeded == nil {
 		t.Error("let in")
 	}
 }
@@ -286,12 +321,14 @@ func TestAbsurdUsage(t *testing.T) {
 func BenchmarkCall(b *testing.B) {
 	book := NewBook()
 	rules := []Rule{window(Requests, 1e12, time.Minute), window(Tokens, 1e12, time.Minute), {Kind: Concurrent, Amount: 1e6}}
+	app := []*Subject{Client("app", rules)}
 	now := start
 	b.ReportAllocs()
 	for b.Loop() {
 		now = now.Add(time.Millisecond)
-		h, _ := book.Enter(now, "app", rules, false)
-		h.Reserve(now, Amounts{Input: 100, Output: 200})
+		h := Begin(book, app, false)
+		_, _ = h.Enter(context.Background(), now)
+		h.reserve(now, Amounts{Input: 100, Output: 200})
 		h.Settle(now, Amounts{Input: 90, Output: 20})
 	}
 }
@@ -309,7 +346,7 @@ func TestLongPauses(t *testing.T) {
 			want = 9
 		}
 		now := start.Add(time.Duration(pause) * slot)
-		if got := b.States(now, "app", []Rule{rule})[0].Remaining; got != want {
+		if got := left(t, b, now, rule)[0]; got != want {
 			t.Errorf("after %d parts of the window: %d left, want %d", pause, got, want)
 		}
 	}

@@ -59,6 +59,13 @@ func (p Period) zone() *time.Location {
 	return p.Zone
 }
 
+// slot is the length of a part of the window, in nanoseconds: whole
+// microseconds, rounded up so that all parts are no shorter than the window.
+func (p Period) slot() int64 {
+	const part = slots * time.Microsecond
+	return int64((p.Window+part-1)/part) * int64(time.Microsecond)
+}
+
 // begin returns when the calendar period of a time began, offset periods
 // later.
 func (p Period) begin(t time.Time, offset int) time.Time {
