@@ -95,8 +95,7 @@ func (h *Hold) Reserve(ctx context.Context, now time.Time, models []string, esti
 	return h.take(ctx, now, reserved)
 }
 
-// take takes what was asked for, and tells which rule forbids it and takes the
-// longest to allow it.
+// take takes what was asked for, and tells which rule forbids it.
 func (h *Hold) take(ctx context.Context, now time.Time, next stage) (*Exceeded, error) {
 	h.stage = next
 	if h.at = now; !h.asks() {
@@ -109,12 +108,7 @@ func (h *Hold) take(ctx context.Context, now time.Time, next stage) (*Exceeded, 
 		}
 		return nil, err
 	}
-	var exceeded *Exceeded
-	for p := range h.asked() {
-		if p.wait > 0 && (exceeded == nil || p.wait > exceeded.Wait) {
-			exceeded = &Exceeded{Subject: p.subject, Rule: p.rule, Wait: p.wait}
-		}
-	}
+	exceeded := h.exceeded()
 	if exceeded != nil && !h.shadow {
 		h.stage = refused
 	}
@@ -127,6 +121,18 @@ func (h *Hold) take(ctx context.Context, now time.Time, next stage) (*Exceeded, 
 		p.done()
 	}
 	return exceeded, nil
+}
+
+// exceeded returns the rule that forbids what was asked for and takes the
+// longest to allow it; nil if none does.
+func (h *Hold) exceeded() *Exceeded {
+	var worst *Exceeded
+	for p := range h.asked() {
+		if p.wait > 0 && (worst == nil || p.wait > worst.Wait) {
+			worst = &Exceeded{Subject: p.subject, Rule: p.rule, Wait: p.wait}
+		}
+	}
+	return worst
 }
 
 func (h *Hold) asks() bool {

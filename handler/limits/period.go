@@ -52,6 +52,14 @@ func (p Period) same(q Period) bool {
 	return p.Window == q.Window && p.Calendar == q.Calendar && p.zone().String() == q.zone().String()
 }
 
+// spans tells whether what was used at one time still counts at another.
+func (p Period) spans(then, now time.Time) bool {
+	if p.Calendar == 0 {
+		return now.Sub(then) < p.Window
+	}
+	return p.begin(then, 0).Equal(p.begin(now, 0))
+}
+
 func (p Period) zone() *time.Location {
 	if p.Zone == nil {
 		return time.UTC

@@ -68,6 +68,7 @@ var ErrAway = errors.New("redis is away")
 type Store struct {
 	client  redis.UniversalClient
 	prefix  string
+	timeout time.Duration
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 	changed func(error)
 	holders atomic.Int64
@@ -86,7 +87,7 @@ func Open(o Options) (*Store, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
 	}
-	s := &Store{prefix: o.Prefix, changed: o.Changed}
+	s := &Store{prefix: o.Prefix, timeout: o.Timeout, changed: o.Changed}
 	s.holders.Store(1)
 	s.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Timeout:       retryAfter,
@@ -116,6 +117,9 @@ func Open(o Options) (*Store, error) {
 // Client returns the client, whose commands fail with [ErrAway] as long as
 // Redis is away.
 func (s *Store) Client() redis.UniversalClient { return s.client }
+
+// Timeout is how long a command may take, for the context of one.
+func (s *Store) Timeout() time.Duration { return s.timeout }
 
 // Key returns the name of a key: the prefix and the parts, with colons between
 // them.
