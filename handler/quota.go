@@ -3,7 +3,6 @@
 package handler
 
 import (
-	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
+	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
@@ -41,11 +41,16 @@ func (q *quota) reserve(h *Handler, r *http.Request, model string, demand wire.D
 		return nil
 	}
 	q.demand = demand
+	amounts := limits.Amounts{Input: demand.Input, Output: demand.Output}
+	if q.hold.Limits(limits.Cost) {
+		cost, _ := h.prices.Load().Estimate(model, demand.Input, demand.Output)
+		amounts.Cost = int64(cost)
+	}
 	models := demand.Models
 	if model != "" {
 		models = append([]string{model}, models...)
 	}
-	exceeded, err := q.hold.Reserve(r.Context(), time.Now(), models, limits.Amounts{Input: demand.Input, Output: demand.Output})
+	exceeded, err := q.hold.Reserve(r.Context(), time.Now(), models, amounts)
 	return q.judge(h, r, exceeded, err)
 }
 
@@ -79,21 +84,21 @@ func (q *quota) judge(h *Handler, r *http.Request, exceeded *limits.Exceeded, er
 }
 
 // settle gives back what the call holds and counts what it took.
-func (q *quota) settle(call *streaming.Call) {
+func (q *quota) settle(call *streaming.Call, cost pricing.Cost) {
 	if q.hold != nil {
-		q.hold.Settle(time.Now(), q.taken(call))
+		q.hold.Settle(time.Now(), q.taken(call, cost))
 	}
 }
 
 // taken returns what a call took. Where an answer did not get to say, it is
 // guessed from what came of it: an event of a stream is about a token. A call
 // that came to nothing took nothing.
-func (q *quota) taken(call *streaming.Call) limits.Amounts {
+func (q *quota) taken(call *streaming.Call, cost pricing.Cost) limits.Amounts {
 	result := call.Result
 	stated := limits.Amounts{
 		Input:  result.Usage.InputTotal(),
 		Output: result.Usage.OutputTotal(),
-		Cost:   billionths(result.Usage.Cost),
+		Cost:   int64(cost),
 	}
 	if call.Outcome == streaming.OutcomeOK && result.Usage.Stated() {
 		return stated
@@ -108,11 +113,6 @@ func (q *quota) taken(call *streaming.Call) limits.Amounts {
 	stated.Input = max(stated.Input, q.demand.Input)
 	stated.Output = max(stated.Output, generated)
 	return stated
-}
-
-// billionths returns an amount of dollars in the unit that limits count.
-func billionths(dollars float64) int64 {
-	return int64(min(math.Ceil(dollars*perDollar), maxAmount))
 }
 
 // limitWords names a limit in a message: "tokens per 1m", "requests per day

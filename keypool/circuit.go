@@ -239,6 +239,11 @@ func (c *circuit) fail(p pass, class Class, began, now time.Time) {
 	if began.Before(c.recovered) {
 		return // of the outage that is over
 	}
+	if class == ClassReset && began.Before(c.failed) && p.probe == 0 {
+		// Servers that are restarted break all their connections at once, and
+		// are there again before the next call.
+		return
+	}
 	c.class, c.failed = class, now
 	c.tellLocked(p, failed, now)
 	c.calmLocked(now)

@@ -37,6 +37,9 @@ type Call struct {
 
 	// Provider, KeyID and TargetModel name the target of the last attempt.
 	Provider, KeyID, TargetModel string
+	// Services are other names for that provider, by what it is: its API
+	// family. Lists of prices may know it by them.
+	Services []string
 	// Attempts are the round trips made so far, at most maxAttempts of them.
 	Attempts []Attempt
 	// Status is the HTTP status that the client was given.

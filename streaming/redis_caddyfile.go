@@ -23,12 +23,23 @@ import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 //		on_failure        allow|deny
 //	}
 func (r *Redis) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return r.ParseCaddyfile(d, func(*caddyfile.Dispenser) (bool, error) { return false, nil })
+}
+
+// ParseCaddyfile does the same for what has further options in the same block:
+// more is asked for those that are not Redis's.
+func (r *Redis) ParseCaddyfile(d *caddyfile.Dispenser, more func(*caddyfile.Dispenser) (known bool, err error)) error {
 	d.Next() // consume the option's name
 	r.Addresses = d.RemainingArgs()
 	if len(r.Addresses) == 0 {
 		return d.Err("redis: an address is needed, such as redis://localhost:6379")
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if known, err := more(d); err != nil {
+			return err
+		} else if known {
+			continue
+		}
 		if err := r.parseOption(d); err != nil {
 			return err
 		}

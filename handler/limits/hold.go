@@ -4,6 +4,7 @@ package limits
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -48,6 +49,11 @@ func Begin(counts Counts, subjects []*Subject, shadow bool) *Hold {
 		}
 	}
 	return h
+}
+
+// Limits tells whether there is a limit of a kind.
+func (h *Hold) Limits(kind Kind) bool {
+	return slices.ContainsFunc(h.parts, func(p part) bool { return p.rule.Kind == kind && p.rule.Amount > 0 })
 }
 
 // Enter takes what can be taken before the body is read: the requests and the

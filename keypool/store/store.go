@@ -135,8 +135,18 @@ func (s *Store) Key(parts ...string) string {
 func (s *Store) Away() bool { return s.breaker.State() == gobreaker.StateOpen }
 
 // Hold keeps the store open until Release, for a call that may outlive the
-// config it came in by.
-func (s *Store) Hold() { s.holders.Add(1) }
+// config it came in by. It fails once the store has been let go of.
+func (s *Store) Hold() bool {
+	for {
+		holders := s.holders.Load()
+		if holders == 0 {
+			return false
+		}
+		if s.holders.CompareAndSwap(holders, holders+1) {
+			return true
+		}
+	}
+}
 
 // Release lets go of the store. The last one closes its connections.
 func (s *Store) Release() error {
