@@ -119,11 +119,12 @@ type Handler struct {
 	records records
 	prices  atomic.Pointer[pricing.Table]
 	memory  *memory
-	// counts is where use is counted.
-	counts     limits.Counts
-	file       *watchedFile
-	pricesFile *watchedFile
-	logger     *zap.Logger
+	// counts is where use is counted, and closeCounts ends that.
+	counts      limits.Counts
+	closeCounts func() error
+	file        *watchedFile
+	pricesFile  *watchedFile
+	logger      *zap.Logger
 }
 
 const defaultMaxRequestBody = 32 << 20
@@ -152,7 +153,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.memory, err = openMemory(); err != nil {
 		return err
 	}
-	h.counts = h.memory.book
+	if err := h.openCounts(); err != nil {
+		return err
+	}
 	if h.hasLimits() {
 		h.memory.keeper.lend(h, ctx.Storage())
 	}
@@ -179,6 +182,9 @@ func (h *Handler) Cleanup() error {
 	h.file.close()
 	h.pricesFile.close()
 	err := errors.Join(h.JWT.cleanup(), h.records.close())
+	if h.closeCounts != nil {
+		err = errors.Join(err, h.closeCounts())
+	}
 	if h.memory != nil {
 		err = errors.Join(err, closeMemory())
 		h.memory.keeper.giveBack(h)
