@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
+	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
 	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
@@ -69,8 +70,9 @@ func (q *quota) tell(w http.ResponseWriter, family *wire.Family) http.ResponseWr
 // judge remembers the limit that was met, and refuses the call if that is to
 // matter.
 func (q *quota) judge(h *Handler, r *http.Request, exceeded *limits.Exceeded, err error) *refusal {
-	if q.exceeded == nil {
+	if q.exceeded == nil && exceeded != nil {
 		q.exceeded = exceeded
+		metrics.Process.MeetLimit(metrics.LayerUser, exceeded.Rule.Kind.String(), h.ShadowLimits)
 	}
 	switch {
 	case h.ShadowLimits:

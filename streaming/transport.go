@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool/store"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 )
 
 func init() {
@@ -49,6 +50,10 @@ type Transport struct {
 	// Breaker says when a provider that fails is left alone for a while.
 	Breaker Breaker `json:"breaker,omitzero"`
 
+	// Verdicts are rules of what an answer means, whichever provider gives it.
+	// The first that fits holds, before what is known of providers.
+	Verdicts []*VerdictRule `json:"verdicts,omitempty"`
+
 	// Rescue says what happens when a stream breaks after some of it has
 	// reached the client: off ends it with an error; resume has another key
 	// or target take it up, so that the client gets one whole answer. With
@@ -68,6 +73,7 @@ type Transport struct {
 
 	routes routes
 	logger *zap.Logger
+	events *events.Emitter
 	states []string
 	// store is nil without Redis.
 	store      *store.Store
@@ -88,10 +94,13 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if len(t.Providers) == 0 {
 		return errors.New("no provider: transport llm needs at least one 'provider' with a key")
 	}
+	var err error
+	if t.events, err = events.New(ctx, func() { inForce.add(t) }); err != nil {
+		return err
+	}
 	t.Retry.applyDefaults()
 	t.Timeouts.applyDefaults()
 	if t.Redis != nil {
-		var err error
 		if t.store, t.closeStore, err = OpenRedis(t.Redis); err != nil {
 			return fmt.Errorf("redis: %w", err)
 		}
@@ -134,6 +143,8 @@ func (t *Transport) Validate() error {
 // Cleanup gives back the shared state of the keys. Calls in flight keep what
 // they need.
 func (t *Transport) Cleanup() error {
+	inForce.remove(t)
+	t.events.Close()
 	for _, key := range t.states {
 		if _, err := keyStates.Delete(key); err != nil {
 			return fmt.Errorf("releasing key state: %w", err)
