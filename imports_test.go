@@ -28,10 +28,11 @@ var rooms = map[string][]string{
 
 // parts are finer rules inside the rooms: what a folder must not import.
 var parts = map[string][]string{
-	"keypool":            {"github.com/caddyserver/", "go.uber.org/zap"},
-	"streaming/jsonscan": {"github.com/", "net/http"},
-	"streaming/sse":      {"github.com/", "net/http"},
-	"streaming/wire":     {"github.com/caddyserver/", "go.uber.org/zap"},
+	"keypool":             {"github.com/caddyserver/", "go.uber.org/zap"},
+	"streaming/jsonscan":  {"github.com/", "net/http"},
+	"streaming/sse":       {"github.com/", "net/http"},
+	"streaming/websocket": {"github.com/"},
+	"streaming/wire":      {"github.com/caddyserver/", "go.uber.org/zap"},
 }
 
 // Imports run one way: caddyfile, handler, streaming, keypool. The root holds
