@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/websocket"
 )
 
 // keyHeaders are the headers that SDKs of any family put a bare key in.
@@ -22,8 +24,9 @@ var accountHeaders = []string{
 }
 
 // Credentials yields every secret that a client may have sent: a bearer
-// token, the key headers of all families, and the key in the query. Which one
-// is meant is for the caller to find out; none is trusted. u may be nil.
+// token, the key headers of all families, the keys among the subprotocols of a
+// WebSocket, and the key in the query. Which one is meant is for the caller to
+// find out; none is trusted. u may be nil.
 func Credentials(h http.Header, u *url.URL) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, value := range h["Authorization"] {
@@ -36,6 +39,11 @@ func Credentials(h http.Header, u *url.URL) iter.Seq[string] {
 				if value = strings.TrimSpace(value); value != "" && !yield(value) {
 					return
 				}
+			}
+		}
+		for _, protocol := range websocket.Protocols(h) {
+			if key, ok := protocolKey(protocol); ok && !yield(key) {
+				return
 			}
 		}
 		if u == nil {
@@ -63,6 +71,45 @@ func StripCredentials(h http.Header) {
 	for _, name := range accountHeaders {
 		h.Del(name)
 	}
+	stripProtocols(h)
+}
+
+// protocolKeys are what stands before a key among the subprotocols of a
+// WebSocket: a browser can put it nowhere else.
+var protocolKeys = []string{"openai-insecure-api-key.", "xai-client-secret."}
+
+// protocolKey returns the key that a subprotocol is.
+func protocolKey(protocol string) (key string, ok bool) {
+	for _, prefix := range protocolKeys {
+		if key, ok = strings.CutPrefix(protocol, prefix); ok && key != "" {
+			return key, true
+		}
+	}
+
+	return "", false
+}
+
+// protocolAccounts are what stands before the account of such a key.
+var protocolAccounts = []string{"openai-organization.", "openai-project."}
+
+// stripProtocols takes keys and their accounts out of the subprotocols. What
+// is left is as it was.
+func stripProtocols(h http.Header) {
+	all := websocket.Protocols(h)
+	if len(all) == 0 {
+		return
+	}
+	kept := slices.DeleteFunc(slices.Clone(all), func(protocol string) bool {
+		return slices.ContainsFunc(slices.Concat(protocolKeys, protocolAccounts), func(prefix string) bool {
+			return strings.HasPrefix(protocol, prefix)
+		})
+	})
+	switch {
+	case len(kept) == 0:
+		h.Del(websocket.HeaderProtocol)
+	case len(kept) < len(all):
+		h.Set(websocket.HeaderProtocol, strings.Join(kept, ", "))
+	}
 }
 
 // StripKey returns u without the key in its query: u itself if there is none.
@@ -85,11 +132,12 @@ func bearer(value string) (token string, ok bool) {
 	return token, strings.EqualFold(scheme, "Bearer") && token != ""
 }
 
-// isKeyParameter tells whether a query parameter holds Google's API key.
+// isKeyParameter tells whether a query parameter holds an API key, as Google
+// has it, or Azure for the sessions of browsers.
 func isKeyParameter(name string) bool {
 	plain, err := url.QueryUnescape(name)
 
-	return err == nil && strings.EqualFold(plain, "key")
+	return err == nil && (strings.EqualFold(plain, "key") || strings.EqualFold(plain, "api-key"))
 }
 
 // secretParameters are query parameters in which a client may have sent a

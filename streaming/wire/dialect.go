@@ -54,8 +54,10 @@ const (
 	// factType is the type of an event.
 	factType
 	factModel
-	// factError is an error object or text, where no error is null.
+	// factError is an error object or text, where no error is null. factMishap
+	// is the same where the session goes on.
 	factError
+	factMishap
 	// factOutput is generated, unless it is empty: text, reasoning, the
 	// arguments of a tool, media. An object there is never empty.
 	factOutput

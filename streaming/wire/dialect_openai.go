@@ -105,11 +105,13 @@ var dialectBatch = Dialect{totals: openaiTotals}.compile(
 
 // dialectRealtime is a session of the Realtime API. The session states its
 // model, and each response its usage; what it took to transcribe the client's
-// voice comes apart. An error need not end the session.
+// voice comes apart. An error, in an event or of a response, need not end the
+// session.
 var dialectRealtime = Dialect{sum: true, totals: openaiTotals, asides: []string{"tokens", "duration"}}.compile(
 	paths{
 		"type":                factType,
 		"session.model":       factModel,
+		"error":               factMishap,
 		"response.status":     factStop,
 		"delta":               factOutput,
 		"usage":               factAside,
@@ -117,6 +119,8 @@ var dialectRealtime = Dialect{sum: true, totals: openaiTotals, asides: []string{
 		"usage.input_tokens":  factAsideInput,
 		"usage.output_tokens": factAsideOutput,
 		"usage.seconds":       factAsideSeconds,
+
+		"response.status_details.error": factMishap,
 	},
 	openaiUsage.under("response.usage"),
 )

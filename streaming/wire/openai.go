@@ -19,6 +19,8 @@ var openai = &Family{
 	bodyPaths:   jsonscan.Compile(map[string]jsonscan.ID{"": atRoot, "model": atModel, "stream": atStream, "n": atSeveral}),
 	authorize:   authorizeBearer,
 	errorBody:   openaiError,
+
+	modelParameters: []string{"model"},
 }
 
 // openaiOperations are the endpoints that are POSTed to and answer with what
@@ -48,8 +50,7 @@ var (
 	// was stored, which states the usage of the call that made it.
 	openaiBatch    = &Operation{Name: "openai.batch", Dialect: dialectBatch, Standing: true}
 	openaiResponse = &Operation{Name: "openai.response", Dialect: dialectResponses, Standing: true}
-	// openaiRealtime is a session over a WebSocket.
-	openaiRealtime = &Operation{Name: "openai.realtime", Dialect: dialectRealtime}
+	openaiRealtime = &Operation{Name: "openai.realtime", Dialect: dialectRealtime, Session: true}
 )
 
 // openaiOperation returns the operation of a path below the version.

@@ -9,7 +9,8 @@ import (
 
 // Request is what a client's request asks for. It is made by [Recognize] and
 // completed by [Request.ReadBody]; after that it is only read, so attempts may
-// share it.
+// share it. The handshake of a session over a WebSocket is a GET, however the
+// client has spelled it.
 type Request struct {
 	// Family is the format in which the client speaks and expects the answer.
 	Family *Family
@@ -25,8 +26,11 @@ type Request struct {
 	Several bool
 
 	path address
-	// modelInPath says that Model stands in the path and not only in the body.
-	modelInPath bool
+	// modelInPath says that Model stands in the path and not only in the body,
+	// modelInQuery that it stands in the query.
+	modelInPath, modelInQuery bool
+	// doubt is what is wrong with the query of a handshake.
+	doubt *RequestError
 	// named are the places in the body that name the model.
 	named []place
 	// mixed says that not all of them name Model.
@@ -45,7 +49,7 @@ func Recognize(method string, u *url.URL, h http.Header) (*Request, error) {
 	}
 	for _, family := range families {
 		if found, ok := family.recognize(method, path, h); ok {
-			return &Request{
+			r := &Request{
 				Family:    family,
 				Operation: found.operation,
 				Model:     found.model,
@@ -53,7 +57,13 @@ func Recognize(method string, u *url.URL, h http.Header) (*Request, error) {
 				path:      found.path,
 
 				modelInPath: found.model != "",
-			}, nil
+			}
+			if r.Operation.Session {
+				r.Stream = true
+				r.readQuery(u.RawQuery)
+			}
+
+			return r, nil
 		}
 	}
 
