@@ -47,7 +47,8 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 	}
 	l.watch = newWatch(l.cancel, r.until)
 	l.watch.arm(r.headersLimit(l.urgent))
-	res, err := to.provider.transport.RoundTrip(r.outgoing(l.ctx, to, lease.Secret()))
+	out := r.outgoing(l.ctx, to, lease.Secret())
+	res, err := to.provider.transport.RoundTrip(out)
 	l.watch.disarm()
 	switch {
 	case err != nil:
@@ -56,16 +57,15 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 		}
 		l.cancel(nil)
 		return nil, r.failed(l, r.fault(err))
-	case res.StatusCode == http.StatusSwitchingProtocols:
-		_ = res.Body.Close()
-		l.cancel(nil)
-		return nil, r.failed(l, &failure{verdict: keypool.Verdict{Class: keypool.ClassUpstream}, cause: errSwitched})
 	case res.StatusCode >= 400:
 		l.response = res
 		return nil, r.failed(l, r.readFailure(l))
 	}
 	l.response = res
 	dropValues(res.Header, lease.Secret().Reveal())
+	if res.StatusCode == http.StatusSwitchingProtocols || call.Request.Operation.Session {
+		return r.switched(l, out.Header)
+	}
 	l.scan = wire.NewScanner(call.Request.Operation, res.StatusCode, res.Header.Get("Content-Type"), res.Header.Get("Content-Encoding"))
 	l.scan.ReadHeader(res.Header)
 	l.stream = call.Request.Stream && call.Request.Operation.Dialect != nil && res.StatusCode == http.StatusOK

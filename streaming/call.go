@@ -51,7 +51,12 @@ type Call struct {
 	// Cause is why the answer broke; nil if it did not, or was taken up again.
 	Cause error
 
-	answer *answer
+	// HearUntil bounds until when the client of a session is heard; nil where
+	// nobody can.
+	HearUntil func(deadline time.Time) error
+
+	// answer is what is still to be settled, once there is an answer.
+	answer interface{ settle() }
 	// size is the length of Body, also when that has been given up.
 	size int
 }
@@ -94,7 +99,7 @@ const (
 // the request is over, whatever the way out; calling it again does nothing.
 func (c *Call) Close() {
 	if c.answer != nil {
-		_ = c.answer.Close()
+		c.answer.settle()
 	}
 	c.dropBody()
 }

@@ -97,6 +97,17 @@ func Check(asked http.Header, res *http.Response) error {
 // Protocols returns the subprotocols that a header names, in their order.
 func Protocols(h http.Header) []string { return list(h, HeaderProtocol) }
 
+// SetProtocols makes a header that names subprotocols name these.
+func SetProtocols(h http.Header, protocols []string) {
+	for _, name := range []string{HeaderProtocol, rfcSpelling[HeaderProtocol]} {
+		if _, there := h[name]; there && len(protocols) > 0 {
+			h[name] = []string{strings.Join(protocols, ", ")}
+		} else {
+			delete(h, name)
+		}
+	}
+}
+
 // guid is what RFC 6455 has a server put behind the client's key.
 const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 

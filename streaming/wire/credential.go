@@ -104,11 +104,8 @@ func stripProtocols(h http.Header) {
 			return strings.HasPrefix(protocol, prefix)
 		})
 	})
-	switch {
-	case len(kept) == 0:
-		h.Del(websocket.HeaderProtocol)
-	case len(kept) < len(all):
-		h.Set(websocket.HeaderProtocol, strings.Join(kept, ", "))
+	if len(kept) < len(all) {
+		websocket.SetProtocols(h, kept)
 	}
 }
 
