@@ -51,10 +51,7 @@ func Credentials(h http.Header, u *url.URL) iter.Seq[string] {
 		}
 		for pair := range strings.SplitSeq(u.RawQuery, "&") {
 			name, value, _ := strings.Cut(pair, "=")
-			if !isKeyParameter(name) {
-				continue
-			}
-			if key, err := url.QueryUnescape(value); err == nil && key != "" && !yield(key) {
+			if key, ok := parameterKey(name, value); ok && !yield(key) {
 				return
 			}
 		}
@@ -129,17 +126,29 @@ func bearer(value string) (token string, ok bool) {
 	return token, strings.EqualFold(scheme, "Bearer") && token != ""
 }
 
-// isKeyParameter tells whether a query parameter holds an API key, as Google
-// has it, or Azure for the sessions of browsers.
-func isKeyParameter(name string) bool {
-	plain, err := url.QueryUnescape(name)
+// parameterKey returns the key that a query parameter holds, as Google has it;
+// or as Azure has the credential of a session, for browsers.
+func parameterKey(name, value string) (key string, ok bool) {
+	name, err := url.QueryUnescape(name)
+	if err != nil {
+		return "", false
+	}
+	if value, err = url.QueryUnescape(value); err != nil {
+		return "", false
+	}
+	switch strings.ToLower(name) {
+	case "key", "api-key":
+		return value, value != ""
+	case "authorization":
+		return bearer(value)
+	}
 
-	return err == nil && (strings.EqualFold(plain, "key") || strings.EqualFold(plain, "api-key"))
+	return "", false
 }
 
 // secretParameters are query parameters in which a client may have sent a
 // secret that is not ours to pass on.
-var secretParameters = []string{"key", "api_key", "api-key", "apikey", "access_token", "oauth_token", "token"}
+var secretParameters = []string{"key", "api_key", "api-key", "apikey", "access_token", "authorization", "oauth_token", "token"}
 
 // isSecretParameter tells whether a query parameter may hold a secret.
 func isSecretParameter(name string) bool {

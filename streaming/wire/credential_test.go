@@ -21,10 +21,10 @@ func TestEveryCredentialIsFoundAndStripped(t *testing.T) {
 	h.Add("Accept", "application/json")
 	h.Add("Sec-WebSocket-Protocol", "realtime, openai-insecure-api-key.seven,openai-insecure-api-key.")
 	h.Add("Sec-WebSocket-Protocol", "openai-organization.org, xai-client-secret.eight, beta")
-	u := parseURL(t, "/v1/models?key=five%2B&k=no&%6Bey=six&key=&api-key=nine")
+	u := parseURL(t, "/v1/models?key=five%2B&k=no&%6Bey=six&key=&api-key=nine&Authorization=Bearer+ten&authorization=eleven")
 
 	got := slices.Collect(wire.Credentials(h, u))
-	if want := []string{"one", "two", "three", "four", "seven", "eight", "five+", "six", "nine"}; !slices.Equal(got, want) {
+	if want := []string{"one", "two", "three", "four", "seven", "eight", "five+", "six", "nine", "ten"}; !slices.Equal(got, want) {
 		t.Errorf("found %q, want %q", got, want)
 	}
 	for range wire.Credentials(h, u) {

@@ -29,6 +29,9 @@ type Dialect struct {
 	lines bool
 	// totals works out the comparable totals of a usage.
 	totals func(*Usage)
+	// setup leads to the model in a client's first message, in sessions whose
+	// handshake does not name it.
+	setup *jsonscan.Paths
 	// ends and fails are the types of events that say that the answer is
 	// whole, or that it failed.
 	ends, fails []string

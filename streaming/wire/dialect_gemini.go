@@ -2,6 +2,8 @@
 
 package wire
 
+import "github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
+
 // dialectGenerate is generateContent of Gemini and Vertex AI, streamed or not,
 // and its counting of tokens. Every chunk may state the usage
 // so far, some of them only a part of it. Source: Google's API reference.
@@ -56,8 +58,12 @@ var dialectEmbed = Dialect{sum: true, totals: generateTotals}.compile(
 )
 
 // dialectLive is a session of the Live API, in which every turn states its
-// usage.
-var dialectLive = Dialect{sum: true, totals: generateTotals}.compile(
+// usage. Nothing but the client's setup names the model.
+var dialectLive = Dialect{
+	sum:    true,
+	totals: generateTotals,
+	setup:  jsonscan.Compile(map[string]jsonscan.ID{"setup.model": atModel}),
+}.compile(
 	paths{"error": factError, "serverContent.turnComplete": factTurn},
 	generateUsage.under("usageMetadata"),
 	outputs("serverContent.modelTurn.parts.*.", generated...),

@@ -2,6 +2,8 @@
 
 package wire
 
+import "github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
+
 // openaiUsage is a usage object of OpenAI's APIs and of those compatible with
 // them. Chat says prompt and completion where others say input and output.
 // Sources: OpenAI's OpenAPI document, and the providers' references as noted.
@@ -123,6 +125,27 @@ var dialectRealtime = Dialect{sum: true, totals: openaiTotals, asides: []string{
 		"response.status_details.error": factMishap,
 	},
 	openaiUsage.under("response.usage"),
+)
+
+// dialectResponsesSession is the Responses API over a WebSocket: the events of
+// one response after the other, each asked for by a message that names its
+// model.
+var dialectResponsesSession = Dialect{
+	sum:    true,
+	totals: openaiTotals,
+	setup:  jsonscan.Compile(map[string]jsonscan.ID{"model": atModel}),
+}.compile(
+	paths{
+		"type":            factType,
+		"error":           factMishap,
+		"response.model":  factModel,
+		"response.status": factStop,
+		"response.error":  factMishap,
+
+		"response.incomplete_details.reason": factDetail,
+	},
+	openaiUsage.under("response.usage"),
+	outputs("", "delta", "partial_image_b64"),
 )
 
 // dialectImages is the generation of images, whole or in ever better drafts.

@@ -104,6 +104,8 @@ func TestPathTellsWhatIsAskedFor(t *testing.T) {
 
 		{"GET", "/v1/realtime?model=m", nil, "openai.realtime", "m", true},
 		{"GET", "/v1/realtime?intent=transcription", nil, "openai.realtime", "", true},
+		{"GET", "/v1/realtime/translations?model=m", nil, "openai.realtime", "m", true},
+		{"GET", "/v1/responses", nil, "openai.responses_session", "", true},
 		{"POST", "/v1/realtime/client_secrets", nil, "openai.other", "", false},
 		{"GET", "/openai/realtime?api-version=1&deployment=m%2B1", nil, "azure:openai.realtime", "m+1", true},
 		{"GET", "/openai/v1/realtime?model=m", nil, "azure:openai.realtime", "m", true},

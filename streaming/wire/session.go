@@ -91,16 +91,14 @@ type Setup struct {
 	over  bool
 }
 
-var setupPaths = jsonscan.Compile(map[string]jsonscan.ID{"setup.model": atModel})
-
 // NewSetup returns what reads the client's first message in a session of the
 // operation op; nil if the handshake has said it all.
 func NewSetup(op *Operation) *Setup {
-	if op.Dialect != dialectLive {
+	if op.Dialect == nil || op.Dialect.setup == nil {
 		return nil
 	}
 	s := new(Setup)
-	s.json.Reset(setupPaths, setupVisitor{s})
+	s.json.Reset(op.Dialect.setup, setupVisitor{s})
 
 	return s
 }
@@ -115,17 +113,20 @@ func (s *Setup) Write(p []byte) {
 // EndMessage says that a message has ended.
 func (s *Setup) EndMessage() { s.over = true }
 
-// Model returns the model that was named, without what stands before its name;
-// empty if none was.
+// Model returns the model that was named, without the collections that it is
+// in; empty if none was.
 func (s *Setup) Model() string { return s.model }
 
-// setupVisitor takes what setupPaths find.
+// setupVisitor takes what a dialect's setup leads to.
 type setupVisitor struct{ s *Setup }
 
 func (v setupVisitor) Value(_ jsonscan.ID, value jsonscan.Value) {
-	if value.Kind == jsonscan.String && !value.Truncated {
-		name := value.Text()
-		v.s.model = name[strings.LastIndexByte(name, '/')+1:]
+	if value.Kind != jsonscan.String || value.Truncated {
+		return
+	}
+	v.s.model = value.Text()
+	if i := strings.LastIndex(v.s.model, "models/"); i >= 0 {
+		v.s.model = v.s.model[i+len("models/"):]
 	}
 }
 

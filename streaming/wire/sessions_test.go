@@ -32,6 +32,20 @@ func TestSessionsAddUpTheirTurns(t *testing.T) {
 	}
 }
 
+func TestSessionsOfResponsesAddUpTheirTurns(t *testing.T) {
+	messages := strings.Join([]string{
+		`{"type":"response.created","response":{"model":"m1","status":"in_progress","error":null,"usage":null}}`,
+		`{"type":"response.output_text.delta","delta":"hi"}`,
+		`{"type":"response.completed","response":{"model":"m1","status":"completed","output":[{"error":{}}],"usage":{"input_tokens":5,"output_tokens":7,"total_tokens":12}}}`,
+		`{"type":"error","status":429,"error":{"code":"rate_limit_exceeded","message":"slow down"}}`,
+		`{"type":"response.incomplete","response":{"status":"incomplete","incomplete_details":{"reason":"max_output_tokens"},"usage":{"input_tokens":10,"output_tokens":20,"total_tokens":30}}}`,
+	}, "\n")
+	got := session(openaiResponsesSession, []byte(messages), func() int { return 100 })
+	if want := (summary{"m1", "incomplete:max_output_tokens", "length", 15, 27, 0, 5, 1, true, false, false, true}); summarize(got) != want {
+		t.Errorf("got %+v\nwant %+v", summarize(got), want)
+	}
+}
+
 func TestLiveSessionsAddUpTheirTurns(t *testing.T) {
 	messages := strings.Join([]string{
 		`{"setupComplete":{}}`,
@@ -137,6 +151,11 @@ func TestSetupNamesTheModel(t *testing.T) {
 		if s.Model() != want {
 			t.Errorf("%s: got %q, want %q", message, s.Model(), want)
 		}
+	}
+	s := NewSetup(openaiResponsesSession)
+	s.Write([]byte(`{"type":"response.create","model":"org/m","input":[{"model":"x"}]}`))
+	if s.Model() != "org/m" {
+		t.Errorf("got %q", s.Model())
 	}
 	if NewSetup(openaiRealtime) != nil {
 		t.Error("OpenAI's handshake names the model")
