@@ -36,6 +36,9 @@ type session struct {
 	settled          bool
 }
 
+// errClientGone is a session whose client has gone away.
+var errClientGone = errors.New("the client has gone away")
+
 // closeGrace is how long the one side may take to end a session that the other
 // has ended.
 const closeGrace = 5 * time.Second
@@ -96,16 +99,20 @@ func (s *session) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// CloseWrite passes on that the client will send nothing more.
+// CloseWrite passes on that the client will send nothing more, if it has said
+// goodbye. One that has not is gone, and the session is over at once: that is
+// what an error means here.
 func (s *session) CloseWrite() error {
 	s.mu.Lock()
 	s.ending.leave()
+	closed := s.ending.closedBy != nobody
 	s.mu.Unlock()
-	s.leg.watch.arm(closeGrace, errEnded)
-	if half, ok := s.conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
+	half, ok := s.conn.(interface{ CloseWrite() error })
+	if !closed || !ok {
+		return errClientGone
 	}
-	return errors.ErrUnsupported
+	s.leg.watch.arm(closeGrace, errEnded)
+	return half.CloseWrite()
 }
 
 // Close ends the connection. Whatever fails after that is of our own doing.

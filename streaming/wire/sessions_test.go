@@ -3,8 +3,12 @@
 package wire
 
 import (
+	"net/http"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/seed83435595/caddy-llm-proxy/keypool"
 )
 
 func TestSessionsAddUpTheirTurns(t *testing.T) {
@@ -126,6 +130,11 @@ func TestMishapOfASession(t *testing.T) {
 			t.Errorf("%s: got %q", name, got)
 		}
 		s.Release()
+	}
+	for message, want := range map[string]keypool.Class{failed: keypool.ClassQuota, failed[:len(failed)-20]: keypool.ClassQuota, wrong: keypool.ClassCaller} {
+		if verdict := new(Request).Judge(http.StatusOK, nil, []byte(message), time.Now()); verdict.Class != want {
+			t.Errorf("%s is %s", message, verdict.Class)
+		}
 	}
 }
 
