@@ -37,8 +37,19 @@ type Call struct {
 
 	// Provider, KeyID and TargetModel name the target of the last attempt.
 	Provider, KeyID, TargetModel string
-	// Attempts are the round trips made so far, at most maxAttempts of them.
+	// Services are other names for that provider, by what it is: its API
+	// family. Lists of prices may know it by them.
+	Services []string
+	// ModelConfigured says that the config itself names TargetModel, and not
+	// the client alone.
+	ModelConfigured bool
+	// Attempts are the round trips made so far, at most maxAttempts of them;
+	// Unlisted counts the others.
 	Attempts []Attempt
+	Unlisted int
+	// Sent is the time from Started to the first attempt; 0 where there was
+	// none.
+	Sent time.Duration
 	// Status is the HTTP status that the client was given.
 	Status int
 	// FirstToken is the time from Started to the first generated event; 0
@@ -138,6 +149,7 @@ func (c *Call) record(a Attempt) int {
 		c.Attempts = append(c.Attempts, a)
 		return len(c.Attempts) - 1
 	}
+	c.Unlisted++
 	return maxAttempts
 }
 

@@ -152,7 +152,7 @@ func (s *session) settle() {
 	scan.GuessTurn()
 	call.Result = scan.Result()
 	if s.setup != nil && s.setup.Model() != "" {
-		call.Request.Model = s.setup.Model()
+		call.Request.Model, call.TargetModel = s.setup.Model(), s.setup.Model()
 	}
 	var verdict keypool.Verdict
 	verdict, call.Outcome, call.Cause = s.verdict()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/websocket"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
 // errSessionCut is a session whose connection ended without a word.
@@ -99,7 +100,8 @@ func (s *session) verdict() (keypool.Verdict, Outcome, error) {
 
 // closedBadly judges a session that the provider has closed for a reason.
 func (s *session) closedBadly() (keypool.Verdict, Outcome, error) {
-	verdict := s.leg.call.Request.JudgeClose(s.ending.code, []byte(s.ending.reason), time.Now())
+	status, body := wire.CloseAnswer(s.ending.code, s.ending.reason)
+	verdict := s.leg.to.provider.rules.Judge(s.leg.call.Request, status, http.Header{}, body, time.Now())
 	reason := s.ending.reason
 	if strings.Contains(reason, s.leg.lease.Secret().Reveal()) {
 		verdict.Detail, reason = "", "in words that repeat our key"
@@ -119,7 +121,7 @@ func (s *session) mishap(class keypool.Class) keypool.Verdict {
 		text = s.leg.scan.Mishap()
 	}
 	if text != nil {
-		if verdict := s.leg.call.Request.Judge(http.StatusOK, nil, text, time.Now()); verdict.Next() != keypool.Answer {
+		if verdict := s.leg.judgeInside(text); verdict.Next() != keypool.Answer {
 			return verdict
 		}
 	}

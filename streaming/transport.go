@@ -14,6 +14,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/seed83435595/caddy-llm-proxy/keypool/store"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 )
 
 func init() {
@@ -47,6 +50,10 @@ type Transport struct {
 	// Breaker says when a provider that fails is left alone for a while.
 	Breaker Breaker `json:"breaker,omitzero"`
 
+	// Verdicts are rules of what an answer means, whichever provider gives it.
+	// The first that fits holds, before what is known of providers.
+	Verdicts []*VerdictRule `json:"verdicts,omitempty"`
+
 	// Rescue says what happens when a stream breaks after some of it has
 	// reached the client: off ends it with an error; resume has another key
 	// or target take it up, so that the client gets one whole answer. With
@@ -60,9 +67,17 @@ type Transport struct {
 	// Default: cancel.
 	OnDisconnect string `json:"on_disconnect,omitempty"`
 
+	// Redis is where instances of Caddy share what they know of keys.
+	// Default: each goes by what it knows itself.
+	Redis *Redis `json:"redis,omitempty"`
+
 	routes routes
 	logger *zap.Logger
+	events *events.Emitter
 	states []string
+	// store is nil without Redis.
+	store      *store.Store
+	closeStore func() error
 }
 
 // CaddyModule returns the Caddy module information.
@@ -79,8 +94,17 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if len(t.Providers) == 0 {
 		return errors.New("no provider: transport llm needs at least one 'provider' with a key")
 	}
+	var err error
+	if t.events, err = events.New(ctx, func() { inForce.add(t) }); err != nil {
+		return err
+	}
 	t.Retry.applyDefaults()
 	t.Timeouts.applyDefaults()
+	if t.Redis != nil {
+		if t.store, t.closeStore, err = OpenRedis(t.Redis); err != nil {
+			return fmt.Errorf("redis: %w", err)
+		}
+	}
 	for _, p := range t.Providers {
 		if err := t.provisionProvider(ctx, p); err != nil {
 			return fmt.Errorf("provider %q: %w", p.Name, err)
@@ -119,12 +143,17 @@ func (t *Transport) Validate() error {
 // Cleanup gives back the shared state of the keys. Calls in flight keep what
 // they need.
 func (t *Transport) Cleanup() error {
+	inForce.remove(t)
+	t.events.Close()
 	for _, key := range t.states {
 		if _, err := keyStates.Delete(key); err != nil {
 			return fmt.Errorf("releasing key state: %w", err)
 		}
 	}
 	t.states = nil
+	if t.closeStore != nil {
+		return t.closeStore()
+	}
 	return nil
 }
 

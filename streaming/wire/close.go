@@ -6,9 +6,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"regexp"
-	"time"
-
-	"github.com/seed83435595/caddy-llm-proxy/keypool"
 )
 
 // closeStatuses is what the codes with which a WebSocket is closed are as the
@@ -31,24 +28,24 @@ var closeCode = regexp.MustCompile(`^[a-z]\w*\.([a-z]\w*)`)
 // them under the code of a fault of its own.
 var closeQuota = regexp.MustCompile(`(?i)exceeded your current quota|resource has been exhausted|rate limit`)
 
-// JudgeClose says what it means for the key and the upstream that the provider
-// has closed a session with that status code and reason.
-func (r *Request) JudgeClose(code int, reason []byte, now time.Time) keypool.Verdict {
+// CloseAnswer returns the answer that would say the same as the Close frame with
+// which a provider ends a session: to be judged as that would be.
+func CloseAnswer(code int, reason string) (status int, body []byte) {
 	status, ok := closeStatuses[code]
 	switch {
-	case closeQuota.Match(reason):
+	case closeQuota.MatchString(reason):
 		status = http.StatusTooManyRequests
 	case code >= 4400 && code < 4600:
 		status = code - 4000 // private codes often are the statuses of HTTP
 	case !ok:
 		status = http.StatusBadRequest
 	}
-	said := map[string]string{"message": string(reason)}
-	if found := closeCode.FindSubmatch(reason); found != nil {
-		said["code"] = string(found[1])
+	said := map[string]string{"message": reason}
+	if found := closeCode.FindStringSubmatch(reason); found != nil {
+		said["code"] = found[1]
 	}
 	// Strings always encode.
-	body, _ := json.Marshal(map[string]any{"error": said})
+	body, _ = json.Marshal(map[string]any{"error": said})
 
-	return r.Judge(status, nil, body, now)
+	return status, body
 }

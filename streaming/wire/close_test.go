@@ -34,7 +34,8 @@ func TestCloseOfASessionIsJudged(t *testing.T) {
 		{4429, "slow down", keypool.ClassRateLimited},
 		{4500, "\xff\"", keypool.ClassUpstream},
 	} {
-		if got := (&Request{Operation: geminiLive}).JudgeClose(test.code, []byte(test.reason), time.Now()); got.Class != test.want {
+		status, body := CloseAnswer(test.code, test.reason)
+		if got := (&Request{Operation: geminiLive}).Judge(status, nil, body, time.Now()); got.Class != test.want {
 			t.Errorf("%d %q: got %s, want %s", test.code, test.reason, got.Class, test.want)
 		}
 	}
