@@ -21,6 +21,8 @@ var openai = &Family{
 	storage:   openaiStorage,
 	authorize: authorizeBearer,
 	errorBody: openaiError,
+
+	modelParameters: []string{"model"},
 }
 
 // openaiOperations are the endpoints that are POSTed to and answer with what
@@ -50,8 +52,9 @@ var (
 	// was stored, which states the usage of the call that made it.
 	openaiBatch    = &Operation{Name: "openai.batch", Dialect: dialectBatch, Standing: true}
 	openaiResponse = &Operation{Name: "openai.response", Dialect: dialectResponses, Standing: true, streamsByQuery: true}
-	// openaiRealtime is a session over a WebSocket.
-	openaiRealtime = &Operation{Name: "openai.realtime", Dialect: dialectRealtime}
+	// openaiRealtime and openaiResponsesSession are sessions over a WebSocket.
+	openaiRealtime         = &Operation{Name: "openai.realtime", Dialect: dialectRealtime, Session: true}
+	openaiResponsesSession = &Operation{Name: "openai.responses_session", Dialect: dialectResponsesSession, Session: true}
 )
 
 // openaiOperation returns the operation of a path below the version.
@@ -61,8 +64,10 @@ func openaiOperation(method, rest string) (operation *Operation, ok bool) {
 	switch {
 	case method == http.MethodPost:
 		operation = openaiOperations[rest]
-	case method == http.MethodGet && rest == "/realtime":
+	case method == http.MethodGet && (rest == "/realtime" || rest == "/realtime/translations"):
 		operation = openaiRealtime
+	case method == http.MethodGet && rest == "/responses":
+		operation = openaiResponsesSession
 	case method == http.MethodGet && id != "" && below == "" && collection == "/batches":
 		operation = openaiBatch
 	case method == http.MethodGet && id != "" && below == "" && collection == "/responses":
