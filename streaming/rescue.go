@@ -30,6 +30,9 @@ const (
 	maxRescues = 3
 )
 
+// errNoEvents is an answer that is none that a stream of events can go on with.
+var errNoEvents = errors.New("the second answer is no stream of events, or encoded")
+
 // rescue takes a stream up again that broke after some of it had reached the
 // client: from another key or target, so that the client gets one whole
 // answer. It needs whole events, so nothing else is passed on while it is on.
@@ -151,6 +154,9 @@ func (s *rescue) ask(ctx context.Context, to target, prefill bool) (*leg, []byte
 	}
 	s.thread.Join(prefill)
 	out, err := s.thread.Write(l.held)
+	if err == nil && !l.scan.Events() {
+		err = errNoEvents
+	}
 	if err != nil {
 		s.log(l, "it differs", err)
 		l.finish(keypool.Verdict{Class: keypool.ClassCanceled})

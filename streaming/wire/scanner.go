@@ -271,8 +271,9 @@ func (s *Scanner) CutOff() bool {
 	return (s.framing == document || s.framing == array) && !s.json.Complete() && !s.json.Broken()
 }
 
-// Events tells whether the answer is a stream of server-sent events.
-func (s *Scanner) Events() bool { return s.framing == eventStream }
+// Events tells whether the answer's bytes are a stream of server-sent events,
+// which those of one that is encoded are not.
+func (s *Scanner) Events() bool { return s.framing == eventStream && s.decoder == nil }
 
 // Result returns what the answer has said so far.
 func (s *Scanner) Result() Result {
