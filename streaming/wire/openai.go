@@ -16,7 +16,7 @@ var openai = &Family{
 	DefaultBase: "https://api.openai.com/v1",
 	recognize:   recognizeOpenAI,
 	join:        joinOpenAI,
-	bodyPaths:   jsonscan.Compile(map[string]jsonscan.ID{"": atRoot, "model": atModel, "stream": atStream, "n": atSeveral}),
+	bodyPaths:   jsonscan.Compile(map[string]jsonscan.ID{"": atRoot, "model": atModel, "stream": atStream, "n": atSeveral, "prompt.id": atPrompt}),
 	authorize:   authorizeBearer,
 	errorBody:   openaiError,
 }
@@ -48,6 +48,8 @@ var (
 	// was stored, which states the usage of the call that made it.
 	openaiBatch    = &Operation{Name: "openai.batch", Dialect: dialectBatch, Standing: true}
 	openaiResponse = &Operation{Name: "openai.response", Dialect: dialectResponses, Standing: true}
+	// openaiPrompt is a stored prompt, which has a model of its own, at Portkey.
+	openaiPrompt = &Operation{Name: "openai.prompt", Dialect: dialectChat, Repeatable: true, needsBody: true}
 	// openaiRealtime is a session over a WebSocket.
 	openaiRealtime = &Operation{Name: "openai.realtime", Dialect: dialectRealtime}
 )
@@ -59,6 +61,9 @@ func openaiOperation(method, rest string) (operation *Operation, ok bool) {
 	switch {
 	case method == http.MethodPost:
 		operation = openaiOperations[rest]
+		if collection == "/prompts" && below == "/completions" {
+			operation = openaiPrompt
+		}
 	case method == http.MethodGet && rest == "/realtime":
 		operation = openaiRealtime
 	case method == http.MethodGet && id != "" && below == "" && collection == "/batches":

@@ -49,6 +49,7 @@ const (
 	atModel
 	atStream
 	atSeveral
+	atPrompt
 )
 
 var gzipMagic = []byte{0x1f, 0x8b}
@@ -69,7 +70,7 @@ func (r *Request) ReadBody(contentType string, body []byte) error {
 	if r.Model == "" {
 		r.Model = found.model
 	}
-	if r.Model == "" && r.Operation.needsModel {
+	if r.Model == "" && r.Operation.needsModel && !found.prompt {
 		return badRequest("missing_model", `the request names no model: set "model" to the name of the model to use`)
 	}
 	if found.saysStream && r.Operation.streams {
@@ -127,6 +128,9 @@ type bodyFacts struct {
 	form  bool
 	// several says that more than one answer is asked for.
 	several bool
+	// prompt says that a stored prompt is asked for, which may have a model of
+	// its own.
+	prompt bool
 
 	roots int
 	err   *RequestError
@@ -201,6 +205,8 @@ func (b *bodyFacts) Value(id jsonscan.ID, v jsonscan.Value) {
 	case atSeveral:
 		n, ok := v.Int()
 		b.several = ok && n > 1
+	case atPrompt:
+		b.prompt = v.Kind == jsonscan.String
 	case atStream:
 		if v.Kind != jsonscan.Bool && v.Kind != jsonscan.Null {
 			b.fail(invalidStream())

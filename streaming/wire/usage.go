@@ -95,6 +95,10 @@ func (u Usage) OutputTotal() int64 { return u.outputTotal }
 // without is not one that took nothing.
 func (u Usage) Stated() bool { return u.stated != 0 }
 
+// StatedTokens tells whether it was tokens: some state a price or a duration
+// alone.
+func (u Usage) StatedTokens() bool { return u.stated&(1<<(lastTokens+1)-1<<factInput) != 0 }
+
 // bytesPerToken is how long a token is on average, in bytes of English text.
 const bytesPerToken = 4
 
