@@ -45,6 +45,19 @@ func TestEncodedStreamPassesAsItIs(t *testing.T) {
 	}
 }
 
+// A compressed stream may give away what it says only at its end.
+func TestFirstTokenOfAnEncodedStreamThatComesAtOnce(t *testing.T) {
+	var body bytes.Buffer
+	w := gzip.NewWriter(&body)
+	_, _ = io.WriteString(w, strings.Join(story("first", words), ""))
+	_ = w.Close()
+	up := scripted(t, func(w http.ResponseWriter, _ *http.Request) { sendZipped(w, body.Bytes()) })
+	_, text, call := chat(t, rescuing(t, up, nil), chatStreamBody)
+	if text != body.String() || call.FirstToken == 0 {
+		t.Errorf("got %d bytes of %d, the first token after %v", len(text), body.Len(), call.FirstToken)
+	}
+}
+
 // Nothing legible can be put behind half a compressed stream: its connection
 // breaks.
 func TestBrokenEncodedStreamBreaksTheConnection(t *testing.T) {

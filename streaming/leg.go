@@ -75,18 +75,17 @@ func (l *leg) read(p []byte) (int, error) {
 	if n > 0 {
 		l.scan.Write(p[:n])
 	}
+	if err != nil {
+		l.left = l.client.Err() != nil
+		if err = l.ending(err); err == io.EOF {
+			l.done = true
+		} else {
+			l.fault = err
+		}
+	}
+	// Of what is encoded, the end may tell more.
 	if l.firstToken == 0 && l.scan.Started() {
 		l.firstToken = time.Since(l.began)
-	}
-	if err == nil {
-		return n, nil
-	}
-	l.left = l.client.Err() != nil
-	err = l.ending(err)
-	if err == io.EOF {
-		l.done = true
-	} else {
-		l.fault = err
 	}
 	return n, err
 }

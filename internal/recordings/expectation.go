@@ -61,6 +61,18 @@ func (u Usage) Tokens(what string) (n float64, stated bool) {
 	return n, stated
 }
 
+// HasTokens tells whether tokens are stated, and not a price or a duration
+// alone.
+func (u Usage) HasTokens() bool {
+	for what := range u {
+		if what != "cost" && what != "seconds" {
+			return true
+		}
+	}
+
+	return false
+}
+
 // Usages returns the readings of the usage of which one is to be found: some
 // answers state it in several places, and differently. An empty one says that
 // nothing is stated.
