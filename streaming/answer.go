@@ -188,11 +188,11 @@ func (a *answer) Close() error {
 	}
 	a.closed = true
 	call := a.leg.call
-	left := !a.view.Ended() && a.end == nil
+	left := !a.view.Final() && a.end == nil
 	if left && a.leg.detached {
 		a.leg.drain()
 	}
-	if a.leg.stream && !a.leg.scan.Ended() {
+	if a.leg.stream && !a.leg.done && !a.leg.scan.Final() {
 		a.view.Guess(call.size)
 	}
 	call.Result = a.view.Result()

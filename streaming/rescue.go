@@ -71,13 +71,15 @@ func (s *rescue) take(l *leg, piece []byte) ([]byte, error) {
 	}
 	s.tail = append(s.tail, piece...)
 	whole := max(int(l.scan.Whole()-s.seen), 0)
-	if whole > 0 && whole < len(s.tail) && s.tail[whole-1] == '\r' && s.tail[whole] == '\n' {
-		whole++ // an event counts as whole at the CR
-	}
 	out := s.tail[:whole]
 	s.sent = append(s.sent, out...)
-	s.seen += int64(whole)
-	s.tail = slices.Clone(s.tail[whole:])
+	// An event counts as whole at the CR, and the LF may come late.
+	if bytes.HasSuffix(s.sent, []byte("\r")) && bytes.HasPrefix(s.tail[whole:], []byte("\n")) {
+		out = s.tail[:whole+1]
+		s.sent = append(s.sent, '\n')
+	}
+	s.seen += int64(len(out))
+	s.tail = slices.Clone(s.tail[len(out):])
 	return out, nil
 }
 

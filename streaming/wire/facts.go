@@ -40,8 +40,8 @@ type facts struct {
 	apart bool
 
 	// What the current event has said: a type, something generated, that the
-	// answer is whole, that it failed.
-	typed, output, ended, failed bool
+	// answer is whole, that it failed; and that it is only half an event.
+	typed, output, ended, failed, cut bool
 }
 
 // word is a short text, as it stands in the JSON.
