@@ -31,7 +31,7 @@ func generate(t *testing.T, up *upstream) (text string, call *Call) {
 // However its first event is cut, an answer that says something is not taken
 // for one that says nothing, and not asked for twice.
 func TestAnswerInOneEventIsNotEmpty(t *testing.T) {
-	for cut := strings.Index(oldVertexChunk, "STOP"); cut < len(oldVertexChunk); cut += 5 {
+	for cut := strings.Index(oldVertexChunk, "STOP"); cut < len(oldVertexChunk); cut++ {
 		up := newUpstream(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
 			stream(w, oldVertexChunk[:cut])
 			time.Sleep(5 * time.Millisecond) // so that the pieces most likely come apart
