@@ -32,7 +32,7 @@ const troubled = `{
 	provider openai http://127.0.0.1:SIM {
 		key sim-limited
 		key sim-good {
-			max_in_flight 600
+			max_in_flight 300
 		}
 		transport http {
 			keepalive 1s
