@@ -14,6 +14,7 @@ import (
 
 	_ "github.com/seed83435595/caddy-llm-proxy/caddyfile"
 	_ "github.com/seed83435595/caddy-llm-proxy/handler"
+	_ "github.com/seed83435595/caddy-llm-proxy/handler/admin"
 	_ "github.com/seed83435595/caddy-llm-proxy/handler/simulator"
 	_ "github.com/seed83435595/caddy-llm-proxy/streaming"
 )

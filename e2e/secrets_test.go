@@ -51,8 +51,8 @@ http://127.0.0.1:SIM {
 }
 `
 
-// No key, of a client or a provider, shows in any log, error or answer of the
-// admin API.
+// No key, of a client or a provider, shows in any log, error, metric or answer
+// of the admin API.
 func TestSecretsStayIn(t *testing.T) {
 	g := start(t, leaky, "APP_SECRET="+clientKey, "GOOD=sk-canary-good", "LIMITED=sk-canary-limited",
 		"POOL=sk-canary-limited,sk-canary-rejected,sk-canary-good")
@@ -86,8 +86,19 @@ func TestSecretsStayIn(t *testing.T) {
 	}
 	_, config := g.send(t, "GET", "/config/apps/http/servers", "", "")
 	g.awaitCalls(t, 14)
+	_, metrics := g.send(t, "GET", "/metrics", "", "")
+	_, pools := g.send(t, "GET", "/llm/pools", "", "")
+	keyID := "key-" + fingerprint("sk-canary-good")
+	status, key := g.send(t, "POST", "/llm/pools/openai/keys/"+keyID+"/disable", "", "")
+	if status != http.StatusOK || !strings.Contains(metrics, keyID) || !strings.Contains(pools, keyID) {
+		t.Errorf("the keys are not there to leak: %d %s", status, key)
+	}
+	_, refused := g.send(t, "POST", "/llm/pools/openai/keys/nothing/disable", "", "")
 
-	for where, text := range map[string]string{"the log": g.log.String(), "an answer": answers.String(), "the config": config} {
+	for where, text := range map[string]string{
+		"the log": g.log.String(), "an answer": answers.String(), "the config": config, "the metrics": metrics,
+		"the pools": pools + key, "the admin API's errors": refused,
+	} {
 		for _, canary := range []string{"clp-canary", "sk-canary"} {
 			if at := strings.Index(text, canary); at >= 0 {
 				t.Errorf("a secret shows in %s: …%s…", where, text[max(0, at-300):min(len(text), at+40)])

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
+	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
@@ -20,10 +21,13 @@ func (h *Handler) welcome(a *account, r *http.Request, client *auth.Client) *ref
 		return nil
 	}
 	a.client = client.ID
+	_, a.known = h.directory.Load().Named(client.ID)
 	if client.Expired(a.call.Started) {
+		metrics.Process.FailAuth(metrics.AuthExpired)
 		return refuse(http.StatusUnauthorized, "expired_api_key", "this API key has expired")
 	}
 	if !client.AllowsAddress(clientAddress(r)) {
+		metrics.Process.FailAuth(metrics.AuthAddress)
 		return refuse(http.StatusForbidden, "address_not_allowed", "this API key may not be used from your address")
 	}
 	if exceeded := a.quota.enter(h, client); exceeded != nil {
@@ -43,7 +47,7 @@ func (h *Handler) allow(a *account, r *http.Request, client *auth.Client) *refus
 	if refused := allowModels(client, r.Method, request, demand); refused != nil {
 		return refused
 	}
-	if exceeded := a.quota.reserve(h, demand); exceeded != nil {
+	if exceeded := a.quota.reserve(h, request.Model, demand); exceeded != nil {
 		return quotaRefusal(r.Header, exceeded)
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
+	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -37,12 +38,13 @@ func (h *Handler) authenticate(r *http.Request) (*auth.Client, *refusal) {
 		return nil, nil
 	}
 	if wait := h.failureWait(r); wait > 0 {
+		metrics.Process.MeetLimit(metrics.LayerIP, "auth_failures", false)
 		return nil, addressLayer.refuse(r.Header, wait)
 	}
 	if id := h.trustedUser(r); id != "" {
 		return h.named(id)
 	}
-	refused := unauthorized()
+	refused, reason := unauthorized(), metrics.AuthMissing
 	tried, failed := 0, false
 	for secret := range wire.Credentials(r.Header, r.URL) {
 		if tried++; tried > maxCredentials {
@@ -53,9 +55,12 @@ func (h *Handler) authenticate(r *http.Request) (*auth.Client, *refusal) {
 		case err == nil:
 			return client, nil
 		case errors.Is(err, auth.ErrNoKeys):
-			refused = unavailable()
+			refused, reason = unavailable(), metrics.AuthUnavailable
 		default:
 			failed = true
+			if reason == metrics.AuthMissing {
+				reason = metrics.AuthWrong
+			}
 			if c := h.logger.Check(zapcore.DebugLevel, "a key was refused"); c != nil {
 				c.Write(zap.Error(err))
 			}
@@ -65,6 +70,7 @@ func (h *Handler) authenticate(r *http.Request) (*auth.Client, *refusal) {
 	if failed && h.AuthFailures != nil {
 		h.memory.failures.Add(time.Now(), clientAddress(r), time.Duration(h.AuthFailures.Window))
 	}
+	metrics.Process.FailAuth(reason)
 	return nil, refused
 }
 
@@ -97,6 +103,7 @@ func (h *Handler) trustedUser(r *http.Request) string {
 // named returns the client that a trusted handler has named.
 func (h *Handler) named(id string) (*auth.Client, *refusal) {
 	if !auth.ValidID(id) {
+		metrics.Process.FailAuth(metrics.AuthWrong)
 		return nil, unauthorized()
 	}
 	return h.vouchedFor(id), nil

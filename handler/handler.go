@@ -6,6 +6,7 @@
 package handler
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -19,6 +20,8 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
+	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
+	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
@@ -44,6 +47,7 @@ func init() {
 // `{llm.attempts}` | How many attempts were made
 // `{llm.usage.input}` | Input tokens, cached ones included
 // `{llm.usage.output}` | Output tokens, reasoning included
+// `{llm.cost}` | What the call cost in US dollars; empty if that is unknown
 // `{llm.first_token_ms}` | Milliseconds until the first generated event
 // `{llm.outcome}` | `ok`, `refused`, `error`, `exhausted`, `broken` or `canceled`
 //
@@ -84,17 +88,42 @@ type Handler struct {
 	// Default: no bound.
 	AuthFailures *AuthFailures `json:"auth_failures,omitempty"`
 
+	// Prices are what models cost, for calls whose cost the provider does not
+	// state. Of those that match a call the first holds. Default: unknown.
+	Prices []*Price `json:"prices,omitempty"`
+
+	// PricesFile is a file with more of them, in the format of LiteLLM's
+	// model_prices_and_context_window.json. It is read again when it changes;
+	// as long as it cannot be read, what it said before holds.
+	PricesFile string `json:"prices_file,omitempty"`
+
 	// MaxRequestBody is the size of the largest request body that is taken,
 	// in bytes. Bodies are held in memory, so that they can be sent again.
 	// Default: 32 MiB.
 	MaxRequestBody int64 `json:"max_request_body,omitempty"`
 
+	// Heartbeat is after how much silence the client of a stream of
+	// server-sent events gets a comment, so that nothing on the way takes the
+	// connection for dead. At least a second. Default: there are no comments.
+	Heartbeat caddy.Duration `json:"heartbeat,omitempty"`
+
+	// Redis is where instances of Caddy share what clients use.
+	// Default: each counts by itself.
+	Redis *streaming.Redis `json:"redis,omitempty"`
+
+	// LedgersRaw are where a record of each call is kept, besides the line in
+	// the log. Default: nowhere.
+	LedgersRaw []json.RawMessage `json:"ledgers,omitempty" caddy:"namespace=llm.ledger inline_key=sink"`
+
 	directory atomic.Pointer[auth.Directory]
 	// rules are the UserLimits made ready.
-	rules  []limits.Rule
-	memory *memory
-	file   *clientFile
-	logger *zap.Logger
+	rules      []limits.Rule
+	records    records
+	prices     atomic.Pointer[pricing.Table]
+	memory     *memory
+	file       *watchedFile
+	pricesFile *watchedFile
+	logger     *zap.Logger
 }
 
 const defaultMaxRequestBody = 32 << 20
@@ -110,6 +139,9 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision gets ready what tells who is calling and what they may.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
+	if err := metrics.Process.Register(ctx.GetMetricsRegistry()); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
 	if h.MaxRequestBody == 0 {
 		h.MaxRequestBody = defaultMaxRequestBody
 	}
@@ -128,6 +160,15 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("jwt: %w", err)
 		}
 	}
+	if err := h.openLedgers(ctx); err != nil {
+		return err
+	}
+	if err := h.openPrices(); err != nil {
+		return err
+	}
+	if h.prices.Load().Empty() && h.limitsCost() {
+		h.logger.Warn("there are limits of cost but no prices: only what providers state themselves will count")
+	}
 	return h.openClients()
 }
 
@@ -135,7 +176,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // what they need.
 func (h *Handler) Cleanup() error {
 	h.file.close()
-	err := h.JWT.cleanup()
+	h.pricesFile.close()
+	err := errors.Join(h.JWT.cleanup(), h.records.close())
 	if h.memory != nil {
 		err = errors.Join(err, closeMemory())
 		h.memory.keeper.giveBack(h)
@@ -155,6 +197,8 @@ func (h *Handler) Validate() error {
 	switch {
 	case h.MaxRequestBody < 0:
 		return errors.New("max_request_body: must not be negative")
+	case h.Heartbeat != 0 && h.Heartbeat < caddy.Duration(minHeartbeat):
+		return fmt.Errorf("heartbeat: must be at least %s", minHeartbeat)
 	case h.AuthFailures != nil && (h.AuthFailures.Limit < 1 || h.AuthFailures.Window < caddy.Duration(minWindow)):
 		return errors.New("auth_failures: a number of at least 1 and a window of at least a second are needed")
 	case h.Anonymous && len(h.UserLimits) > 0:
@@ -170,17 +214,19 @@ func (h *Handler) Validate() error {
 // ServeHTTP admits the call and hands it on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	a := account{
-		logger: h.logger,
-		call:   &streaming.Call{Started: time.Now(), Outcome: streaming.OutcomeRefused},
+		logger:  h.logger,
+		call:    &streaming.Call{Started: time.Now(), Outcome: streaming.OutcomeRefused},
+		ledgers: h.records.hold(),
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	repl.Map(a.placeholder)
 	a.call.ID, _ = repl.GetString("http.request.uuid")
-	defer a.settle(r)
+	defer a.settle(r, h.prices.Load())
 
 	refused := h.admit(&a, w, r)
 	w = a.quota.tell(w, a.family())
 	if refused != nil {
+		metrics.Process.Refuse(refused.Code)
 		a.call.Status = refused.Status
 		if a.call.Body == nil {
 			skipBody(w, r)
@@ -191,6 +237,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	r.Body, r.ContentLength = http.NoBody, 0
 	clean(r)
 	a.call.Outcome = ""
+	a.begin()
+	if h.Heartbeat > 0 && a.call.Request.Stream {
+		beating := &heartbeat{ResponseWriter: w, every: time.Duration(h.Heartbeat), events: a.call.Events}
+		defer beating.stop()
+		w = beating
+	}
 	err := next.ServeHTTP(w, r)
 	if err != nil && a.call.Outcome == "" {
 		a.call.Outcome = streaming.OutcomeError

@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
+	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -74,10 +76,12 @@ func (l *LimitError) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 	if !limited || !errors.As(cause, &status) || status.StatusCode != http.StatusTooManyRequests {
 		return cause
 	}
-	refused := addressLayer
+	refused, name := addressLayer, metrics.LayerIP
 	if slices.Contains(l.GlobalZones, zone) {
-		refused = globalLayer
+		refused, name = globalLayer, metrics.LayerGlobal
 	}
+	metrics.Process.MeetLimit(name, limits.Requests.String(), false)
+	metrics.Process.Refuse(refused.code)
 	// rate_limit has said how long its window takes to have room again.
 	seconds, _ := strconv.Atoi(w.Header().Get("Retry-After"))
 	family, _ := wire.Lookup("openai")

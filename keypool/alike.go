@@ -95,19 +95,19 @@ func (p *Pool) judgeAlike(l *Lease, class Class, now time.Time) {
 	}
 	p.alike.forget()
 	for i := range p.members {
-		p.members[i].state.pardon(class, l.model, since)
+		p.notify(i, p.members[i].state.pardon(class, l.model, since, now))
 	}
-	p.upstream.blame(class, l.model, now)
+	p.notify(noKey, p.upstream.blame(class, l.model, now))
 }
 
 // blame cools the upstream for what its keys were rejected for: a model, or
 // everything.
-func (u *Upstream) blame(class Class, model string, now time.Time) {
+func (u *Upstream) blame(class Class, model string, now time.Time) Notice {
 	c := u.wholeCircuit
 	if class == ClassAccess {
 		c = func() *circuit { return u.circuit(model) }
 	}
-	c().cool(class, alikeFirst, alikeMost, now)
+	return c().cool(class, alikeFirst, alikeMost, now)
 }
 
 // anyFree reports whether any key could be used for model.

@@ -87,6 +87,8 @@ type circuit struct {
 	probing time.Time
 	// inFlight counts the passes given since there was something to decide.
 	inFlight int
+	// down says that operators were told that it was taken out.
+	down bool
 }
 
 // pass is the leave of a circuit for one call. The zero value is that of a
@@ -216,7 +218,7 @@ func failed() (struct{}, error)    { return struct{}{}, errFailed }
 
 // succeed notes that a call which began then has been answered. It reports
 // whether the circuit has healed and may be forgotten.
-func (c *circuit) succeed(p pass, began, now time.Time) (healed bool) {
+func (c *circuit) succeed(p pass, began, now time.Time) (healed bool, news Notice) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leaveLocked(p)
@@ -228,20 +230,26 @@ func (c *circuit) succeed(p pass, began, now time.Time) (healed bool) {
 	}
 	c.tellLocked(p, succeeded, now)
 	c.calmLocked(now)
-	return c.calm.Load() && now.Sub(c.failed) > c.rules.Window
+	return c.calm.Load() && now.Sub(c.failed) > c.rules.Window, c.announceUpLocked(now)
 }
 
 // fail notes that a call which began then has failed for a reason that counts.
-func (c *circuit) fail(p pass, class Class, began, now time.Time) {
+func (c *circuit) fail(p pass, class Class, began, now time.Time) Notice {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leaveLocked(p)
 	if began.Before(c.recovered) {
-		return // of the outage that is over
+		return Notice{} // of the outage that is over
+	}
+	if class == ClassReset && began.Before(c.failed) && p.probe == 0 {
+		// Servers that are restarted break all their connections at once, and
+		// are there again before the next call.
+		return Notice{}
 	}
 	c.class, c.failed = class, now
 	c.tellLocked(p, failed, now)
 	c.calmLocked(now)
+	return c.announceDownLocked(now)
 }
 
 // tellLocked tells the breaker of an outcome. Of a circuit that is half open
@@ -263,7 +271,7 @@ func (c *circuit) tellLocked(p pass, outcome func() (struct{}, error), now time.
 
 // cool closes the circuit for a time, which doubles from first to most each
 // time that it is done again before anything has worked.
-func (c *circuit) cool(class Class, first, most time.Duration, now time.Time) {
+func (c *circuit) cool(class Class, first, most time.Duration, now time.Time) Notice {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.class, c.failed = class, now
@@ -274,6 +282,7 @@ func (c *circuit) cool(class Class, first, most time.Duration, now time.Time) {
 		c.rest.until = until
 	}
 	c.calm.Store(false)
+	return c.announceDownLocked(now)
 }
 
 // state returns how the circuit stands, for people.
@@ -285,7 +294,7 @@ func (c *circuit) state(now time.Time) CircuitStatus {
 	case status.State == gobreaker.StateOpen.String():
 		status.Until = c.opens
 	case now.Before(c.rest.until):
-		status.State, status.Until = "resting", c.rest.until
+		status.State, status.Until = stateResting, c.rest.until
 	}
 	return status
 }

@@ -67,7 +67,7 @@ func (w *world) acquire() {
 	}
 	id, now := lease.KeyID(), time.Now()
 	for _, status := range before {
-		if status.ID == id && (now.Before(status.CoolingUntil) || now.Before(status.CoolingModels[model])) {
+		if status.ID == id && (now.Before(status.CoolingUntil) || now.Before(status.CoolingModels[model].Until)) {
 			w.t.Fatalf("seed %d: a resting key was used: %+v", w.seed, status)
 		}
 	}

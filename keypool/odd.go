@@ -50,19 +50,20 @@ func (p *Pool) judgeOdd(l *Lease, v Verdict, now time.Time) {
 	c.mu.Lock()
 	served := c.served
 	c.mu.Unlock()
-	p.members[l.index].state.restIfOdd(l, v, c.rules.Failures, served, now)
+	p.notify(l.index, p.members[l.index].state.restIfOdd(l, v, c.rules.Failures, served, now))
 }
 
 // restIfOdd makes the key rest for the model if it has met enough faults in a
 // row, and others were served that began after the first. served is when the
 // latest of these did.
-func (s *State) restIfOdd(l *Lease, v Verdict, enough int, served, now time.Time) {
+func (s *State) restIfOdd(l *Lease, v Verdict, enough int, served, now time.Time) Notice {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.faults.count < enough || s.faults.model != l.model || !served.After(s.faults.since) {
-		return
+		return Notice{}
 	}
-	r := s.rests.Load().clone()
+	old := s.rests.Load()
+	r := old.clone()
 	r.at(l.model).penalise(Verdict{Class: v.Class}, l.began, now, 0)
-	s.rests.Store(r)
+	return s.replace(old, r, l.model, now)
 }

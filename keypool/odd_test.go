@@ -33,7 +33,7 @@ func TestFaultsOfOneKey(t *testing.T) {
 				if asked != 7 {
 					t.Errorf("the failing key was asked %d times in a minute", asked)
 				}
-				if status := p.Snapshot()[2]; status.CoolingModels["m"].IsZero() || !status.CoolingUntil.IsZero() {
+				if status := p.Snapshot()[2]; status.CoolingModels["m"].Until.IsZero() || !status.CoolingUntil.IsZero() {
 					t.Errorf("the key does not rest for the model alone: %+v", status)
 				}
 				broken = false

@@ -30,6 +30,9 @@ type Options struct {
 	Now func() time.Time
 	// Random is where the fastest policy draws from. Default: rand.Uint64.
 	Random func() uint64
+	// Notify is told what operators should hear of. It is called on the way of
+	// a call, without a lock, and must not block. Default: nobody is told.
+	Notify func(Notice)
 }
 
 func (o Options) withDefaults() Options {
@@ -224,7 +227,8 @@ func (p *Pool) cooling(c *choice, now time.Time) error {
 }
 
 func (p *Pool) answering(l *Lease, h Headroom) {
-	now, ok := p.members[l.index].answering(l, h, p.opts.Now)
+	now, news, ok := p.members[l.index].answering(l, h, p.opts.Now)
+	p.notify(l.index, news)
 	if !ok || l.answered {
 		return
 	}
@@ -235,15 +239,16 @@ func (p *Pool) answering(l *Lease, h Headroom) {
 
 func (p *Pool) report(l *Lease, o Outcome) {
 	m := &p.members[l.index]
-	now, ok := m.report(l, o, &p.opts)
+	now, news, ok := m.report(l, o, &p.opts)
 	if !ok {
 		return
 	}
 	p.inFlight.Add(-1)
+	p.notify(l.index, news)
 	class := o.Verdict.Class
 	if class == ClassRateLimited || class == ClassQuota {
 		for _, i := range m.siblings {
-			p.members[i].state.share(l, o.Verdict, now, p.opts.MaxWait)
+			p.notify(i, p.members[i].state.share(l, o.Verdict, now, p.opts.MaxWait))
 		}
 	}
 	p.upstream.report(l, o, now)

@@ -34,6 +34,8 @@ type rests struct {
 	proof time.Time
 	// models are for single models. Once over, the key just comes back.
 	models []modelRest
+	// disabled says that an operator has taken the key out.
+	disabled bool
 }
 
 type modelRest struct {
@@ -46,6 +48,9 @@ type modelRest struct {
 func (r *rests) until(model string) (time.Time, Class) {
 	if r == nil {
 		return time.Time{}, ClassOK
+	}
+	if r.disabled {
+		return Never, ClassDisabled
 	}
 	at, class := r.key.until, r.key.class
 	if r.proof.After(at) {
@@ -133,7 +138,7 @@ func (r *rests) pardoned(class Class, model string, since time.Time) *rests {
 
 // orNil returns nil for a key that rests from nothing.
 func (r *rests) orNil() *rests {
-	if r.key.strikes == 0 && len(r.models) == 0 {
+	if r.key.strikes == 0 && len(r.models) == 0 && !r.disabled {
 		return nil
 	}
 	return r
@@ -178,6 +183,9 @@ type coolDown struct {
 	set     time.Time
 	strikes int
 	class   Class
+	// announced is the class that operators were told of; ClassOK if they were
+	// told of none.
+	announced Class
 }
 
 // penalise makes the key rest. began is when the failed call was sent.
@@ -198,6 +206,9 @@ func (c *coolDown) penalise(v Verdict, began, now time.Time, maxWait time.Durati
 
 // rest returns how long a key rests after so many such failures in a row.
 func (v Verdict) rest(strikes int, maxWait time.Duration) time.Duration {
+	if v.Ordered {
+		return v.Wait
+	}
 	if v.Wait > 0 {
 		// One that is stated as next to nothing, again and again, is not meant.
 		least := min(leastWait<<min(strikes-1, 20), time.Second)

@@ -72,27 +72,26 @@ func (m *member) take(l *Lease, c *choice, clock func() time.Time) bool {
 }
 
 // answering draws what can be drawn from an answer that has begun well.
-func (m *member) answering(l *Lease, h Headroom, clock func() time.Time) (now time.Time, ok bool) {
+func (m *member) answering(l *Lease, h Headroom, clock func() time.Time) (now time.Time, news Notice, ok bool) {
 	s := m.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.slots.holds(l.slot) {
-		return now, false
+		return now, news, false
 	}
 	now = clock()
 	s.observe(h, now)
-	s.follow(l, Verdict{Class: ClassOK}, now, 0)
-	return now, true
+	return now, s.follow(l, Verdict{Class: ClassOK}, now, 0), true
 }
 
 // report counts a call out and draws the consequences. It reports false if
 // that has been done before.
-func (m *member) report(l *Lease, o Outcome, opts *Options) (now time.Time, ok bool) {
+func (m *member) report(l *Lease, o Outcome, opts *Options) (now time.Time, news Notice, ok bool) {
 	s := m.state
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.slots.giveBack(l.slot) {
-		return now, false
+		return now, news, false
 	}
 	now = opts.Now()
 	s.inFlight.Add(-1)
@@ -104,16 +103,25 @@ func (m *member) report(l *Lease, o Outcome, opts *Options) (now time.Time, ok b
 		s.tokenGauge.spent.Add(int64(o.Tokens - l.tokens))
 	}
 	s.observe(o.Headroom, now)
-	s.follow(l, o.Verdict, now, opts.MaxWait)
-	return now, true
+	return now, s.follow(l, o.Verdict, now, opts.MaxWait), true
 }
 
 // follow replaces the rests by what follows from them and a verdict.
-func (s *State) follow(l *Lease, v Verdict, now time.Time, maxWait time.Duration) {
+func (s *State) follow(l *Lease, v Verdict, now time.Time, maxWait time.Duration) Notice {
 	r := s.rests.Load()
-	if next := r.after(l, v, now, maxWait); next != r {
-		s.rests.Store(next)
+	next := r.after(l, v, now, maxWait)
+	if next == r {
+		return Notice{}
 	}
+	return s.replace(r, next, l.model, now)
+}
+
+// replace puts new rests in the place of the old, and returns what operators
+// should hear of that. Only the key's own rest and that for model may differ.
+func (s *State) replace(old, next *rests, model string, now time.Time) Notice {
+	news := next.announce(old, model, now)
+	s.rests.Store(next)
+	return news
 }
 
 func (s *State) observe(h Headroom, now time.Time) {
@@ -125,20 +133,22 @@ func (s *State) observe(h Headroom, now time.Time) {
 }
 
 // share makes the key rest for what another of its account has met.
-func (s *State) share(l *Lease, v Verdict, now time.Time, maxWait time.Duration) {
+func (s *State) share(l *Lease, v Verdict, now time.Time, maxWait time.Duration) Notice {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	other := Lease{model: l.model, began: l.began}
-	s.follow(&other, v, now, maxWait)
+	return s.follow(&other, v, now, maxWait)
 }
 
 // pardon lifts what the key rests from for a class of failures since then.
-func (s *State) pardon(class Class, model string, since time.Time) {
+func (s *State) pardon(class Class, model string, since, now time.Time) Notice {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r := s.rests.Load(); r != nil {
-		s.rests.Store(r.pardoned(class, model, since))
+	r := s.rests.Load()
+	if r == nil {
+		return Notice{}
 	}
+	return s.replace(r, r.pardoned(class, model, since), model, now)
 }
 
 // slots are the places of the calls in flight. Each place counts how often it

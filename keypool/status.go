@@ -8,15 +8,12 @@ import (
 	"github.com/sony/gobreaker/v2"
 )
 
-// KeyStatus is what an operator may know of a key. It never holds the secret.
-type KeyStatus struct {
-	// ID is the key's id.
-	ID string
-	// InFlight is how many attempts use the key now.
-	InFlight int
-	// Total and Successes count the attempts since the key was first seen.
-	// Those that were the client's fault count in Total alone; those that the
-	// client gave up count nowhere.
+// HealthStatus is what an operator may know of how attempts have gone.
+type HealthStatus struct {
+	// Total and Successes count the attempts since the first was made. Those
+	// that were the client's fault count in Total alone, and so do for an
+	// upstream those that were a key's; those that the client gave up count
+	// nowhere.
 	Total, Successes uint64
 	// SuccessRate is the share of successes in the latest 64 attempts, from 0
 	// to 1; 1 before the first.
@@ -30,35 +27,10 @@ type KeyStatus struct {
 	LastErrorClass Class
 	// Latency and FirstToken are moving averages over successes.
 	Latency, FirstToken time.Duration
-	// State is closed (the key may be used), open (it rests) or half-open (one
-	// call at a time may use it, until one succeeds).
-	State string
-	// CoolingUntil is when the key may be used again; the zero time means now.
-	CoolingUntil time.Time
-	// CoolingClass is why it rests; ClassOK if it does not.
-	CoolingClass Class
-	// CoolingModels is the same for single models.
-	CoolingModels map[string]time.Time
 }
 
-// Snapshot returns the status of every key, in the order of the config.
-func (p *Pool) Snapshot() []KeyStatus {
-	now := p.opts.Now()
-	statuses := make([]KeyStatus, len(p.members))
-	for i := range p.members {
-		m := &p.members[i]
-		statuses[m.place] = m.state.status(m.key.ID, now)
-	}
-	return statuses
-}
-
-func (s *State) status(id string, now time.Time) KeyStatus {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	h := &s.health
-	status := KeyStatus{
-		ID:                  id,
-		InFlight:            int(s.inFlight.Load()),
+func (h *health) status() HealthStatus {
+	return HealthStatus{
 		Total:               h.total,
 		Successes:           h.successes,
 		SuccessRate:         h.successRate(),
@@ -68,7 +40,71 @@ func (s *State) status(id string, now time.Time) KeyStatus {
 		LastErrorClass:      h.lastErrorClass,
 		Latency:             h.latency,
 		FirstToken:          h.firstToken,
-		State:               gobreaker.StateClosed.String(),
+	}
+}
+
+// KeyStatus is what an operator may know of a key. It never holds the secret.
+type KeyStatus struct {
+	HealthStatus
+	// ID is the key's id.
+	ID string
+	// InFlight is how many attempts use the key now.
+	InFlight int
+	// State is closed (the key may be used), open (it rests), half-open (one
+	// call at a time may use it, until one succeeds), disabled (an operator has
+	// taken it out) or expired.
+	State string
+	// CoolingUntil is when the key may be used again; the zero time means now.
+	CoolingUntil time.Time
+	// CoolingClass is why it rests; ClassOK if it does not.
+	CoolingClass Class
+	// CoolingModels is the same for single models.
+	CoolingModels map[string]Rest
+}
+
+// Available reports whether the key may be used, at least for some models.
+func (k *KeyStatus) Available() bool {
+	return k.State == gobreaker.StateClosed.String() || k.State == gobreaker.StateHalfOpen.String()
+}
+
+// The states of a key that no breaker has.
+const (
+	stateDisabled = "disabled"
+	stateExpired  = "expired"
+)
+
+// stateResting is that of a circuit that was closed without being counted.
+const stateResting = "resting"
+
+// Rest is until when a key rests for a model, and why.
+type Rest struct {
+	Until time.Time
+	Class Class
+}
+
+// Snapshot returns the status of every key, in the order of the config.
+func (p *Pool) Snapshot() []KeyStatus {
+	now := p.opts.Now()
+	statuses := make([]KeyStatus, len(p.members))
+	for i := range p.members {
+		m := &p.members[i]
+		status := &statuses[m.place]
+		*status = m.state.status(m.key.ID, now)
+		if !m.key.Expires.IsZero() && !now.Before(m.key.Expires) {
+			status.State = stateExpired
+		}
+	}
+	return statuses
+}
+
+func (s *State) status(id string, now time.Time) KeyStatus {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	status := KeyStatus{
+		HealthStatus: s.health.status(),
+		ID:           id,
+		InFlight:     int(s.inFlight.Load()),
+		State:        gobreaker.StateClosed.String(),
 	}
 	r := s.rests.Load()
 	if r == nil {
@@ -81,12 +117,15 @@ func (s *State) status(id string, now time.Time) KeyStatus {
 	case r.suspect():
 		status.State = gobreaker.StateHalfOpen.String()
 	}
+	if r.disabled {
+		status.State = stateDisabled
+	}
 	for _, m := range r.models {
 		if now.Before(m.until) {
 			if status.CoolingModels == nil {
-				status.CoolingModels = map[string]time.Time{}
+				status.CoolingModels = map[string]Rest{}
 			}
-			status.CoolingModels[m.model] = m.until
+			status.CoolingModels[m.model] = Rest{m.until, m.class}
 		}
 	}
 	return status
@@ -94,24 +133,20 @@ func (s *State) status(id string, now time.Time) KeyStatus {
 
 // UpstreamStatus is what an operator may know of a provider's servers.
 type UpstreamStatus struct {
-	// Total and Successes count the attempts of all keys, as in [KeyStatus];
-	// what was a key's fault counts in Total alone.
-	Total, Successes uint64
-	// SuccessRate is the share of successes in the latest 64 attempts, from 0
-	// to 1; 1 before the first.
-	SuccessRate float64
-	// ConsecutiveFailures is how many attempts have failed since the last
-	// success.
-	ConsecutiveFailures int
-	// LastSuccess and LastError are when; the zero time means never.
-	LastSuccess, LastError time.Time
-	// LastErrorClass is what the last error was.
-	LastErrorClass Class
-	// Latency and FirstToken are moving averages over successes.
-	Latency, FirstToken time.Duration
+	HealthStatus
 	// Circuits are those of models that are in trouble or lately were; that of
 	// the upstream as a whole has no model.
 	Circuits []CircuitStatus
+}
+
+// Available reports whether calls may be sent there, at least for some models.
+func (u *UpstreamStatus) Available() bool {
+	for _, circuit := range u.Circuits {
+		if circuit.Model == "" && (circuit.State == gobreaker.StateOpen.String() || circuit.State == stateResting) {
+			return false
+		}
+	}
+	return true
 }
 
 // CircuitStatus is how the way to an upstream, or to one of its models,
@@ -135,17 +170,7 @@ func (u *Upstream) status(now time.Time) UpstreamStatus {
 	u.mu.Lock()
 	h := u.health
 	u.mu.Unlock()
-	status := UpstreamStatus{
-		Total:               h.total,
-		Successes:           h.successes,
-		SuccessRate:         h.successRate(),
-		ConsecutiveFailures: h.consecutiveFailures,
-		LastSuccess:         h.lastSuccess,
-		LastError:           h.lastError,
-		LastErrorClass:      h.lastErrorClass,
-		Latency:             h.latency,
-		FirstToken:          h.firstToken,
-	}
+	status := UpstreamStatus{HealthStatus: h.status()}
 	if c := u.whole.Load(); c != nil {
 		status.Circuits = append(status.Circuits, c.state(now))
 	}

@@ -33,9 +33,13 @@ const maxErrorBody = 64 << 10
 func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, last bool) (*leg, *failure) {
 	call, limits := r.call, &r.transport.Timeouts
 	call.Provider, call.KeyID = to.provider.Name, lease.KeyID()
-	call.TargetModel = to.modelFor(call.Request.Model)
+	call.Services = to.provider.services
+	call.TargetModel, call.ModelConfigured = to.modelFor(call.Request.Model), to.named
 
 	began := time.Now()
+	if call.Sent == 0 {
+		call.Sent = max(began.Sub(call.Started), 1)
+	}
 	l := &leg{
 		to: to, lease: lease, call: call, began: began, limits: limits, client: ctx,
 		urgent: call.Request.Stream && !last && limits.FirstToken > 0,
@@ -75,9 +79,11 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 		f.hideSecret(lease.Secret())
 		return nil, r.failed(l, f)
 	}
+	l.to.share.answered(l)
 	if !l.stream || l.scan.Started() {
 		l.lease.Answering(wire.ReadHeadroom(res.Header, time.Now()))
 	}
+	r.found(l)
 	l.attempt = call.record(Attempt{Provider: to.provider.Name, KeyID: lease.KeyID(), Duration: time.Since(began)})
 	return l, nil
 }
@@ -96,6 +102,7 @@ func (r *rotation) headersLimit(urgent bool) (time.Duration, *timeoutError) {
 // failed closes the account of a failed attempt.
 func (r *rotation) failed(l *leg, f *failure) *failure {
 	r.report(l.to, l.lease, f.verdict, time.Since(l.began))
+	l.to.share.failed(l, f.verdict, true)
 	return f
 }
 
@@ -106,7 +113,7 @@ func (r *rotation) readFailure(l *leg) *failure {
 	body, err := io.ReadAll(io.LimitReader(l.response.Body, maxErrorBody))
 	l.watch.disarm()
 	f := &failure{
-		verdict: r.call.Request.Judge(l.response.StatusCode, l.response.Header, body, time.Now()),
+		verdict: l.to.provider.rules.Judge(r.call.Request, l.response.StatusCode, l.response.Header, body, time.Now()),
 		status:  l.response.StatusCode,
 		header:  l.response.Header,
 		body:    body,

@@ -37,8 +37,19 @@ type Call struct {
 
 	// Provider, KeyID and TargetModel name the target of the last attempt.
 	Provider, KeyID, TargetModel string
-	// Attempts are the round trips made so far, at most maxAttempts of them.
+	// Services are other names for that provider, by what it is: its API
+	// family. Lists of prices may know it by them.
+	Services []string
+	// ModelConfigured says that the config itself names TargetModel, and not
+	// the client alone.
+	ModelConfigured bool
+	// Attempts are the round trips made so far, of more than maxAttempts the
+	// first and the last; Unlisted counts the others.
 	Attempts []Attempt
+	Unlisted int
+	// Sent is the time from Started to the first attempt; 0 where there was
+	// none.
+	Sent time.Duration
 	// Status is the HTTP status that the client was given.
 	Status int
 	// FirstToken is the time from Started to the first generated event; 0
@@ -127,21 +138,23 @@ func (c *Call) opener(body []byte) func() (io.ReadCloser, error) {
 	}
 }
 
+// Events reports whether the answer that is being passed on is a stream of
+// server-sent events, as far as it was read.
+func (c *Call) Events() bool { return c.answer != nil && c.answer.view.Events() }
+
 // record notes an attempt and returns its place.
 func (c *Call) record(a Attempt) int {
-	if len(c.Attempts) < maxAttempts {
+	if len(c.Attempts) == maxAttempts {
+		c.Attempts[maxAttempts-1] = a
+		c.Unlisted++
+	} else {
 		c.Attempts = append(c.Attempts, a)
-		return len(c.Attempts) - 1
 	}
-	return maxAttempts
+	return len(c.Attempts) - 1
 }
 
 // judge notes what came of an attempt in the end.
-func (c *Call) judge(attempt int, v keypool.Verdict) {
-	if attempt < len(c.Attempts) {
-		c.Attempts[attempt].Verdict = v
-	}
-}
+func (c *Call) judge(attempt int, v keypool.Verdict) { c.Attempts[attempt].Verdict = v }
 
 type callKey struct{}
 

@@ -12,9 +12,9 @@ import (
 	"testing"
 )
 
-// zipped returns events as a provider sends them that compresses though it was
+// compressed returns events as a provider sends them that compresses though it was
 // asked not to. Without its end the stream is one that broke.
-func zipped(end bool, events ...string) []byte {
+func compressed(end bool, events ...string) []byte {
 	var out bytes.Buffer
 	w := gzip.NewWriter(&out)
 	for _, event := range events {
@@ -35,7 +35,7 @@ func sendZipped(w http.ResponseWriter, body []byte) {
 // A stream that the provider has compressed passes as it is, also where it
 // would be taken up again.
 func TestEncodedStreamPassesAsItIs(t *testing.T) {
-	body := zipped(true, story("first", words)...)
+	body := compressed(true, story("first", words)...)
 	for _, rescue := range []string{rescueOff, rescueResume} {
 		up := scripted(t, func(w http.ResponseWriter, _ *http.Request) { sendZipped(w, body) })
 		status, text, call := chat(t, rescuing(t, up, func(tr *Transport) { tr.Rescue = rescue }), chatStreamBody)
@@ -61,7 +61,7 @@ func TestFirstTokenOfAnEncodedStreamThatComesAtOnce(t *testing.T) {
 // Nothing legible can be put behind half a compressed stream: its connection
 // breaks.
 func TestBrokenEncodedStreamBreaksTheConnection(t *testing.T) {
-	body := zipped(false, story("first", words)[:4]...)
+	body := compressed(false, story("first", words)[:4]...)
 	for _, rescue := range []string{rescueOff, rescueResume} {
 		up := scripted(t, func(w http.ResponseWriter, _ *http.Request) {
 			sendZipped(w, body)
@@ -81,7 +81,7 @@ func TestBrokenEncodedStreamBreaksTheConnection(t *testing.T) {
 // an answer that comes whole.
 func TestRescueByWhatIsNoStreamOfEvents(t *testing.T) {
 	for name, second := range map[string]func(w http.ResponseWriter, r *http.Request){
-		"compressed": func(w http.ResponseWriter, _ *http.Request) { sendZipped(w, zipped(true, story("second", words)...)) },
+		"compressed": func(w http.ResponseWriter, _ *http.Request) { sendZipped(w, compressed(true, story("second", words)...)) },
 		"whole":      func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, 200, chatAnswer) },
 	} {
 		up := scripted(t, breaks(6), second)

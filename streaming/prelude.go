@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
@@ -39,18 +38,26 @@ func (r *rotation) hold(l *leg) *failure {
 	l.held = make([]byte, 0, firstHeld(l.response.ContentLength))
 	for l.end == nil && l.scan.Failure() == nil && !l.scan.Started() && len(l.held) < most && !l.lingers() &&
 		(!l.stream || !l.scan.Ended() && l.scan.Result().Events < maxHeldEvents) {
-		l.held = slices.Grow(l.held, 1)
-		n, err := l.read(l.held[len(l.held):cap(l.held)])
-		l.held, l.end = l.held[:len(l.held)+n], err
+		l.holdMore()
 	}
-	switch body := l.scan.Failure(); {
-	case body != nil:
-		return r.failedInside(body)
-	case l.scan.Started():
+	if body := l.scan.Failure(); body != nil {
+		return r.failedInside(l.judgeInside(body), body)
+	}
+	if r.filtered(l) {
+		return filteredInside(l)
+	}
+	over, started := l.end == io.EOF || l.scan.Ended(), l.scan.Started()
+	if over && !(l.stream && started) {
+		if verdict, isFailure := l.judgeWhole(); isFailure {
+			return r.failedInside(verdict, l.held)
+		}
+	}
+	switch {
+	case started:
 		return nil
 	case l.end != nil && l.end != io.EOF:
 		return r.fault(l.end)
-	case (l.end == io.EOF || l.scan.Ended()) && saysNothing(l.scan.Result()) && r.mayAskAgain():
+	case over && saysNothing(l.scan.Result()) && !r.emptied && r.takeRetry():
 		// Once more: it may be a hiccup, or the model's honest answer.
 		r.emptied = true
 		return &failure{verdict: keypool.Verdict{Class: keypool.ClassEmpty}}
@@ -58,9 +65,33 @@ func (r *rotation) hold(l *leg) *failure {
 	return nil
 }
 
-// mayAskAgain reports whether an empty answer may be asked for once more.
-func (r *rotation) mayAskAgain() bool {
-	return !r.emptied && r.retries < r.transport.Retry.Attempts && !r.expired()
+// holdMore reads the next piece of what is held back.
+func (l *leg) holdMore() {
+	l.held = slices.Grow(l.held, 1)
+	n, err := l.read(l.held[len(l.held):cap(l.held)])
+	l.held, l.end = l.held[:len(l.held)+n], err
+}
+
+// filtered reports whether the answer is over and was refused by a filter, and
+// there are targets for that. Of a stream that has generated something, it is
+// too late to say so.
+func (r *rotation) filtered(l *leg) bool {
+	return len(r.chain.contentFilter) > 0 && !r.elsewhere && l.scan.Ended() && !l.call.Request.Several &&
+		!(l.stream && l.scan.Started()) && l.scan.Result().FinishReason == "content_filter"
+}
+
+// filteredInside makes a failure of such an answer. If there is no better one,
+// the client gets it as it is.
+func filteredInside(l *leg) *failure {
+	for l.stream && l.end == nil && len(l.held) < maxHeldStream {
+		l.holdMore()
+	}
+	return &failure{
+		verdict: keypool.Verdict{Class: keypool.ClassPolicy, Detail: l.scan.Result().Finish},
+		status:  l.response.StatusCode,
+		header:  l.response.Header,
+		body:    l.held,
+	}
 }
 
 // firstHeld returns how much room to begin with: one byte more than a short
@@ -78,10 +109,9 @@ func saysNothing(result wire.Result) bool {
 	return result.FinishReason == "" || result.FinishReason == "stop"
 }
 
-// failedInside judges an error that came in an answer whose status was 200.
-func (r *rotation) failedInside(body []byte) *failure {
+// failedInside is an error that came in an answer whose status was 200.
+func (r *rotation) failedInside(verdict keypool.Verdict, body []byte) *failure {
 	request := r.call.Request
-	verdict := request.Judge(http.StatusOK, http.Header{}, body, time.Now())
 	status := statusOf(verdict.Class)
 	var shape struct {
 		Error json.RawMessage `json:"error"`

@@ -14,6 +14,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
+
+	"github.com/seed83435595/caddy-llm-proxy/keypool/store"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 )
 
 func init() {
@@ -47,6 +50,10 @@ type Transport struct {
 	// Breaker says when a provider that fails is left alone for a while.
 	Breaker Breaker `json:"breaker,omitzero"`
 
+	// Verdicts are rules of what an answer means, whichever provider gives it.
+	// The first that fits holds, before what is known of providers.
+	Verdicts []*VerdictRule `json:"verdicts,omitempty"`
+
 	// Rescue says what happens when a stream breaks after some of it has
 	// reached the client: off ends it with an error; resume has another key
 	// or target take it up, so that the client gets one whole answer. With
@@ -60,9 +67,24 @@ type Transport struct {
 	// Default: cancel.
 	OnDisconnect string `json:"on_disconnect,omitempty"`
 
+	// TrailHeader is the name of a response header that tells the client of the
+	// attempts made up to its answer: key-id:class:milliseconds for each, with
+	// commas between them, at most 4 KiB. It shows the ids of provider keys,
+	// never a key. Default: none is set.
+	TrailHeader string `json:"trail_header,omitempty"`
+
+	// Redis is where instances of Caddy share what they know of keys.
+	// Default: each goes by what it knows itself.
+	Redis *Redis `json:"redis,omitempty"`
+
 	routes routes
 	logger *zap.Logger
+	events *events.Emitter
 	states []string
+	trials []trialKey
+	// store is nil without Redis.
+	store      *store.Store
+	closeStore func() error
 }
 
 // CaddyModule returns the Caddy module information.
@@ -79,14 +101,23 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if len(t.Providers) == 0 {
 		return errors.New("no provider: transport llm needs at least one 'provider' with a key")
 	}
+	var err error
+	if t.events, err = events.New(ctx, func() { inForce.add(t) }); err != nil {
+		return err
+	}
 	t.Retry.applyDefaults()
 	t.Timeouts.applyDefaults()
+	if t.Redis != nil {
+		if t.store, t.closeStore, err = OpenRedis(t.Redis); err != nil {
+			return fmt.Errorf("redis: %w", err)
+		}
+	}
 	for _, p := range t.Providers {
 		if err := t.provisionProvider(ctx, p); err != nil {
 			return fmt.Errorf("provider %q: %w", p.Name, err)
 		}
 	}
-	routes, err := newRoutes(t.Providers, t.Models)
+	routes, err := t.newRoutes()
 	if err != nil {
 		return err
 	}
@@ -104,7 +135,7 @@ func (t *Transport) provisionProvider(ctx caddy.Context, p *Provider) error {
 
 // Validate checks what Provision could not make sense of.
 func (t *Transport) Validate() error {
-	if err := errors.Join(t.Retry.validate(), t.Breaker.validate()); err != nil {
+	if err := errors.Join(t.Retry.validate(), t.Breaker.validate(), t.validateTrail()); err != nil {
 		return err
 	}
 	if t.Rescue != "" && t.Rescue != rescueOff && t.Rescue != rescueResume {
@@ -116,15 +147,26 @@ func (t *Transport) Validate() error {
 	return t.Timeouts.validate()
 }
 
-// Cleanup gives back the shared state of the keys. Calls in flight keep what
+// Cleanup gives back the shared state of keys and splits. Calls in flight keep what
 // they need.
 func (t *Transport) Cleanup() error {
+	inForce.remove(t)
+	t.events.Close()
 	for _, key := range t.states {
 		if _, err := keyStates.Delete(key); err != nil {
 			return fmt.Errorf("releasing key state: %w", err)
 		}
 	}
 	t.states = nil
+	for _, key := range t.trials {
+		if _, err := trials.Delete(key); err != nil {
+			return fmt.Errorf("releasing the state of a split: %w", err)
+		}
+	}
+	t.trials = nil
+	if t.closeStore != nil {
+		return t.closeStore()
+	}
 	return nil
 }
 
@@ -148,7 +190,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if total := time.Duration(t.Timeouts.Total); total > 0 {
 		r.until = call.Started.Add(total)
 	}
-	return r.run(req.Context())
+	res, err := r.run(req.Context())
+	if err == nil {
+		t.showTrail(res.Header, call)
+	}
+	return res, err
 }
 
 // Interface guards

@@ -80,6 +80,8 @@ const (
 	factSequence
 	factTurn
 	factEnd
+	// factObject is the id of an object that is stored.
+	factObject
 	// factUsage is the object that states the usage. What follows are its
 	// parts.
 	factUsage
@@ -97,13 +99,20 @@ const (
 	factBilledInput
 	factBilledOutput
 	factWebSearches
+	factAudioCacheRead
+	factImageInput
+	factImageOutput
+	factSearchUnits
+	factPages
 	factSeconds
 	factCost
 	factTicks
-	// factInputPart and factOutputPart are objects that state how much of the
-	// usage is of one kind: their factModality and factPartTokens.
+	// factInputPart, factOutputPart and factCachePart are objects that state
+	// how much of the usage is of one kind: their factModality and
+	// factPartTokens.
 	factInputPart
 	factOutputPart
+	factCachePart
 	factModality
 	factPartTokens
 	// factAsides lists steps, each of them a factAside with the type and the
@@ -121,6 +130,10 @@ const (
 	factMeteredOutput
 	factMeteredCacheRead
 	factMeteredCacheWrite
+	// factServiceTier is at which tier of service the answer was made.
+	factServiceTier
+	// factImage is a picture that was made.
+	factImage
 	// factWrapped is JSON in base64 that says all the rest.
 	factWrapped
 )

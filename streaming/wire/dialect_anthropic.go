@@ -14,6 +14,7 @@ var messagesUsage = paths{
 	"cache_creation.ephemeral_1h_input_tokens": factCacheWrite1h,
 	"output_tokens_details.thinking_tokens":    factReasoning,
 	"server_tool_use.web_search_requests":      factWebSearches,
+	"service_tier":                             factServiceTier,
 	"cost":                                     factCost, // OpenRouter: USD
 
 	"iterations":                               factAsides,
@@ -34,6 +35,13 @@ var messagesFacts = merge(
 		"message.model":     factModel,
 		"stop_reason":       factStop,
 		"delta.stop_reason": factStop,
+
+		// The container in which code was run, and the files that it made.
+		"container.id":                            factObject,
+		"delta.container.id":                      factObject,
+		"message.container.id":                    factObject,
+		"content.*.content.content.*.file_id":     factObject,
+		"content_block.content.content.*.file_id": factObject,
 	},
 	messagesUsage.under("usage"),
 	messagesUsage.under("message.usage"),

@@ -8,25 +8,31 @@ package wire
 var openaiUsage = paths{
 	"": factUsage,
 
-	"prompt_tokens":                              factInput,
-	"completion_tokens":                          factOutputTokens,
-	"total_tokens":                               factTotal,
-	"prompt_tokens_details.cached_tokens":        factCacheRead,
-	"prompt_tokens_details.cache_write_tokens":   factCacheWrite,
-	"prompt_tokens_details.audio_tokens":         factAudioInput,
-	"completion_tokens_details.reasoning_tokens": factReasoning,
-	"completion_tokens_details.audio_tokens":     factAudioOutput,
-	"input_tokens":                               factInput,
-	"output_tokens":                              factOutputTokens,
-	"input_tokens_details.cached_tokens":         factCacheRead,
-	"input_tokens_details.cache_write_tokens":    factCacheWrite,
-	"input_tokens_details.audio_tokens":          factAudioInput,
-	"output_tokens_details.reasoning_tokens":     factReasoning,
-	"output_tokens_details.audio_tokens":         factAudioOutput,
-	"input_token_details.cached_tokens":          factCacheRead, // audio endpoints
-	"input_token_details.audio_tokens":           factAudioInput,
-	"output_token_details.audio_tokens":          factAudioOutput,
-	"seconds":                                    factSeconds, // transcription billed by time
+	"prompt_tokens":                                          factInput,
+	"completion_tokens":                                      factOutputTokens,
+	"total_tokens":                                           factTotal,
+	"prompt_tokens_details.cached_tokens":                    factCacheRead,
+	"prompt_tokens_details.cache_write_tokens":               factCacheWrite,
+	"prompt_tokens_details.audio_tokens":                     factAudioInput,
+	"prompt_tokens_details.image_tokens":                     factImageInput,
+	"completion_tokens_details.reasoning_tokens":             factReasoning,
+	"completion_tokens_details.audio_tokens":                 factAudioOutput,
+	"completion_tokens_details.image_tokens":                 factImageOutput,
+	"input_tokens":                                           factInput,
+	"output_tokens":                                          factOutputTokens,
+	"input_tokens_details.cached_tokens":                     factCacheRead,
+	"input_tokens_details.cache_write_tokens":                factCacheWrite,
+	"input_tokens_details.audio_tokens":                      factAudioInput,
+	"input_tokens_details.image_tokens":                      factImageInput,
+	"output_tokens_details.reasoning_tokens":                 factReasoning,
+	"output_tokens_details.audio_tokens":                     factAudioOutput,
+	"output_tokens_details.image_tokens":                     factImageOutput,
+	"input_token_details.cached_tokens":                      factCacheRead, // audio endpoints
+	"input_token_details.audio_tokens":                       factAudioInput,
+	"input_token_details.image_tokens":                       factImageInput,
+	"input_token_details.cached_tokens_details.audio_tokens": factAudioCacheRead,
+	"output_token_details.audio_tokens":                      factAudioOutput,
+	"seconds":                                                factSeconds, // transcription billed by time
 
 	"cached_tokens":               factCacheRead,  // Together, Moonshot
 	"prompt_cache_hit_tokens":     factCacheRead,  // DeepSeek
@@ -43,7 +49,9 @@ var dialectChat = Dialect{totals: openaiTotals, weave: weaveChat, prefill: prefi
 // chatFacts are the facts of an answer or event of theirs.
 var chatFacts = merge(
 	paths{
+		"id":                      factAnswerID,
 		"model":                   factModel,
+		"service_tier":            factServiceTier,
 		"error":                   factError,
 		"choices.*":               factChoice,
 		"choices.*.index":         factIndex,
@@ -75,7 +83,7 @@ var dialectResponses = Dialect{
 }.compile(
 	paths{
 		"type": factType, "sequence_number": factSequence,
-		"response.id": factAnswerID, "response.created_at": factCreated,
+		"response.created_at": factCreated, "item.container_id": factObject,
 	},
 	response, response.under("response"),
 	outputs("", "delta", "partial_image_b64"),
@@ -83,8 +91,11 @@ var dialectResponses = Dialect{
 
 var response = func() paths {
 	facts := openaiUsage.under("usage")
+	facts["id"] = factAnswerID
+	facts["output.*.container_id"] = factObject
 	facts["model"] = factModel
 	facts["status"] = factStop
+	facts["service_tier"] = factServiceTier
 	facts["incomplete_details.reason"] = factDetail
 	facts["error"] = factError
 
@@ -93,15 +104,22 @@ var response = func() paths {
 
 // dialectEmbeddings is embeddings.
 var dialectEmbeddings = Dialect{totals: openaiTotals}.compile(
-	paths{"model": factModel, "error": factError},
+	paths{"model": factModel, "error": factError, "usage_info.pages_processed": factPages},
 	openaiUsage.under("usage"),
 )
 
 // dialectBatch is a batch, which tells what all of its calls have used so far.
 var dialectBatch = Dialect{totals: openaiTotals}.compile(
-	paths{"model": factModel, "error": factError},
+	paths{"model": factModel, "error": factError, "output_file_id": factObject, "error_file_id": factObject},
 	openaiUsage.under("usage"),
 )
+
+// dialectStored is an object of those APIs that is stored. What is made
+// together with it is named in it.
+var dialectStored = Dialect{totals: openaiTotals}.compile(paths{
+	"id": factObject, "thread_id": factObject, "file.id": factObject,
+	"output_file_id": factObject, "error_file_id": factObject,
+})
 
 // dialectRealtime is a session of the Realtime API. The session states its
 // model, and each response its usage; what it took to transcribe the client's
@@ -127,7 +145,7 @@ var dialectImages = Dialect{
 	ends:   []string{"image_generation.completed", "image_edit.completed"},
 	fails:  []string{"error"},
 }.compile(
-	paths{"type": factType, "model": factModel, "error": factError},
+	paths{"type": factType, "model": factModel, "error": factError, "data.*": factImage},
 	openaiUsage.under("usage"),
 	outputs("", "b64_json"),
 )

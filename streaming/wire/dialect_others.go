@@ -12,6 +12,7 @@ var cohereUsage = paths{
 	"cached_tokens":              factCacheRead,
 	"billed_units.input_tokens":  factBilledInput,
 	"billed_units.output_tokens": factBilledOutput,
+	"billed_units.search_units":  factSearchUnits,
 }
 
 // dialectCohere is Cohere's API: chat, embed, rerank and what the first
@@ -85,6 +86,9 @@ var dialectTGI = Dialect{overlay: true, totals: openaiTotals}.compile(
 		"token.text":               factOutput,
 	},
 )
+
+// dialectTask is what Alibaba makes in the background.
+var dialectTask = Dialect{totals: openaiTotals}.compile(paths{"output.task_id": factObject})
 
 // dialectDashScope is Alibaba's own API. Every event states the usage so far.
 // An error is a code beside a message. Source: Alibaba's API reference.

@@ -50,6 +50,8 @@ const (
 	atStream
 	atSeveral
 	atPrompt
+	atStore
+	atObject
 )
 
 var gzipMagic = []byte{0x1f, 0x8b}
@@ -78,6 +80,8 @@ func (r *Request) ReadBody(contentType string, body []byte) error {
 	}
 	r.Stream = r.Stream || found.stream
 	r.Several = found.several
+	r.kept = found.keeps(r.Operation)
+	r.refer(found.objects...)
 	r.named, r.form = found.named, found.form
 	r.mixed = found.mixed || len(found.named) > 0 && found.model != r.Model
 
@@ -126,6 +130,10 @@ type bodyFacts struct {
 	// mixed says that the model is named differently in different places.
 	mixed bool
 	form  bool
+	// objects are stored objects that are referred to; store is what is said
+	// of storing the answer.
+	objects []string
+	store   string
 	// several says that more than one answer is asked for.
 	several bool
 	// prompt says that a stored prompt is asked for, which may have a model of
@@ -207,6 +215,12 @@ func (b *bodyFacts) Value(id jsonscan.ID, v jsonscan.Value) {
 		b.several = ok && n > 1
 	case atPrompt:
 		b.prompt = v.Kind == jsonscan.String
+	case atStore:
+		b.store = string(v.Raw)
+	case atObject:
+		if v.Kind == jsonscan.String && !v.Truncated && len(b.objects) < maxObjects {
+			b.objects = append(b.objects, b.family.storage.name(v.Text()))
+		}
 	case atStream:
 		if v.Kind != jsonscan.Bool && v.Kind != jsonscan.Null {
 			b.fail(invalidStream())
@@ -248,6 +262,18 @@ func (b *bodyFacts) name(model string, start, end int64) {
 	b.mixed = b.mixed || len(b.named) > 0 && plain != b.model
 	b.model = plain
 	b.named = append(b.named, place{start, end, plain != model})
+}
+
+// keeps tells whether an operation will store its answer.
+func (b *bodyFacts) keeps(op *Operation) bool {
+	switch op.keeps {
+	case keepsIfTold:
+		return b.store == "true"
+	case keepsUnlessTold:
+		return b.store != "false"
+	}
+
+	return false
 }
 
 // fail remembers the first thing that is wrong.

@@ -35,6 +35,8 @@ type Family struct {
 	placeModel func(rest, model string) string
 	// bodyPaths says where a JSON body has what interests us.
 	bodyPaths *jsonscan.Paths
+	// storage is how objects are named that it stores; nil if it stores none.
+	storage *storage
 	// modelPrefix may stand before a model's name in bodies.
 	modelPrefix string
 	// authorize places a credential.
@@ -62,6 +64,11 @@ type Operation struct {
 	// Dialect says how the operation's answers are read. Nil means they pass
 	// through unread.
 	Dialect *Dialect
+	// made is how an answer that passes through is read along all the same, for
+	// the names of what it has stored. Nil if it stores nothing.
+	made *Dialect
+	// keeps says whether the answer itself is stored.
+	keeps keeping
 	// Repeatable says that the request can be sent again when it is unknown
 	// whether the provider has acted on it: nothing but an answer comes of it.
 	Repeatable bool
@@ -70,12 +77,20 @@ type Operation struct {
 	// a batch does. Whoever asks again is told it again: it is not this call's.
 	Standing bool
 
+	// Free says that the answers cost nothing, though there is something to
+	// read in them.
+	Free bool
+
 	// streams says that a request which does not say so is streamed.
 	streams bool
 	// needsBody and needsModel are what a request is refused without. A body
 	// that is not needed is also not judged: what can be read of it is.
 	needsBody, needsModel bool
 }
+
+// Paid tells whether an answer of the operation is paid for, as far as we can
+// tell: what passes unread may or may not be.
+func (o *Operation) Paid() bool { return o.Dialect != nil && !o.Free && !o.Standing }
 
 // families in the order in which they may claim a path: OpenAI's comes last,
 // for it takes everything under /v1.

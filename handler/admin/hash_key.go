@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package handler
+package admin
 
 import (
 	"bufio"
@@ -9,21 +9,10 @@ import (
 	"io"
 	"strings"
 
-	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 )
-
-func init() {
-	caddycmd.RegisterCommand(caddycmd.Command{
-		Name:  "llm",
-		Short: "Tools for the LLM gateway",
-		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(hashKeyCommand())
-		},
-	})
-}
 
 func hashKeyCommand() *cobra.Command {
 	var generate bool

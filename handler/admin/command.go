@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"text/tabwriter"
+	"time"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "llm",
+		Short: "Tools for the LLM gateway",
+		CobraFunc: func(cmd *cobra.Command) {
+			cmd.AddCommand(hashKeyCommand(), keysCommand())
+		},
+	})
+}
+
+// instance is the running Caddy that a command speaks to.
+type instance struct{ address, config, adapter string }
+
+// addFlags adds those by which Caddy's own commands find the instance.
+func (i *instance) addFlags(cmd *cobra.Command) {
+	flags := cmd.PersistentFlags()
+	flags.StringVar(&i.address, "address", "", "the address of the admin API, if it is not that of the config")
+	flags.StringVarP(&i.config, "config", "c", "", "the config file that says where the admin API is")
+	flags.StringVarP(&i.adapter, "adapter", "a", "", "the name of the adapter of that file")
+}
+
+// maxAnswer bounds what is read of the instance's answer, in bytes.
+const maxAnswer = 64 << 20
+
+// request asks the instance for something, and reads its JSON into answer.
+func (i *instance) request(method, path string, answer any) error {
+	address, err := caddycmd.DetermineAdminAPIAddress(i.address, nil, i.config, i.adapter)
+	if err != nil {
+		return fmt.Errorf("finding the admin API: %w", err)
+	}
+	res, err := caddycmd.AdminAPIRequest(address, method, path, nil, nil)
+	if err != nil {
+		return fmt.Errorf("asking the instance at %s: %w", address, err)
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(answer); err != nil {
+		return fmt.Errorf("reading the instance's answer: %w", err)
+	}
+	return nil
+}
+
+func keysCommand() *cobra.Command {
+	i := new(instance)
+	cmd := &cobra.Command{
+		Use:   "keys",
+		Short: "Shows and changes the state of provider keys in the running Caddy",
+		Long: `Shows and changes the state of provider keys in the running Caddy, by its
+admin API. Where that is, is found as by Caddy's own commands: from --address,
+from the config file, or it is the default.`,
+	}
+	i.addFlags(cmd)
+	cmd.AddCommand(
+		&cobra.Command{
+			Use:   "list",
+			Short: "Lists all keys with their state",
+			Args:  cobra.NoArgs,
+			RunE:  func(cmd *cobra.Command, _ []string) error { return i.listKeys(cmd.OutOrStdout(), time.Now()) },
+		},
+		i.keyCommand("disable", "Takes a key out of use until it is enabled again",
+			"Reloads keep that, a restart of Caddy does not. Calls that use the key go on."),
+		i.keyCommand("enable", "Puts a key that was disabled back into use", "What else it rests from stays: see reset."),
+		i.keyCommand("reset", "Lifts all that a key rests from", "It is used again at once, unless it is disabled."),
+	)
+	return cmd
+}
+
+// keyCommand returns the command for one of the actions.
+func (i *instance) keyCommand(action, short, more string) *cobra.Command {
+	return &cobra.Command{
+		Use:   action + " <provider> <key id>",
+		Short: short,
+		Long:  short + ".\n" + more,
+		Args:  cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var k key
+			path := "/llm/pools/" + url.PathEscape(args[0]) + "/keys/" + url.PathEscape(args[1]) + "/" + action
+			if err := i.request(http.MethodPost, path, &k); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s %s: %s\n", args[0], k.ID, k.why(time.Now()))
+			return nil
+		},
+	}
+}
+
+func (i *instance) listKeys(out io.Writer, now time.Time) error {
+	var pools []pool
+	if err := i.request(http.MethodGet, "/llm/pools", &pools); err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(table, "PROVIDER\tKEY\tSTATE\tIN FLIGHT\tATTEMPTS\tSUCCESS\tLATENCY")
+	for _, p := range pools {
+		for _, k := range p.Keys {
+			fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%.0f%%\t%s\n", p.Provider, k.ID, k.why(now), k.InFlight, k.Attempts,
+				100*k.SuccessRate, time.Duration(k.LatencyMS*float64(time.Millisecond)).Round(time.Millisecond))
+		}
+	}
+	return table.Flush()
+}
+
+// why says how the key stands, and why if it is not free.
+func (k *key) why(now time.Time) string {
+	switch {
+	case k.State == "open":
+		return fmt.Sprintf("rests %s (%s)", k.Resting.Until.Sub(now).Round(time.Second), k.Resting.Class)
+	case k.State == "half-open":
+		return "on trial"
+	case k.Available && len(k.RestingModels) > 0:
+		return fmt.Sprintf("free (models at rest: %d)", len(k.RestingModels))
+	case k.Available:
+		return "free"
+	default:
+		return k.State
+	}
+}
