@@ -25,8 +25,10 @@ type recordedCall struct {
 	family, base string
 	// path is the path of the client's request, and query what follows it.
 	path, query string
-	// unread says that the answer passes without being looked into.
-	unread      bool
+	// unread says that the answer passes without being looked into, and
+	// generates that it is made token by token.
+	unread, generates bool
+
 	body        []byte
 	contentType string
 }
@@ -69,7 +71,8 @@ func (c *recordedCall) divide(path string) bool {
 			// Where OpenAI's format is spoken, the base includes the version.
 			for _, candidate := range []string{path[i:], "/v1" + path[i:]} {
 				if r, ok := c.recognize(candidate); path[i] == '/' && ok && claims(r) && (candidate == path[i:]) == (r.Family.Name != "openai") {
-					c.family, c.base, c.path, c.unread = r.Family.Name, cmp.Or(path[:i], "/"), candidate, r.Operation.Dialect == nil
+					c.family, c.base, c.path = r.Family.Name, cmp.Or(path[:i], "/"), candidate
+					c.unread, c.generates = r.Operation.Dialect == nil, r.Generates()
 					return true
 				}
 			}
