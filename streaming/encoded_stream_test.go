@@ -81,8 +81,10 @@ func TestBrokenEncodedStreamBreaksTheConnection(t *testing.T) {
 // an answer that comes whole.
 func TestRescueByWhatIsNoStreamOfEvents(t *testing.T) {
 	for name, second := range map[string]func(w http.ResponseWriter, r *http.Request){
-		"compressed": func(w http.ResponseWriter, _ *http.Request) { sendZipped(w, compressed(true, story("second", words)...)) },
-		"whole":      func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, 200, chatAnswer) },
+		"compressed": func(w http.ResponseWriter, _ *http.Request) {
+			sendZipped(w, compressed(true, story("second", words)...))
+		},
+		"whole": func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, 200, chatAnswer) },
 	} {
 		up := scripted(t, breaks(6), second)
 		_, text, call := chat(t, rescuing(t, up, nil), chatStreamBody)
