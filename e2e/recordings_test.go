@@ -323,9 +323,11 @@ func (t *take) usageFaults(line map[string]any) []string {
 		if guessed := line["llm_usage_estimated"] == true; logged != usage.HasTokens() && !(guessed && t.generates) || guessed && usage.HasTokens() {
 			faults = append(faults, fmt.Sprintf("usage: want %v, got it: %t", usage, logged))
 		}
-		for field, what := range map[string]string{"llm_input_tokens": "input_total", "llm_output_tokens": "output_total", "llm_cache_read_tokens": "cache_read"} {
-			if tokens, stated := usage.Tokens(what); stated && fmt.Sprint(tokens) != fmt.Sprint(line[field]) {
-				faults = append(faults, fmt.Sprintf("%s: want %v, got %v", field, tokens, line[field]))
+		for field, what := range map[string]string{
+			"llm_input_tokens": "input_total", "llm_output_tokens": "output_total", "llm_cache_read_tokens": "cache_read", "llm_cost": "cost",
+		} {
+			if n, stated := usage.Count(what); stated && fmt.Sprint(n) != fmt.Sprint(line[field]) {
+				faults = append(faults, fmt.Sprintf("%s: want %v, got %v", field, n, line[field]))
 			}
 		}
 		if len(faults) == 0 {

@@ -54,8 +54,9 @@ type Expectation struct {
 // Usage is what an answer took, by what is counted.
 type Usage map[string]any
 
-// Tokens returns a count; stated is false where the answer states none.
-func (u Usage) Tokens(what string) (n float64, stated bool) {
+// Count returns how much of something was used; stated is false where the
+// answer does not say.
+func (u Usage) Count(what string) (n float64, stated bool) {
 	n, stated = u[what].(float64)
 
 	return n, stated
@@ -94,8 +95,8 @@ func sum(turns []Usage) Usage {
 	total := Usage{}
 	for _, turn := range turns {
 		for what := range turn {
-			so, _ := total.Tokens(what)
-			more, _ := turn.Tokens(what)
+			so, _ := total.Count(what)
+			more, _ := turn.Count(what)
 			total[what] = so + more
 		}
 	}

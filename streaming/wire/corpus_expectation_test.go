@@ -79,7 +79,7 @@ func usageFaults(want recordings.Expectation, got Usage) (faults []string) {
 
 func usageDifferences(want recordings.Usage, got Usage) (faults []string) {
 	differ := func(what string, got float64) {
-		if expected, ok := want.Tokens(what); ok && expected != got {
+		if expected, ok := want.Count(what); ok && expected != got {
 			faults = append(faults, fmt.Sprintf("%s: want %v, got %v", what, expected, got))
 		}
 	}
