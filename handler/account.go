@@ -159,7 +159,7 @@ func (a *account) logAnswer(log zapcore.ObjectEncoder) {
 	if a.call.FirstToken > 0 {
 		log.AddFloat64("llm_first_token_ms", milliseconds(a.call.FirstToken))
 	}
-	if result.Usage.Stated() {
+	if result.Usage.StatedTokens() {
 		log.AddInt64("llm_input_tokens", result.Usage.InputTotal())
 		log.AddInt64("llm_output_tokens", result.Usage.OutputTotal())
 		log.AddInt64("llm_cache_read_tokens", result.Usage.CacheRead)
