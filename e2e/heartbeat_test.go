@@ -66,6 +66,48 @@ func TestSilentStreamIsKeptAlive(t *testing.T) {
 	}
 }
 
+const pausing = `{
+	admin localhost:ADMIN
+	persist_config off
+	skip_install_trust
+}
+http://127.0.0.1:GATEWAY {
+	llm_proxy {
+		client app CLIENT
+		heartbeat 1s
+		provider openai http://127.0.0.1:SIM {
+			key sim-good
+		}
+		provider gemini http://127.0.0.1:SIM {
+			key sim-good
+		}
+	}
+}
+http://127.0.0.1:SIM {
+	llm_simulator {
+		delay 1500ms
+		chunks 2
+	}
+}
+`
+
+// Google's SDKs take every line for data, so its streams get no comments.
+func TestCommentsAreForThoseWhoKnowThem(t *testing.T) {
+	g := start(t, pausing)
+	for _, test := range []struct {
+		path, body string
+		comments   bool
+	}{
+		{"/v1/chat/completions", chatStreamBody, true},
+		{"/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse", `{"contents":[{"parts":[{"text":"Tell me a story"}]}]}`, false},
+	} {
+		status, text := g.do(t, "POST", test.path, test.body)
+		if status != 200 || strings.Contains(text, comment) != test.comments {
+			t.Errorf("%s: got %d %s", test.path, status, text)
+		}
+	}
+}
+
 const slowRescue = `{
 	admin localhost:ADMIN
 	persist_config off
