@@ -83,6 +83,7 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 	if !l.stream || l.scan.Started() {
 		l.lease.Answering(wire.ReadHeadroom(res.Header, time.Now()))
 	}
+	r.found(l)
 	l.attempt = call.record(Attempt{Provider: to.provider.Name, KeyID: lease.KeyID(), Duration: time.Since(began)})
 	return l, nil
 }
@@ -112,7 +113,7 @@ func (r *rotation) readFailure(l *leg) *failure {
 	body, err := io.ReadAll(io.LimitReader(l.response.Body, maxErrorBody))
 	l.watch.disarm()
 	f := &failure{
-		verdict: r.call.Request.Judge(l.response.StatusCode, l.response.Header, body, time.Now()),
+		verdict: l.to.provider.rules.Judge(r.call.Request, l.response.StatusCode, l.response.Header, body, time.Now()),
 		status:  l.response.StatusCode,
 		header:  l.response.Header,
 		body:    body,

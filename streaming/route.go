@@ -50,11 +50,13 @@ func (c *chain) order() []target {
 }
 
 // after returns the targets to ask when the client's request was refused.
-func (c *chain) after(class keypool.Class) []target {
-	switch class {
-	case keypool.ClassContext:
+func (c *chain) after(v keypool.Verdict) []target {
+	switch {
+	case v.Stop:
+		return nil
+	case v.Class == keypool.ClassContext:
 		return c.contextLength
-	case keypool.ClassPolicy:
+	case v.Class == keypool.ClassPolicy:
 		return c.contentFilter
 	default:
 		return nil
@@ -69,6 +71,8 @@ type routes struct {
 	// first holds each family's first provider, which serves what names no
 	// model, such as a list of models.
 	first map[*wire.Family]*chain
+	// all holds all providers of each family.
+	all map[*wire.Family][]*Provider
 }
 
 type routeLine struct {
@@ -79,13 +83,14 @@ type routeLine struct {
 // newRoutes resolves the names in the lines and refuses what could never serve
 // a call.
 func (t *Transport) newRoutes() (routes, error) {
-	r := routes{open: map[*wire.Family]*chain{}, first: map[*wire.Family]*chain{}}
+	r := routes{open: map[*wire.Family]*chain{}, first: map[*wire.Family]*chain{}, all: map[*wire.Family][]*Provider{}}
 	byName := make(map[string]*Provider, len(t.Providers))
 	for _, p := range t.Providers {
 		if byName[p.Name] != nil {
 			return r, fmt.Errorf("provider %q: the name is used twice", p.Name)
 		}
 		byName[p.Name] = p
+		r.all[p.family] = append(r.all[p.family], p)
 		if r.first[p.family] == nil {
 			r.first[p.family] = &chain{targets: []target{{provider: p}}}
 		}
@@ -166,6 +171,19 @@ func (t *Transport) addSplit(ready *routeLine, byName map[string]*Provider, line
 	chain := ready.chains[family]
 	chain.split, err = t.newSplit(line, chain.targets)
 	return err
+}
+
+// providers returns those that may have stored what req refers to: of one that
+// names no model, all of its family, else those that serve the model.
+func (r routes) providers(req *wire.Request, c *chain) []*Provider {
+	if req.Model == "" {
+		return r.all[req.Family]
+	}
+	var serving []*Provider
+	for _, t := range c.targets {
+		serving = append(serving, t.provider)
+	}
+	return serving
 }
 
 // match returns the targets for req; nil if no line knows its model.
