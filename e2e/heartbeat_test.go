@@ -108,6 +108,19 @@ func TestCommentsAreForThoseWhoKnowThem(t *testing.T) {
 	}
 }
 
+// Comments pass through what compresses answers in front.
+func TestCommentsAreCompressedLikeTheRest(t *testing.T) {
+	g := start(t, strings.Replace(pausing, "llm_proxy {", "encode {\n\t\tgzip\n\t\tminimum_length 1\n\t}\n\tllm_proxy {", 1))
+	res, err := http.DefaultClient.Do(g.newRequest(t, "POST", "/v1/chat/completions", chatStreamBody))
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, text := readAll(t, res)
+	if status != 200 || !res.Uncompressed || !strings.Contains(text, comment) || !strings.HasSuffix(text, "data: [DONE]\n\n") {
+		t.Errorf("got %d, compressed: %t, %s", status, res.Uncompressed, text)
+	}
+}
+
 const slowRescue = `{
 	admin localhost:ADMIN
 	persist_config off
