@@ -23,6 +23,7 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
 	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/websocket"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -58,6 +59,9 @@ type Handler struct {
 	// calling, or Anonymous is needed.
 	Clients []*Client `json:"clients,omitempty"`
 
+	// Groups are what several clients have in common.
+	Groups []*Group `json:"groups,omitempty"`
+
 	// ClientsFile is a file with more of them: a JSON object whose "clients"
 	// are objects as in Clients. It is read again when it changes; as long as
 	// it cannot be read, what it said before holds.
@@ -71,8 +75,8 @@ type Handler struct {
 	// it is empty, the caller needs a key. Default: nobody is trusted.
 	TrustUser string `json:"trust_user,omitempty"`
 
-	// UserLimits are how much each client may use, if it has no limit of its
-	// own of the same kind.
+	// UserLimits are how much each client may use, if neither it nor a group
+	// of its has a limit of the same kind for it.
 	UserLimits []*Limit `json:"user_limits,omitempty"`
 
 	// ShadowLimits counts what clients use and reports in the log when they
@@ -118,14 +122,18 @@ type Handler struct {
 	LedgersRaw []json.RawMessage `json:"ledgers,omitempty" caddy:"namespace=llm.ledger inline_key=sink"`
 
 	directory atomic.Pointer[auth.Directory]
-	// rules are the UserLimits made ready.
-	rules      []limits.Rule
-	records    records
-	prices     atomic.Pointer[pricing.Table]
-	memory     *memory
-	file       *watchedFile
-	pricesFile *watchedFile
-	logger     *zap.Logger
+	// rules are the UserLimits made ready, and groups the Groups by name.
+	rules   []limits.Rule
+	groups  map[string]group
+	records records
+	prices  atomic.Pointer[pricing.Table]
+	memory  *memory
+	// counts is where use is counted, and closeCounts ends that.
+	counts      limits.Counts
+	closeCounts func() error
+	file        *watchedFile
+	pricesFile  *watchedFile
+	logger      *zap.Logger
 }
 
 const defaultMaxRequestBody = 32 << 20
@@ -151,7 +159,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.rules, err = rulesOf(h.UserLimits); err != nil {
 		return fmt.Errorf("user limits: %w", err)
 	}
+	if err := h.openGroups(); err != nil {
+		return err
+	}
 	if h.memory, err = openMemory(); err != nil {
+		return err
+	}
+	if err := h.openCounts(); err != nil {
 		return err
 	}
 	if h.hasLimits() {
@@ -180,6 +194,9 @@ func (h *Handler) Cleanup() error {
 	h.file.close()
 	h.pricesFile.close()
 	err := errors.Join(h.JWT.cleanup(), h.records.close())
+	if h.closeCounts != nil {
+		err = errors.Join(err, h.closeCounts())
+	}
 	if h.memory != nil {
 		err = errors.Join(err, closeMemory())
 		h.memory.keeper.giveBack(h)
@@ -190,6 +207,7 @@ func (h *Handler) Cleanup() error {
 // hasLimits tells whether there may be clients with limits.
 func (h *Handler) hasLimits() bool {
 	return h.ClientsFile != "" || len(h.UserLimits) > 0 ||
+		slices.ContainsFunc(h.Groups, func(g *Group) bool { return len(g.Limits) > 0 }) ||
 		slices.ContainsFunc(h.Clients, func(c *Client) bool { return c != nil && len(c.Limits) > 0 })
 }
 
@@ -205,6 +223,8 @@ func (h *Handler) Validate() error {
 		return errors.New("auth_failures: a number of at least 1 and a window of at least a second are needed")
 	case h.Anonymous && len(h.UserLimits) > 0:
 		return errors.New("rate_limit user: with anonymous there are no users to tell apart; limit by ip or global")
+	case h.Anonymous && len(h.Groups) > 0:
+		return errors.New("group: with anonymous there are no clients that could belong to it")
 	case h.Anonymous && known:
 		return errors.New("anonymous and client, clients, jwt, trust_user exclude one another: with anonymous, no client would ever be asked for its key")
 	case !h.Anonymous && !known:
@@ -236,7 +256,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return refused.write(w, a.family(), a.call.ID)
 	}
 	r = r.WithContext(streaming.WithCall(r.Context(), a.call))
-	r.Body, r.ContentLength = http.NoBody, 0
+	handOn(w, r, a.call)
 	clean(r)
 	a.call.Outcome = ""
 	a.begin()
@@ -254,10 +274,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 // clean takes out of the request what must not go on. Nothing behind us needs
 // the client's credentials, and reverse_proxy logs the request it was given.
-// A connection that changed to another protocol would be a tunnel to the
-// provider, with our key and past all that is asked of a call.
 func clean(r *http.Request) {
-	r.Header.Del("Upgrade")
 	wire.StripCredentials(r.Header)
 	if stripped := wire.StripKey(r.URL); stripped != r.URL {
 		r.URL, r.RequestURI = stripped, stripped.RequestURI()
@@ -267,16 +284,13 @@ func clean(r *http.Request) {
 // admit finds out all that must be known of the call before it is handed on.
 // The cheap questions come first: a caller without a key costs no body.
 func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *refusal {
-	if r.Method == http.MethodConnect {
-		return refuse(http.StatusMethodNotAllowed, "method_not_allowed", "CONNECT is not served here")
-	}
-	request, err := wire.Recognize(r.Method, r.URL, r.Header)
-	if err != nil {
-		return refuse(http.StatusNotFound, "unknown_path", "no API is known under this path; the OpenAI, Anthropic and Gemini APIs are, such as /v1/chat/completions")
+	request, refused := recognize(r)
+	if refused != nil {
+		return refused
 	}
 	a.call.Request = request
 
-	client, refused := h.authenticate(r)
+	client, refused := h.authenticate(r, request)
 	if refused != nil {
 		return refused
 	}
@@ -284,8 +298,10 @@ func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *ref
 		return refused
 	}
 
-	if refused := h.readBody(w, r, a.call); refused != nil {
-		return refused
+	if !websocket.Extended(r) {
+		if refused := h.readBody(w, r, a.call); refused != nil {
+			return refused
+		}
 	}
 	if err := request.ReadBody(r.Header.Get("Content-Type"), a.call.Body); err != nil {
 		return refuseRequest(err)

@@ -19,6 +19,7 @@ import (
 type leg struct {
 	to       target
 	lease    keypool.Lease
+	secret   keypool.Secret
 	response *http.Response
 	scan     *wire.Scanner
 	call     *Call
@@ -43,6 +44,10 @@ type leg struct {
 	// was cut off.
 	stream bool
 
+	// filter takes out what asking for the usage has brought in; nil where it
+	// was not asked for.
+	filter *wire.UsageFilter
+
 	// held is what was read before anything was passed on, and end how that
 	// reading ended, if it did.
 	held []byte
@@ -53,6 +58,9 @@ type leg struct {
 	fault error
 	// firstToken is the time until something was generated; 0 before that.
 	firstToken time.Duration
+	// session is the connection of a session over a WebSocket; nil for every
+	// other answer.
+	session *session
 	// attempt is the leg's place among the call's attempts.
 	attempt  int
 	finished bool
@@ -151,7 +159,7 @@ func (l *leg) finish(verdict keypool.Verdict) {
 		Verdict: verdict, Latency: time.Since(l.began), FirstToken: l.firstToken,
 		Tokens: int(usage.InputTotal() + usage.OutputTotal()),
 	})
-	l.to.share.failed(l, verdict, false)
+	l.to.share.failed(l.began, verdict, false)
 	l.call.judge(l.attempt, verdict)
 }
 

@@ -11,7 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/seed83435595/caddy-llm-proxy/keypool"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/websocket"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -28,15 +28,18 @@ var withheld = []string{
 // withheldPrefixes are groups of such headers.
 var withheldPrefixes = []string{"Cf-", "Sec-", "X-Forwarded-"}
 
-// outgoingHeader returns what of the client's header goes to a provider.
-// The answer is asked for unencoded, so that its bytes can be read along
-// while they pass.
-func outgoingHeader(in http.Header) http.Header {
+// outgoingHeader returns what of the client's header goes to a provider, with
+// the handshake if it asks for a session. The answer is asked for unencoded,
+// so that its bytes can be read along while they pass.
+func outgoingHeader(in http.Header, session bool) http.Header {
 	out := make(http.Header, len(in)+2)
 	for name, values := range in {
 		if !isWithheld(name) {
 			out[name] = values
 		}
+	}
+	if session {
+		websocket.Ask(out, in)
 	}
 	wire.StripCredentials(out)
 	out["Accept-Encoding"] = []string{"identity"}
@@ -59,13 +62,27 @@ func isWithheld(name string) bool {
 // do not take it from the URL.
 const dialInfoKey = caddy.CtxKey("reverse_proxy.dial_info")
 
-// outgoing builds the request for one attempt. It has a header of its own, since
-// the client's request is logged by others.
-func (r *rotation) outgoing(ctx context.Context, to target, secret keypool.Secret) *http.Request {
+// body returns what is sent to a target, and whether it asks for the usage of
+// a stream on our own account.
+func (r *rotation) body(to target) (body []byte, asks bool) {
 	req := r.call.Request
 	model := to.modelFor(req.Model)
-	header := outgoingHeader(r.in.Header)
-	to.provider.family.Authorize(header, secret.Reveal())
+	if body = r.prefilled; body == nil {
+		body = req.Body(r.call.Body, model)
+	}
+	if r.plain || !to.provider.asks.takes(model) {
+		return body, false
+	}
+	return req.AskForUsage(body)
+}
+
+// outgoing builds the request for one attempt. It has a header of its own, since
+// the client's request is logged by others.
+func (r *rotation) outgoing(ctx context.Context, to target, with credential, body []byte) (*http.Request, error) {
+	req := r.call.Request
+	model := to.modelFor(req.Model)
+	header := outgoingHeader(r.in.Header, req.Operation.Session)
+	with.place(to.provider, header)
 
 	out := &http.Request{
 		Method:     r.in.Method,
@@ -76,16 +93,15 @@ func (r *rotation) outgoing(ctx context.Context, to target, secret keypool.Secre
 		Header:     header,
 		Host:       to.provider.base.Host,
 	}
-	body := r.prefilled
-	if body == nil {
-		body = req.Body(r.call.Body, model)
-	}
 	if len(body) > 0 {
 		out.ContentLength = int64(len(body))
 		out.GetBody = r.call.opener(body)
 		out.Body, _ = out.GetBody()
 	}
-	return out.WithContext(context.WithValue(untraced{ctx}, dialInfoKey, to.provider.dial))
+	if err := with.sign(out, body); err != nil {
+		return nil, err
+	}
+	return out.WithContext(context.WithValue(untraced{ctx}, dialInfoKey, to.provider.dial)), nil
 }
 
 // untraced is a context without the trace by which reverse_proxy passes a
