@@ -20,6 +20,7 @@ const families = `{
 http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT
+		heartbeat 1s
 		provider openai http://127.0.0.1:SIM {
 			keys sim-limited sim-invalid sim-good
 		}
@@ -47,6 +48,7 @@ http://127.0.0.1:GATEWAY {
 		model gemini-* gemini
 		model text-embedding-* openai gemini
 		model slow-* openai anthropic gemini
+		model pausing-* openai anthropic gemini
 		model cut-* openai
 	}
 }
@@ -58,6 +60,10 @@ http://127.0.0.1:SIM {
 		model slow-* {
 			delay 100ms
 			chunks 100
+		}
+		model pausing-* {
+			delay 1200ms
+			chunks 3
 		}
 	}
 }

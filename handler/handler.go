@@ -108,7 +108,9 @@ type Handler struct {
 
 	// Heartbeat is after how much silence the client of a stream of
 	// server-sent events gets a comment, so that nothing on the way takes the
-	// connection for dead. At least a second. Default: there are no comments.
+	// connection for dead. At least a second. Google's SDKs do not know
+	// comments, so there are none in the streams of generateContent.
+	// Default: there are no comments.
 	Heartbeat caddy.Duration `json:"heartbeat,omitempty"`
 
 	// Redis is where instances of Caddy share what clients use.
@@ -259,7 +261,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	a.call.Outcome = ""
 	a.begin()
 	if h.Heartbeat > 0 && a.call.Request.Stream {
-		beating := &heartbeat{ResponseWriter: w, every: time.Duration(h.Heartbeat), events: a.call.Events}
+		beating := &heartbeat{ResponseWriter: w, every: time.Duration(h.Heartbeat), takes: a.call.TakesComments}
 		defer beating.stop()
 		w = beating
 	}
