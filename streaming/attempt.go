@@ -84,6 +84,7 @@ func (r *rotation) send(ctx context.Context, to target, lease keypool.Lease, wit
 		f.hideSecret(with.secret)
 		return nil, f
 	}
+	l.to.share.answered(l)
 	if !l.stream || l.scan.Started() {
 		l.lease.Answering(wire.ReadHeadroom(res.Header, time.Now()))
 	}

@@ -106,6 +106,7 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 	}
 	if f != nil {
 		r.report(to, lease, f.verdict, time.Since(began))
+		to.share.failed(began, f.verdict, true)
 	}
 	return l, f
 }

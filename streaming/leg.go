@@ -152,6 +152,7 @@ func (l *leg) finish(verdict keypool.Verdict) {
 		Verdict: verdict, Latency: time.Since(l.began), FirstToken: l.firstToken,
 		Tokens: int(usage.InputTotal() + usage.OutputTotal()),
 	})
+	l.to.share.failed(l.began, verdict, false)
 	l.call.judge(l.attempt, verdict)
 }
 
