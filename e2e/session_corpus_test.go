@@ -142,7 +142,10 @@ func (want recordedSession) compare(t *testing.T, name string, call map[string]a
 	if n := len(want.FinishReasons); n > 0 {
 		want.FinishReason = want.FinishReasons[n-1]
 	}
-	expected := map[string]any{"llm_outcome": "ok", "llm_finish": want.FinishReason}
+	expected := map[string]any{"llm_outcome": "ok"}
+	if want.FinishReason != "" {
+		expected["llm_finish"] = want.FinishReason
+	}
 	if want.Model != "" {
 		expected["llm_model_answered"] = want.Model
 	}
