@@ -262,6 +262,26 @@ func TestReloadClosesSessions(t *testing.T) {
 	again.mustHear(`"session.created"`)
 }
 
+// With a delay they go on meanwhile, and count as ever.
+func TestSessionsOutliveAReload(t *testing.T) {
+	g := start(t, strings.Replace(threeKeys, "\t\tclient app", "\t\tstream_close_delay 1m\n\t\tclient app", 1))
+	c := g.talk(t, realtimePath, withKey())
+	c.mustHear(`"session.created"`)
+	_, config := g.send(t, "GET", "/config/", "", "")
+	for chunks := range 3 {
+		changed := strings.Replace(config, `"handler":"llm_simulator"`, fmt.Sprintf(`"chunks":%d,"handler":"llm_simulator"`, chunks+1), 1)
+		if status, body := g.send(t, "POST", "/load", "application/json", changed); status != http.StatusOK {
+			t.Fatalf("reloading: %d %s", status, body)
+		}
+		c.say(askResponse)
+		c.mustHear(`"response.done"`)
+	}
+	_ = c.conn.Close(websocket.StatusNormalClosure, "")
+	if call := g.awaitCalls(t, 1)[0]; call["llm_outcome"] != "ok" || call["llm_output_tokens"] != 60.0 {
+		t.Errorf("the log says %v", call)
+	}
+}
+
 // Hundreds of sessions that end in all kinds of ways leave nothing behind.
 func TestSessionsLeaveNothingBehind(t *testing.T) {
 	p := newBareProvider(t)
