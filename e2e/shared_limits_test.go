@@ -23,9 +23,7 @@ const sharedLimits = `{
 }
 http://127.0.0.1:GATEWAY {
 	llm_proxy {
-		client app CLIENT {
-			LIMITS
-		}
+		OPTIONS
 		redis {$REDIS} {
 			on_failure ON_FAILURE
 		}
@@ -45,10 +43,15 @@ http://127.0.0.1:SIM {
 }
 `
 
+// limited returns the option for a client with limits.
+func limited(limits ...string) string {
+	return "client app CLIENT {\n" + strings.Join(limits, "\n") + "\n}\n"
+}
+
 // startTwo starts two gateways that share a Redis.
-func startTwo(t *testing.T, server *redistest.Server, onFailure string, limits ...string) [2]*gateway {
+func startTwo(t *testing.T, server *redistest.Server, onFailure, options string) [2]*gateway {
 	t.Helper()
-	config := strings.NewReplacer("LIMITS", strings.Join(limits, "\n"), "ON_FAILURE", onFailure).Replace(sharedLimits)
+	config := strings.NewReplacer("OPTIONS", options, "ON_FAILURE", onFailure).Replace(sharedLimits)
 	return [2]*gateway{start(t, config, "REDIS="+server.Address), start(t, config, "REDIS="+server.Address)}
 }
 
@@ -58,7 +61,7 @@ var boundedBody = strings.Replace(chatBody, `"model"`, `"max_tokens":20,"model"`
 // However many calls come at once, two instances let through together what one
 // limit allows, of tokens and of requests.
 func TestTwoInstancesShareALimit(t *testing.T) {
-	gateways := startTwo(t, redistest.Start(t), "deny", "limit tokens 1000 1h", "limit concurrent 6")
+	gateways := startTwo(t, redistest.Start(t), "deny", limited("limit tokens 1000 1h", "limit concurrent 6"))
 	var used atomic.Int64
 	var wg sync.WaitGroup
 	for i := range 20 {
@@ -143,7 +146,7 @@ func killUnderLoad(t *testing.T, gateways [2]*gateway, server *redistest.Server)
 // it is back, the instances count together again.
 func TestRedisDiesUnderLoadAllow(t *testing.T) {
 	server := redistest.Start(t)
-	gateways := startTwo(t, server, "allow", "limit requests 1000000 1h", "limit tokens 100000000 1h", "limit concurrent 100")
+	gateways := startTwo(t, server, "allow", limited("limit requests 1000000 1h", "limit tokens 100000000 1h", "limit concurrent 100"))
 	if statuses := killUnderLoad(t, gateways, server); len(statuses) != 1 || statuses[200] == 0 {
 		t.Errorf("calls were answered with %v", statuses)
 	}
@@ -164,7 +167,7 @@ func TestRedisDiesUnderLoadAllow(t *testing.T) {
 // With deny calls are refused while Redis is away, but no key is called wrong.
 func TestRedisDiesUnderLoadDeny(t *testing.T) {
 	server := redistest.Start(t)
-	gateways := startTwo(t, server, "deny", "limit requests 1000000 1h")
+	gateways := startTwo(t, server, "deny", limited("limit requests 1000000 1h"))
 	statuses := killUnderLoad(t, gateways, server)
 	if len(statuses) != 2 || statuses[200] == 0 || statuses[503] == 0 {
 		t.Errorf("calls were answered with %v", statuses)
@@ -182,7 +185,7 @@ func TestRedisDiesUnderLoadDeny(t *testing.T) {
 
 // What an instance held that is killed comes free for the others.
 func TestKilledInstanceHoldsNothing(t *testing.T) {
-	gateways := startTwo(t, redistest.Start(t), "allow", "limit concurrent 1")
+	gateways := startTwo(t, redistest.Start(t), "allow", limited("limit concurrent 1"))
 	res, err := http.DefaultClient.Do(gateways[0].newRequest(t, "POST", "/v1/chat/completions", strings.Replace(chatStreamBody, "gpt-4o", "slow-1", 1)))
 	if err != nil {
 		t.Fatal(err)
