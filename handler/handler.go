@@ -88,6 +88,10 @@ type Handler struct {
 	// Default: false.
 	Anonymous bool `json:"anonymous,omitempty"`
 
+	// UsageEndpoint is a path under which clients may ask for their own limits
+	// and usage, with their own key. Default: they may not.
+	UsageEndpoint string `json:"usage_endpoint,omitempty"`
+
 	// AuthFailures bounds how often an address may come with a wrong key.
 	// Default: no bound.
 	AuthFailures *AuthFailures `json:"auth_failures,omitempty"`
@@ -204,9 +208,9 @@ func (h *Handler) Cleanup() error {
 	return err
 }
 
-// hasLimits tells whether there may be clients with limits.
+// hasLimits tells whether there may be clients whose use is counted.
 func (h *Handler) hasLimits() bool {
-	return h.ClientsFile != "" || len(h.UserLimits) > 0 ||
+	return h.ClientsFile != "" || len(h.UserLimits) > 0 || h.UsageEndpoint != "" ||
 		slices.ContainsFunc(h.Groups, func(g *Group) bool { return len(g.Limits) > 0 }) ||
 		slices.ContainsFunc(h.Clients, func(c *Client) bool { return c != nil && len(c.Limits) > 0 })
 }
@@ -230,11 +234,14 @@ func (h *Handler) Validate() error {
 	case !h.Anonymous && !known:
 		return errors.New("nobody may call: add 'client <id> <sha256:…>' (caddy llm hash-key makes one), or say 'anonymous' to let anyone in")
 	}
-	return nil
+	return h.checkUsageEndpoint()
 }
 
 // ServeHTTP admits the call and hands it on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if h.UsageEndpoint != "" && r.URL.Path == h.UsageEndpoint {
+		return h.serveOwnUsage(w, r)
+	}
 	a := account{
 		logger:  h.logger,
 		call:    &streaming.Call{Started: time.Now(), Outcome: streaming.OutcomeRefused},

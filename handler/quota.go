@@ -57,7 +57,7 @@ func (q *quota) reserve(h *Handler, r *http.Request, model string, demand wire.D
 
 // tell returns a writer that states the client's limits in the answer's head.
 func (q *quota) tell(w http.ResponseWriter, family *wire.Family) http.ResponseWriter {
-	if q.hold == nil {
+	if q.hold == nil || !q.hold.Limited() {
 		return w
 	}
 	return &limitWriter{
