@@ -12,12 +12,14 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
 // account is what is written down about one call.
 type account struct {
 	logger *zap.Logger
+	events *events.Emitter
 	call   *streaming.Call
 	client string
 	// known says that the config names the client, and not only somebody who
@@ -47,6 +49,7 @@ func (a *account) settle(r *http.Request) {
 	}
 	a.quota.settle(a.call)
 	a.observe()
+	a.tellOfBreak()
 	// One field that writes the others itself costs nothing where nobody logs,
 	// and the access log copies its list with each that is added.
 	fields := zap.Field{Key: "llm", Type: zapcore.InlineMarshalerType, Interface: a}

@@ -21,6 +21,7 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
 	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -95,6 +96,7 @@ type Handler struct {
 	rules  []limits.Rule
 	memory *memory
 	file   *clientFile
+	events *events.Emitter
 	logger *zap.Logger
 }
 
@@ -114,10 +116,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := metrics.Process.Register(ctx.GetMetricsRegistry()); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
+	var err error
+	if h.events, err = events.New(ctx, nil); err != nil {
+		return err
+	}
 	if h.MaxRequestBody == 0 {
 		h.MaxRequestBody = defaultMaxRequestBody
 	}
-	var err error
 	if h.rules, err = rulesOf(h.UserLimits); err != nil {
 		return fmt.Errorf("user limits: %w", err)
 	}
@@ -138,6 +143,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 // Cleanup gives back what is shared with other configs. Calls in flight keep
 // what they need.
 func (h *Handler) Cleanup() error {
+	h.events.Close()
 	h.file.close()
 	err := h.JWT.cleanup()
 	if h.memory != nil {
@@ -175,6 +181,7 @@ func (h *Handler) Validate() error {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	a := account{
 		logger: h.logger,
+		events: h.events,
 		call:   &streaming.Call{Started: time.Now(), Outcome: streaming.OutcomeRefused},
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)

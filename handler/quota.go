@@ -64,6 +64,7 @@ func (q *quota) judge(h *Handler, exceeded *limits.Exceeded) *limits.Exceeded {
 	if q.exceeded == nil && exceeded != nil {
 		q.exceeded = exceeded
 		metrics.Process.MeetLimit(metrics.LayerUser, exceeded.Rule.Kind.String(), h.ShadowLimits)
+		h.tellOfLimit(q.client.ID, exceeded)
 	}
 	if h.ShadowLimits {
 		return nil
