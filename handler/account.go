@@ -11,6 +11,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/seed83435595/caddy-llm-proxy/handler/ledger"
+	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
@@ -28,6 +30,13 @@ type account struct {
 	// admitted says that the call was handed on.
 	admitted bool
 	quota    quota
+	// ledgers are held until the call is written down in them.
+	ledgers []*ledger.Writer
+
+	// charged says that the call came to something that is paid for. cost is
+	// what that is, or the part of it that is known if costUnknown.
+	charged, costUnknown bool
+	cost                 pricing.Cost
 }
 
 // family is the shape in which the client expects errors. A path that belongs
@@ -42,12 +51,14 @@ func (a *account) family() *wire.Family {
 
 // settle closes the account. It runs deferred, since a broken answer leaves
 // reverse_proxy by a panic.
-func (a *account) settle(r *http.Request) {
+func (a *account) settle(r *http.Request, prices *pricing.Table) {
 	a.call.Close()
 	if a.call.Outcome == "" {
 		a.call.Outcome = streaming.OutcomeError
 	}
-	a.quota.settle(a.call)
+	a.charge(prices)
+	a.quota.settle(a.call, a.cost)
+	a.keep()
 	a.observe()
 	a.tellOfBreak()
 	// One field that writes the others itself costs nothing where nobody logs,
@@ -63,6 +74,24 @@ func (a *account) settle(r *http.Request) {
 			zap.Duration("duration", time.Since(a.call.Started)),
 		)
 	}
+}
+
+// charge finds out what the call cost.
+func (a *account) charge(prices *pricing.Table) {
+	call := a.call
+	if call.Request == nil || !call.Request.Operation.Paid() || call.Status < 200 || call.Status > 299 {
+		return
+	}
+	a.charged = true
+	cost, known := prices.Cost(pricing.Call{
+		Provider:    call.Provider,
+		Services:    call.Services,
+		Model:       call.TargetModel,
+		Answered:    call.Result.Model,
+		ServiceTier: call.Result.ServiceTier,
+		Usage:       call.Result.Usage,
+	})
+	a.cost, a.costUnknown = cost, !known
 }
 
 // accessLog returns where fields of the access log go; nil if none is kept.
@@ -139,6 +168,12 @@ func (a *account) logAnswer(log zapcore.ObjectEncoder) {
 			log.AddBool("llm_usage_estimated", true)
 		}
 	}
+	if a.charged && (!a.costUnknown || a.cost > 0) {
+		log.AddFloat64("llm_cost", a.cost.USD())
+	}
+	if a.costUnknown {
+		log.AddBool("llm_cost_unknown", true)
+	}
 }
 
 // attempts are logged each as key:class:milliseconds.
@@ -147,9 +182,13 @@ type attempts []streaming.Attempt
 // MarshalLogArray writes the attempts.
 func (list attempts) MarshalLogArray(log zapcore.ArrayEncoder) error {
 	for _, attempt := range list {
-		log.AppendString(attempt.KeyID + ":" + attempt.Verdict.Class.String() + ":" + strconv.FormatInt(attempt.Duration.Milliseconds(), 10))
+		log.AppendString(attemptWords(attempt))
 	}
 	return nil
+}
+
+func attemptWords(a streaming.Attempt) string {
+	return a.KeyID + ":" + a.Verdict.Class.String() + ":" + strconv.FormatInt(a.Duration.Milliseconds(), 10)
 }
 
 func milliseconds(d time.Duration) float64 {

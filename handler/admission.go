@@ -47,7 +47,7 @@ func (h *Handler) allow(a *account, r *http.Request, client *auth.Client) *refus
 	if refused := allowModels(client, r.Method, request, demand); refused != nil {
 		return refused
 	}
-	if exceeded := a.quota.reserve(h, demand); exceeded != nil {
+	if exceeded := a.quota.reserve(h, request.Model, demand); exceeded != nil {
 		return quotaRefusal(r.Header, exceeded)
 	}
 	return nil

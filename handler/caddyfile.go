@@ -33,7 +33,18 @@ import (
 //		rate_limit user <kind> <n> [<window>|day|month [<time zone>]]
 //		shadow_limits
 //		auth_failures <n> <window>
+//		price [<provider>/]<model pattern> {
+//			<unit> <US dollars>
+//			above <n> {
+//				<unit> <US dollars>
+//			}
+//			batch|flex|priority {
+//				<unit> <US dollars>
+//			}
+//		}
+//		prices <file>
 //		max_request_body <size>
+//		ledger log|file|redis ...
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume directive name
@@ -72,6 +83,12 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		err = parseFlag(d, &h.ShadowLimits)
 	case "auth_failures":
 		err = h.parseAuthFailures(d)
+	case "ledger":
+		err = h.parseLedger(d)
+	case "price":
+		err = h.parsePrice(d)
+	case "prices":
+		err = h.parsePrices(d)
 	case "max_request_body":
 		err = h.parseMaxRequestBody(d)
 	default:

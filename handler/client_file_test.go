@@ -53,10 +53,10 @@ func TestClientsFile(t *testing.T) {
 		t.Fatal("the wrong clients are known")
 	}
 	// A watch of its own, so that the test need not wait for the other.
-	watch := &clientFile{path: f.path, seen: stampOf(f.path)}
+	watch := &watchedFile{path: f.path, holds: "clients", most: maxClientsFile, take: h.takeClients, seen: stampOf(f.path)}
 	reread := func(changed bool, says string) {
 		t.Helper()
-		got, err := watch.reread(h)
+		got, _, err := watch.reread()
 		if got != changed || says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
 			t.Errorf("changed %t, error %v; want %t, %q", got, err, changed, says)
 		}
@@ -151,10 +151,10 @@ func BenchmarkHundredThousandClients(b *testing.B) {
 	size := float64(text.Len())
 	text.Reset()
 	load := func() *Handler {
-		clients, err := readClients(path)
 		h := new(Handler)
+		text, err := os.ReadFile(path)
 		if err == nil {
-			err = h.fillDirectory(clients)
+			_, err = h.takeClients(text)
 		}
 		if err != nil {
 			b.Fatal(err)

@@ -6,6 +6,7 @@
 package handler
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -20,6 +21,7 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
 	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
+	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
@@ -46,6 +48,7 @@ func init() {
 // `{llm.attempts}` | How many attempts were made
 // `{llm.usage.input}` | Input tokens, cached ones included
 // `{llm.usage.output}` | Output tokens, reasoning included
+// `{llm.cost}` | What the call cost in US dollars; empty if that is unknown
 // `{llm.first_token_ms}` | Milliseconds until the first generated event
 // `{llm.outcome}` | `ok`, `refused`, `error`, `exhausted`, `broken` or `canceled`
 //
@@ -86,18 +89,38 @@ type Handler struct {
 	// Default: no bound.
 	AuthFailures *AuthFailures `json:"auth_failures,omitempty"`
 
+	// Prices are what models cost, for calls whose cost the provider does not
+	// state. Of those that match a call the first holds. Default: unknown.
+	Prices []*Price `json:"prices,omitempty"`
+
+	// PricesFile is a file with more of them, in the format of LiteLLM's
+	// model_prices_and_context_window.json. It is read again when it changes;
+	// as long as it cannot be read, what it said before holds.
+	PricesFile string `json:"prices_file,omitempty"`
+
 	// MaxRequestBody is the size of the largest request body that is taken,
 	// in bytes. Bodies are held in memory, so that they can be sent again.
 	// Default: 32 MiB.
 	MaxRequestBody int64 `json:"max_request_body,omitempty"`
 
+	// Redis is where instances of Caddy share what clients use.
+	// Default: each counts by itself.
+	Redis *streaming.Redis `json:"redis,omitempty"`
+
+	// LedgersRaw are where a record of each call is kept, besides the line in
+	// the log. Default: nowhere.
+	LedgersRaw []json.RawMessage `json:"ledgers,omitempty" caddy:"namespace=llm.ledger inline_key=sink"`
+
 	directory atomic.Pointer[auth.Directory]
 	// rules are the UserLimits made ready.
-	rules  []limits.Rule
-	memory *memory
-	file   *clientFile
-	events *events.Emitter
-	logger *zap.Logger
+	rules      []limits.Rule
+	records    records
+	prices     atomic.Pointer[pricing.Table]
+	memory     *memory
+	file       *watchedFile
+	pricesFile *watchedFile
+	events     *events.Emitter
+	logger     *zap.Logger
 }
 
 const defaultMaxRequestBody = 32 << 20
@@ -137,6 +160,15 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("jwt: %w", err)
 		}
 	}
+	if err := h.openLedgers(ctx); err != nil {
+		return err
+	}
+	if err := h.openPrices(); err != nil {
+		return err
+	}
+	if h.prices.Load().Empty() && h.limitsCost() {
+		h.logger.Warn("there are limits of cost but no prices: only what providers state themselves will count")
+	}
 	return h.openClients()
 }
 
@@ -145,7 +177,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 func (h *Handler) Cleanup() error {
 	h.events.Close()
 	h.file.close()
-	err := h.JWT.cleanup()
+	h.pricesFile.close()
+	err := errors.Join(h.JWT.cleanup(), h.records.close())
 	if h.memory != nil {
 		err = errors.Join(err, closeMemory())
 		h.memory.keeper.giveBack(h)
@@ -180,14 +213,15 @@ func (h *Handler) Validate() error {
 // ServeHTTP admits the call and hands it on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	a := account{
-		logger: h.logger,
-		events: h.events,
-		call:   &streaming.Call{Started: time.Now(), Outcome: streaming.OutcomeRefused},
+		logger:  h.logger,
+		events:  h.events,
+		call:    &streaming.Call{Started: time.Now(), Outcome: streaming.OutcomeRefused},
+		ledgers: h.records.hold(),
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	repl.Map(a.placeholder)
 	a.call.ID, _ = repl.GetString("http.request.uuid")
-	defer a.settle(r)
+	defer a.settle(r, h.prices.Load())
 
 	refused := h.admit(&a, w, r)
 	w = a.quota.tell(w, a.family())

@@ -34,6 +34,11 @@ func (a *account) placeholder(name string) (any, bool) {
 		return call.Result.Usage.InputTotal(), true
 	case "usage.output":
 		return call.Result.Usage.OutputTotal(), true
+	case "cost":
+		if !a.charged || a.costUnknown {
+			return "", true
+		}
+		return a.cost.USD(), true
 	case "first_token_ms":
 		return milliseconds(call.FirstToken), true
 	case "outcome":

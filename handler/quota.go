@@ -3,8 +3,8 @@
 package handler
 
 import (
-	"math"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -12,6 +12,7 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
 	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
+	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
@@ -39,12 +40,17 @@ func (q *quota) enter(h *Handler, client *auth.Client) *limits.Exceeded {
 }
 
 // reserve holds what the call may take, now that its body is known.
-func (q *quota) reserve(h *Handler, demand wire.Demand) *limits.Exceeded {
+func (q *quota) reserve(h *Handler, model string, demand wire.Demand) *limits.Exceeded {
 	if q.hold == nil {
 		return nil
 	}
 	q.demand = demand
-	return q.judge(h, q.hold.Reserve(time.Now(), limits.Amounts{Input: demand.Input, Output: demand.Output}))
+	amounts := limits.Amounts{Input: demand.Input, Output: demand.Output}
+	if slices.ContainsFunc(q.client.Rules, func(rule limits.Rule) bool { return rule.Kind == limits.Cost }) {
+		cost, _ := h.prices.Load().Estimate(model, demand.Input, demand.Output)
+		amounts.Cost = int64(cost)
+	}
+	return q.judge(h, q.hold.Reserve(time.Now(), amounts))
 }
 
 // tell returns a writer that states the client's limits in the answer's head.
@@ -73,21 +79,21 @@ func (q *quota) judge(h *Handler, exceeded *limits.Exceeded) *limits.Exceeded {
 }
 
 // settle gives back what the call holds and counts what it took.
-func (q *quota) settle(call *streaming.Call) {
+func (q *quota) settle(call *streaming.Call, cost pricing.Cost) {
 	if q.hold != nil {
-		q.hold.Settle(time.Now(), q.taken(call))
+		q.hold.Settle(time.Now(), q.taken(call, cost))
 	}
 }
 
 // taken returns what a call took. Where an answer did not get to say, it is
 // guessed from what came of it: an event of a stream is about a token. A call
 // that came to nothing took nothing.
-func (q *quota) taken(call *streaming.Call) limits.Amounts {
+func (q *quota) taken(call *streaming.Call, cost pricing.Cost) limits.Amounts {
 	result := call.Result
 	stated := limits.Amounts{
 		Input:  result.Usage.InputTotal(),
 		Output: result.Usage.OutputTotal(),
-		Cost:   billionths(result.Usage.Cost),
+		Cost:   int64(cost),
 	}
 	if call.Outcome == streaming.OutcomeOK && result.Usage.Stated() {
 		return stated
@@ -102,11 +108,6 @@ func (q *quota) taken(call *streaming.Call) limits.Amounts {
 	stated.Input = max(stated.Input, q.demand.Input)
 	stated.Output = max(stated.Output, generated)
 	return stated
-}
-
-// billionths returns an amount of dollars in the unit that limits count.
-func billionths(dollars float64) int64 {
-	return int64(min(math.Ceil(dollars*perDollar), maxAmount))
 }
 
 // ruleWords names a rule in a message: "tokens per 1m".

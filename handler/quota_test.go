@@ -207,15 +207,15 @@ func TestTaken(t *testing.T) {
 	q.demand.Input, q.demand.Output = 100, 50
 	broken := &streaming.Call{Outcome: streaming.OutcomeBroken, FirstToken: 1}
 	broken.Result.Events = 30
-	if got := q.taken(broken); got.Input != 100 || got.Output != 30 {
+	if got := q.taken(broken, 0); got.Input != 100 || got.Output != 30 {
 		t.Errorf("broken after 30 events: %+v", got)
 	}
 	unstated := &streaming.Call{Outcome: streaming.OutcomeOK, FirstToken: 1}
 	unstated.Result.Events, unstated.Result.Bytes = 1, 4000
-	if got := q.taken(unstated); got.Input != 100 || got.Output != 50 {
+	if got := q.taken(unstated, 0); got.Input != 100 || got.Output != 50 {
 		t.Errorf("whole, without usage: %+v", got)
 	}
-	if got := q.taken(&streaming.Call{Outcome: streaming.OutcomeExhausted}); got.Input != 0 || got.Output != 0 {
+	if got := q.taken(&streaming.Call{Outcome: streaming.OutcomeExhausted}, 0); got.Input != 0 || got.Output != 0 {
 		t.Errorf("nothing came: %+v", got)
 	}
 }

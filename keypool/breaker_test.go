@@ -347,6 +347,31 @@ func TestResetsAreTheModels(t *testing.T) {
 	})
 }
 
+// Servers that are restarted break all their connections at once. That is one
+// failure, not as many as there were calls.
+func TestConnectionsBrokenAtOnceAreOneFailure(t *testing.T) {
+	timed(t, func(t *testing.T) {
+		p := newTimedPool(t, 1, Options{})
+		for round := range 5 {
+			var leases [8]Lease
+			for i := range leases {
+				lease, err := p.Acquire(Want{Model: "m"}, new(Tried))
+				if err != nil {
+					t.Fatalf("after %d restarts: %v", round, err)
+				}
+				leases[i] = lease
+			}
+			time.Sleep(time.Millisecond)
+			for i := range leases {
+				leases[i].Report(Outcome{Verdict: Verdict{Class: ClassReset}})
+			}
+		}
+		if upstreamRest(t, p, "m") == 0 {
+			t.Error("a server that breaks every connection is still in use after five times")
+		}
+	})
+}
+
 // A probe's place is not lost to a call that does not get as far as to probe:
 // as the model rests, or all keys do.
 func TestUnusedProbeIsGivenBack(t *testing.T) {

@@ -241,6 +241,11 @@ func (c *circuit) fail(p pass, class Class, began, now time.Time) Notice {
 	if began.Before(c.recovered) {
 		return Notice{} // of the outage that is over
 	}
+	if class == ClassReset && began.Before(c.failed) && p.probe == 0 {
+		// Servers that are restarted break all their connections at once, and
+		// are there again before the next call.
+		return Notice{}
+	}
 	c.class, c.failed = class, now
 	c.tellLocked(p, failed, now)
 	c.calmLocked(now)

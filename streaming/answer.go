@@ -192,10 +192,11 @@ func (a *answer) Close() error {
 	if left && a.leg.detached {
 		a.leg.drain()
 	}
-	if a.leg.stream && !a.leg.scan.Ended() {
-		a.view.Guess(call.size)
-	}
 	call.Result = a.view.Result()
+	if a.leg.stream && !a.leg.scan.Ended() || !call.Result.Usage.Stated() && call.Request.Generates() {
+		a.view.Guess(call.size)
+		call.Result = a.view.Result()
+	}
 	if call.Request.Operation.Standing {
 		call.Result.Usage = wire.Usage{} // it is that of other calls
 	}

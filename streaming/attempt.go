@@ -34,6 +34,7 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 	call, limits := r.call, &r.transport.Timeouts
 	call.Provider, call.KeyID = to.provider.Name, lease.KeyID()
 	call.TargetModel, call.ModelConfigured = to.modelFor(call.Request.Model), to.named
+	call.Services = to.provider.services
 
 	began := time.Now()
 	if call.Sent == 0 {

@@ -64,7 +64,9 @@ type Provider struct {
 	// and timeouts are its options. Default: http, with TLS for https.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 
-	family    *wire.Family
+	family *wire.Family
+	// services are what else the provider is called.
+	services  []string
 	base      *url.URL
 	dial      reverseproxy.DialInfo
 	pool      *keypool.Pool
@@ -111,6 +113,7 @@ func (p *Provider) provisionAddress() error {
 		p.family, _ = wire.Lookup("openai")
 	}
 
+	p.services = []string{p.family.Name}
 	base := p.BaseURL
 	if base == "" {
 		if !isFamily || named != p.family || named.DefaultBase == "" {

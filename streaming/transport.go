@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/seed83435595/caddy-llm-proxy/keypool/store"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 )
 
@@ -62,10 +63,17 @@ type Transport struct {
 	// Default: cancel.
 	OnDisconnect string `json:"on_disconnect,omitempty"`
 
+	// Redis is where instances of Caddy share what they know of keys.
+	// Default: each goes by what it knows itself.
+	Redis *Redis `json:"redis,omitempty"`
+
 	routes routes
 	logger *zap.Logger
 	events *events.Emitter
 	states []string
+	// store is nil without Redis.
+	store      *store.Store
+	closeStore func() error
 }
 
 // CaddyModule returns the Caddy module information.
@@ -88,6 +96,11 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	}
 	t.Retry.applyDefaults()
 	t.Timeouts.applyDefaults()
+	if t.Redis != nil {
+		if t.store, t.closeStore, err = OpenRedis(t.Redis); err != nil {
+			return fmt.Errorf("redis: %w", err)
+		}
+	}
 	for _, p := range t.Providers {
 		if err := t.provisionProvider(ctx, p); err != nil {
 			return fmt.Errorf("provider %q: %w", p.Name, err)
@@ -134,6 +147,9 @@ func (t *Transport) Cleanup() error {
 		}
 	}
 	t.states = nil
+	if t.closeStore != nil {
+		return t.closeStore()
+	}
 	return nil
 }
 

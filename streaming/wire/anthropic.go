@@ -23,7 +23,7 @@ var anthropic = &Family{
 
 var anthropicOperations = map[string]*Operation{
 	"/messages":              {Name: "anthropic.messages", Dialect: dialectMessages, Repeatable: true, needsBody: true, needsModel: true},
-	"/messages/count_tokens": {Name: "anthropic.count_tokens", Dialect: dialectCountTokens, Repeatable: true, needsBody: true, needsModel: true},
+	"/messages/count_tokens": {Name: "anthropic.count_tokens", Dialect: dialectCountTokens, Free: true, Repeatable: true, needsBody: true, needsModel: true},
 	"/complete":              {Name: "anthropic.complete", Dialect: dialectComplete, Repeatable: true, needsBody: true, needsModel: true},
 }
 

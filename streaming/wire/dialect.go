@@ -95,13 +95,20 @@ const (
 	factBilledInput
 	factBilledOutput
 	factWebSearches
+	factAudioCacheRead
+	factImageInput
+	factImageOutput
+	factSearchUnits
+	factPages
 	factSeconds
 	factCost
 	factTicks
-	// factInputPart and factOutputPart are objects that state how much of the
-	// usage is of one kind: their factModality and factPartTokens.
+	// factInputPart, factOutputPart and factCachePart are objects that state
+	// how much of the usage is of one kind: their factModality and
+	// factPartTokens.
 	factInputPart
 	factOutputPart
+	factCachePart
 	factModality
 	factPartTokens
 	// factAsides lists steps, each of them a factAside with the type and the
@@ -119,6 +126,10 @@ const (
 	factMeteredOutput
 	factMeteredCacheRead
 	factMeteredCacheWrite
+	// factServiceTier is at which tier of service the answer was made.
+	factServiceTier
+	// factImage is a picture that was made.
+	factImage
 	// factWrapped is JSON in base64 that says all the rest.
 	factWrapped
 )

@@ -14,6 +14,7 @@ var messagesUsage = paths{
 	"cache_creation.ephemeral_1h_input_tokens": factCacheWrite1h,
 	"output_tokens_details.thinking_tokens":    factReasoning,
 	"server_tool_use.web_search_requests":      factWebSearches,
+	"service_tier":                             factServiceTier,
 	"cost":                                     factCost, // OpenRouter: USD
 
 	"iterations":                               factAsides,

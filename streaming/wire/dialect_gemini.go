@@ -2,6 +2,8 @@
 
 package wire
 
+import "github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
+
 // dialectGenerate is generateContent of Gemini and Vertex AI, streamed or not,
 // and its counting of tokens. Every chunk may state the usage
 // so far, some of them only a part of it. Source: Google's API reference.
@@ -33,15 +35,35 @@ var generateUsage = merge(
 		"thoughtsTokenCount":        factReasoning,
 		"toolUsePromptTokenCount":   factToolPrompt,
 		"promptTokensDetails.*":     factInputPart,
+		"cacheTokensDetails.*":      factCachePart,
+		"serviceTier":               factServiceTier,
 		"candidatesTokensDetails.*": factOutputPart,
 		"responseTokensDetails.*":   factOutputPart,
 	},
-	modality.under("promptTokensDetails.*"),
-	modality.under("candidatesTokensDetails.*"),
-	modality.under("responseTokensDetails.*"),
+	modalityPart.under("promptTokensDetails.*"),
+	modalityPart.under("cacheTokensDetails.*"),
+	modalityPart.under("candidatesTokensDetails.*"),
+	modalityPart.under("responseTokensDetails.*"),
 )
 
-var modality = paths{"modality": factModality, "tokenCount": factPartTokens}
+var modalityPart = paths{"modality": factModality, "tokenCount": factPartTokens}
+
+// modality is a kind of content that is paid for apart.
+type modality uint8
+
+const (
+	otherModality modality = iota
+	soundModality
+	imageModality
+)
+
+var modalities = map[string]modality{"AUDIO": soundModality, "IMAGE": imageModality}
+
+// modalityParts are what the parts of a usage are called that are of one kind.
+var modalityParts = map[modality]map[jsonscan.ID]jsonscan.ID{
+	soundModality: {factInputPart: factAudioInput, factOutputPart: factAudioOutput, factCachePart: factAudioCacheRead},
+	imageModality: {factInputPart: factImageInput, factOutputPart: factImageOutput},
+}
 
 // dialectEmbed is embeddings: of Gemini's models, and of the older ones that
 // predict them, each with a count of its own.
@@ -49,6 +71,7 @@ var dialectEmbed = Dialect{sum: true, totals: generateTotals}.compile(
 	paths{
 		"modelVersion":                        factModel,
 		"error":                               factError,
+		"predictions.*.bytesBase64Encoded":    factImage, // Imagen
 		"predictions.*.embeddings.statistics": factUsage,
 		"predictions.*.embeddings.statistics.token_count": factInput,
 	},

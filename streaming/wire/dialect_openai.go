@@ -8,25 +8,31 @@ package wire
 var openaiUsage = paths{
 	"": factUsage,
 
-	"prompt_tokens":                              factInput,
-	"completion_tokens":                          factOutputTokens,
-	"total_tokens":                               factTotal,
-	"prompt_tokens_details.cached_tokens":        factCacheRead,
-	"prompt_tokens_details.cache_write_tokens":   factCacheWrite,
-	"prompt_tokens_details.audio_tokens":         factAudioInput,
-	"completion_tokens_details.reasoning_tokens": factReasoning,
-	"completion_tokens_details.audio_tokens":     factAudioOutput,
-	"input_tokens":                               factInput,
-	"output_tokens":                              factOutputTokens,
-	"input_tokens_details.cached_tokens":         factCacheRead,
-	"input_tokens_details.cache_write_tokens":    factCacheWrite,
-	"input_tokens_details.audio_tokens":          factAudioInput,
-	"output_tokens_details.reasoning_tokens":     factReasoning,
-	"output_tokens_details.audio_tokens":         factAudioOutput,
-	"input_token_details.cached_tokens":          factCacheRead, // audio endpoints
-	"input_token_details.audio_tokens":           factAudioInput,
-	"output_token_details.audio_tokens":          factAudioOutput,
-	"seconds":                                    factSeconds, // transcription billed by time
+	"prompt_tokens":                                          factInput,
+	"completion_tokens":                                      factOutputTokens,
+	"total_tokens":                                           factTotal,
+	"prompt_tokens_details.cached_tokens":                    factCacheRead,
+	"prompt_tokens_details.cache_write_tokens":               factCacheWrite,
+	"prompt_tokens_details.audio_tokens":                     factAudioInput,
+	"prompt_tokens_details.image_tokens":                     factImageInput,
+	"completion_tokens_details.reasoning_tokens":             factReasoning,
+	"completion_tokens_details.audio_tokens":                 factAudioOutput,
+	"completion_tokens_details.image_tokens":                 factImageOutput,
+	"input_tokens":                                           factInput,
+	"output_tokens":                                          factOutputTokens,
+	"input_tokens_details.cached_tokens":                     factCacheRead,
+	"input_tokens_details.cache_write_tokens":                factCacheWrite,
+	"input_tokens_details.audio_tokens":                      factAudioInput,
+	"input_tokens_details.image_tokens":                      factImageInput,
+	"output_tokens_details.reasoning_tokens":                 factReasoning,
+	"output_tokens_details.audio_tokens":                     factAudioOutput,
+	"output_tokens_details.image_tokens":                     factImageOutput,
+	"input_token_details.cached_tokens":                      factCacheRead, // audio endpoints
+	"input_token_details.audio_tokens":                       factAudioInput,
+	"input_token_details.image_tokens":                       factImageInput,
+	"input_token_details.cached_tokens_details.audio_tokens": factAudioCacheRead,
+	"output_token_details.audio_tokens":                      factAudioOutput,
+	"seconds":                                                factSeconds, // transcription billed by time
 
 	"cached_tokens":               factCacheRead,  // Together, Moonshot
 	"prompt_cache_hit_tokens":     factCacheRead,  // DeepSeek
@@ -44,6 +50,7 @@ var dialectChat = Dialect{totals: openaiTotals, weave: weaveChat, prefill: prefi
 var chatFacts = merge(
 	paths{
 		"model":                   factModel,
+		"service_tier":            factServiceTier,
 		"error":                   factError,
 		"choices.*":               factChoice,
 		"choices.*.index":         factIndex,
@@ -85,6 +92,7 @@ var response = func() paths {
 	facts := openaiUsage.under("usage")
 	facts["model"] = factModel
 	facts["status"] = factStop
+	facts["service_tier"] = factServiceTier
 	facts["incomplete_details.reason"] = factDetail
 	facts["error"] = factError
 
@@ -93,7 +101,7 @@ var response = func() paths {
 
 // dialectEmbeddings is embeddings.
 var dialectEmbeddings = Dialect{totals: openaiTotals}.compile(
-	paths{"model": factModel, "error": factError},
+	paths{"model": factModel, "error": factError, "usage_info.pages_processed": factPages},
 	openaiUsage.under("usage"),
 )
 
@@ -127,7 +135,7 @@ var dialectImages = Dialect{
 	ends:   []string{"image_generation.completed", "image_edit.completed"},
 	fails:  []string{"error"},
 }.compile(
-	paths{"type": factType, "model": factModel, "error": factError},
+	paths{"type": factType, "model": factModel, "error": factError, "data.*": factImage},
 	openaiUsage.under("usage"),
 	outputs("", "b64_json"),
 )

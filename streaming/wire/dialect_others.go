@@ -12,6 +12,7 @@ var cohereUsage = paths{
 	"cached_tokens":              factCacheRead,
 	"billed_units.input_tokens":  factBilledInput,
 	"billed_units.output_tokens": factBilledOutput,
+	"billed_units.search_units":  factSearchUnits,
 }
 
 // dialectCohere is Cohere's API: chat, embed, rerank and what the first

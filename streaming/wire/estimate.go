@@ -71,7 +71,7 @@ func (r *Request) Demand(body []byte) Demand {
 	scanner.End()
 
 	demand := Demand{Input: textTokens(body), Models: found.models}
-	if r.generates() {
+	if r.Generates() {
 		if found.bound == 0 {
 			found.bound = defaultOutput
 		}
@@ -81,8 +81,8 @@ func (r *Request) Demand(body []byte) Demand {
 	return demand
 }
 
-// generates tells whether the answer is made token by token.
-func (r *Request) generates() bool {
+// Generates tells whether the answer is made token by token.
+func (r *Request) Generates() bool {
 	switch r.Operation.Dialect {
 	case dialectChat, dialectResponses, dialectMessages, dialectComplete, dialectGenerate, dialectInteractions,
 		dialectConverse, dialectInvoke, dialectCohere, dialectOllama, dialectTGI, dialectDashScope:

@@ -10,7 +10,7 @@ type facts struct {
 
 	// model is the first name given. The others are the last ones given, of
 	// which pending is a status that is not the last.
-	model, finish, stop, detail, block, pending word
+	model, finish, stop, detail, block, pending, tier word
 	// usage is what the answer states; earlier is that of the turns before,
 	// and metered what the provider has counted besides.
 	usage, earlier, metered Usage
@@ -20,6 +20,8 @@ type facts struct {
 	// in the JSON, and outputs the number of events that had any.
 	generated int64
 	outputs   int
+	// images is how many pictures were.
+	images int64
 	// stale says that a new usage object has begun, and that the old one
 	// counts no more when the new one says anything.
 	stale bool
@@ -30,10 +32,10 @@ type facts struct {
 	index  int64
 	ending word
 
-	// sound says that the part of the usage that is going by is about sound,
-	// and tokens how many; less than zero if that was not said.
-	sound  bool
-	tokens int64
+	// modality is what the part of the usage that is going by is about, and
+	// tokens how many; less than zero if that was not said.
+	modality modality
+	tokens   int64
 	// aside is the step that is going by, and apart that it is not included in
 	// the usage.
 	aside Aside
@@ -107,7 +109,7 @@ func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
 	case factSequence:
 		f.sequence, _ = v.Int()
 	case factModality:
-		f.sound = string(v.Raw) == "AUDIO"
+		f.modality = modalities[string(v.Raw)]
 	case factPartTokens:
 		f.tokens, _ = v.Int()
 	case factAsideType:
@@ -116,7 +118,11 @@ func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
 		f.aside.set(id, v)
 	case factMeteredInput, factMeteredOutput, factMeteredCacheRead, factMeteredCacheWrite:
 		f.metered.set(meters[id], v)
-	case factUsage, factInputPart, factOutputPart, factAsides, factAside, factWrapped:
+	case factServiceTier:
+		f.tier.set(v)
+	case factImage:
+		f.images++
+	case factUsage, factInputPart, factOutputPart, factCachePart, factAsides, factAside, factWrapped:
 	default:
 		if f.stale {
 			f.stale = false
@@ -145,8 +151,10 @@ func (f *facts) open(id jsonscan.ID, kind jsonscan.Kind) {
 		f.output = f.output || kind == jsonscan.Object
 	case factChoice:
 		f.index, f.ending.size = 0, 0
-	case factInputPart, factOutputPart:
-		f.sound, f.tokens = false, -1
+	case factImage:
+		f.images++
+	case factInputPart, factOutputPart, factCachePart:
+		f.modality, f.tokens = otherModality, -1
 	case factUsage:
 		f.stale = !f.dialect.overlay
 		if f.dialect.sum {
@@ -161,10 +169,10 @@ func (f *facts) close(id jsonscan.ID) {
 	switch {
 	case id == factChoice:
 		f.endChoice()
-	case id == factInputPart && f.sound && f.tokens >= 0:
-		f.usage.state(factAudioInput, f.tokens)
-	case id == factOutputPart && f.sound && f.tokens >= 0:
-		f.usage.state(factAudioOutput, f.tokens)
+	case id == factInputPart || id == factOutputPart || id == factCachePart:
+		if part := modalityParts[f.modality][id]; part != 0 && f.tokens >= 0 {
+			f.usage.state(part, f.tokens)
+		}
 	case id == factAside && f.apart:
 		f.usage.Aside.add(f.aside)
 	}
@@ -206,6 +214,7 @@ func (f *facts) total() Usage {
 	if u.Stated() {
 		f.dialect.totals(&u)
 	}
+	u.Images = f.images
 
 	return u
 }

@@ -24,8 +24,13 @@ type Result struct {
 	FinishReason string
 	// Usage is what the answer took.
 	Usage Usage
-	// Estimated says that the answer broke off before it had stated all of
-	// its usage, so that what was missing is a guess; see [Scanner.Guess].
+	// ServiceTier is the provider's word for the tier of service at which the
+	// answer was made, by which prices may differ: default, flex, priority,
+	// batch. Empty if the answer has not said so.
+	ServiceTier string
+	// Estimated says that the answer did not state all of its usage, as one
+	// that broke off does not, so that what was missing is a guess; see
+	// [Scanner.Guess].
 	Estimated bool
 	// Bytes is the length of the answer.
 	Bytes int64
@@ -280,6 +285,7 @@ func (s *Scanner) Result() Result {
 		Model:            s.facts.model.String(),
 		Finish:           s.facts.lastWord(),
 		Usage:            s.facts.total(),
+		ServiceTier:      s.facts.tier.String(),
 		Estimated:        s.guessed,
 		Bytes:            s.bytes,
 		Events:           s.count,
@@ -293,12 +299,18 @@ func (s *Scanner) Result() Result {
 	return r
 }
 
-// Guess fills in the usage that a stream which broke off has not stated; prompt
-// is the length of the request's body, in bytes.
+// Guess fills in the usage that an answer has not stated, if it generated
+// anything; prompt is the length of the request's body, in bytes.
 func (s *Scanner) Guess(prompt int) {
-	if s.facts.dialect != nil && s.started {
-		s.guessed = s.facts.usage.guess(int64(prompt), s.facts.generated, s.facts.outputs)
+	if s.facts.dialect == nil || !s.started {
+		return
 	}
+	generated := s.facts.generated
+	if s.framing == document || s.framing == opaque {
+		// Not all of what a whole answer says is looked for: it is measured.
+		generated = s.bytes
+	}
+	s.guessed = s.facts.usage.guess(int64(prompt), generated, s.facts.outputs)
 }
 
 // endEvent takes the end of an event of any framing.

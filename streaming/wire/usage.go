@@ -26,8 +26,11 @@ type Usage struct {
 	CacheWrite, CacheWrite5m, CacheWrite1h int64
 	// Reasoning is what was generated but is no part of the answer.
 	Reasoning int64
-	// AudioInput and AudioOutput are the parts that are sound.
-	AudioInput, AudioOutput int64
+	// AudioInput and AudioOutput are the parts that are sound, AudioCacheRead
+	// what of AudioInput came from the cache.
+	AudioInput, AudioOutput, AudioCacheRead int64
+	// ImageInput and ImageOutput are the parts that are pictures.
+	ImageInput, ImageOutput int64
 	// ToolPrompt is what tools that the provider ran have added to the prompt.
 	ToolPrompt int64
 	// BilledInput and BilledOutput are what Cohere bills, which is less than
@@ -36,12 +39,18 @@ type Usage struct {
 	// WebSearches is how often the provider has searched the web, which some
 	// bill apart.
 	WebSearches int64
+	// SearchUnits is what a reranking is billed by, and Pages what the reading
+	// of documents is.
+	SearchUnits, Pages int64
 	// Seconds is the length of a recording that is paid by time.
 	Seconds float64
 	// Cost is the price in US dollars.
 	Cost float64
 	// Aside is what was used besides, and is not included in the above.
 	Aside Aside
+	// Images is how many pictures were made, as far as they were counted. It
+	// is not stated, but seen.
+	Images int64
 
 	// stated has a bit for each fact that was stated.
 	stated                  uint64
@@ -91,9 +100,27 @@ func (u Usage) InputTotal() int64 { return u.inputTotal }
 // OutputTotal returns all that was generated, reasoning included.
 func (u Usage) OutputTotal() int64 { return u.outputTotal }
 
-// Stated tells whether the answer has said anything of its usage. An answer
-// without is not one that took nothing.
-func (u Usage) Stated() bool { return u.stated != 0 }
+// Stated tells whether the answer has said what it took in tokens, time or
+// money. An answer without is not one that took nothing.
+func (u Usage) Stated() bool { return u.stated&^(1<<factSearchUnits|1<<factPages) != 0 }
+
+// StatedCost returns the price of the call in US dollars, and whether the
+// provider has named one: nothing, maybe.
+func (u Usage) StatedCost() (usd float64, stated bool) { return u.Cost, u.has(factCost) }
+
+// Billed returns the tokens that are paid for: all of them, but at Cohere what
+// it says that it bills.
+func (u Usage) Billed() (input, output int64) {
+	input, output = u.inputTotal, u.outputTotal
+	if u.has(factBilledInput) {
+		input = u.BilledInput
+	}
+	if u.has(factBilledOutput) {
+		output = u.BilledOutput
+	}
+
+	return input, output
+}
 
 // bytesPerToken is how long a token is on average, in bytes of English text.
 const bytesPerToken = 4
@@ -149,12 +176,14 @@ func (u *Usage) add(v Usage) {
 	}
 	u.Seconds += v.Seconds
 	u.Cost += v.Cost
+	u.Images += v.Images
 	u.Aside.add(v.Aside)
 	u.stated |= v.stated
 }
 
-// lastTokens is the last fact that is a number of tokens, or of searches.
-const lastTokens = factWebSearches
+// lastTokens is the last fact that is a number of tokens, or a whole number of
+// something else.
+const lastTokens = factPages
 
 // state notes a number of tokens.
 func (u *Usage) state(id jsonscan.ID, tokens int64) {
@@ -191,6 +220,16 @@ func (u *Usage) tokens(id jsonscan.ID) *int64 {
 		return &u.BilledOutput
 	case factWebSearches:
 		return &u.WebSearches
+	case factAudioCacheRead:
+		return &u.AudioCacheRead
+	case factImageInput:
+		return &u.ImageInput
+	case factImageOutput:
+		return &u.ImageOutput
+	case factSearchUnits:
+		return &u.SearchUnits
+	case factPages:
+		return &u.Pages
 	default:
 		return &u.ToolPrompt
 	}

@@ -70,12 +70,20 @@ type Operation struct {
 	// a batch does. Whoever asks again is told it again: it is not this call's.
 	Standing bool
 
+	// Free says that the answers cost nothing, though there is something to
+	// read in them.
+	Free bool
+
 	// streams says that a request which does not say so is streamed.
 	streams bool
 	// needsBody and needsModel are what a request is refused without. A body
 	// that is not needed is also not judged: what can be read of it is.
 	needsBody, needsModel bool
 }
+
+// Paid tells whether an answer of the operation is paid for, as far as we can
+// tell: what passes unread may or may not be.
+func (o *Operation) Paid() bool { return o.Dialect != nil && !o.Free && !o.Standing }
 
 // families in the order in which they may claim a path: OpenAI's comes last,
 // for it takes everything under /v1.

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package ledger
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// slow is a sink that can be told to fail or to take its time.
+type slow struct {
+	fails  int
+	gate   chan struct{}
+	kept   []string
+	closed bool
+}
+
+func (s *slow) Write(ctx context.Context, records []*Record) error {
+	if s.gate != nil {
+		select {
+		case <-s.gate:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if s.fails != 0 {
+		s.fails--
+		return errors.New("no room")
+	}
+	for _, record := range records {
+		s.kept = append(s.kept, record.ID)
+	}
+	return nil
+}
+
+func (s *slow) Close() error {
+	s.closed = true
+	return nil
+}
+
+func write(w *Writer, from, to int) {
+	for i := from; i < to; i++ {
+		w.Write(&Record{ID: strconv.Itoa(i)})
+	}
+}
+
+func inOrder(t *testing.T, kept []string, n int) {
+	t.Helper()
+	if len(kept) != n {
+		t.Fatalf("%d records were kept, want %d", len(kept), n)
+	}
+	for i, id := range kept {
+		if id != strconv.Itoa(i) {
+			t.Fatalf("record %d is %s", i, id)
+		}
+	}
+}
+
+func TestRecordsAreWrittenInOrder(t *testing.T) {
+	sink := new(slow)
+	w := NewWriter(sink, zap.NewNop())
+	write(w, 0, 5000)
+	w.Release()
+	<-w.Done()
+	inOrder(t, sink.kept, 5000)
+	if !sink.closed || w.Written() != 5000 || w.Dropped() != 0 {
+		t.Errorf("closed %v, written %d, dropped %d", sink.closed, w.Written(), w.Dropped())
+	}
+}
+
+// What cannot be written is written later, in its order, and said once.
+func TestAFailedWriteIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zap.InfoLevel)
+		sink := &slow{fails: 5}
+		w := NewWriter(sink, zap.New(core))
+		write(w, 0, 1000)
+		time.Sleep(time.Minute)
+		w.Release()
+		<-w.Done()
+		inOrder(t, sink.kept, 1000)
+		if logs.Len() != 2 {
+			t.Errorf("%d lines were logged: %v", logs.Len(), logs.All())
+		}
+	})
+}
+
+// A sink that takes nothing holds up nobody; what is lost is counted.
+func TestAFullQueueDropsAndCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &slow{gate: make(chan struct{})}
+		w := NewWriter(sink, zap.NewNop())
+		w.Write(&Record{ID: "0"})
+		synctest.Wait() // the first is in the sink's hands
+		write(w, 1, maxWaiting+101)
+		if w.Dropped() != 100 {
+			t.Errorf("%d were dropped, want 100", w.Dropped())
+		}
+		close(sink.gate)
+		w.Release()
+		<-w.Done()
+		inOrder(t, sink.kept, maxWaiting+1)
+	})
+}
+
+// At the end, a sink that is away is not waited for, for ever.
+func TestTheEndDoesNotWaitForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sink := &slow{fails: -1}
+		w := NewWriter(sink, zap.NewNop())
+		write(w, 0, 10)
+		w.Release()
+		began := time.Now()
+		<-w.Done()
+		if waited := time.Since(began); waited > lastWords+lastRetry {
+			t.Errorf("the end took %s", waited)
+		}
+		if !sink.closed || w.Dropped() != 10 {
+			t.Errorf("closed %v, dropped %d", sink.closed, w.Dropped())
+		}
+	})
+}
+
+// A call that is still under way when its config ends is written down, too.
+func TestAHeldWriterStaysOpen(t *testing.T) {
+	sink := new(slow)
+	w := NewWriter(sink, zap.NewNop())
+	if !w.Hold() {
+		t.Fatal("an open writer cannot be held")
+	}
+	w.Release()
+	write(w, 0, 1)
+	w.Release()
+	<-w.Done()
+	inOrder(t, sink.kept, 1)
+	if w.Hold() {
+		t.Error("a closed writer can be held")
+	}
+}

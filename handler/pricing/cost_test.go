@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pricing
+
+import (
+	"math"
+	"math/big"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"testing"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
+)
+
+// usageOf reads what an answer to a request for path says that it took.
+func usageOf(t *testing.T, path, answer string) (wire.Usage, string) {
+	t.Helper()
+	request, err := wire.Recognize(http.MethodPost, &url.URL{Path: path}, http.Header{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := wire.NewScanner(request.Operation, http.StatusOK, "application/json", "")
+	defer s.Release()
+	s.Write([]byte(answer))
+	s.Close()
+	result := s.Result()
+	return result.Usage, result.ServiceTier
+}
+
+// priced returns prices in dollars for a million tokens, or for one of what is
+// no token.
+func priced(t *testing.T, prices map[Unit]float64) (r Rates) {
+	t.Helper()
+	for unit, dollars := range prices {
+		if unit.PerMillion() {
+			dollars /= 1e6
+		}
+		if err := r.Set(unit, dollars); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return r
+}
+
+func tableOf(price Price) *Table {
+	return NewTable([]Row{{Match: "*", Price: price}}, nil)
+}
+
+const (
+	chat     = "/v1/chat/completions"
+	messages = "/v1/messages"
+	generate = "/v1beta/models/g:generateContent"
+	converse = "/model/m/converse"
+)
+
+// What is inside of a total at one provider and outside at another is paid
+// once, and at its own price.
+func TestEachPartIsPaidOnceAtItsPrice(t *testing.T) {
+	table := tableOf(Price{Rates: priced(t, map[Unit]float64{
+		Input: 1, Output: 10, CacheRead: 0.1, CacheWrite: 1.25, CacheWrite1h: 2, Reasoning: 20,
+		AudioInput: 100, AudioOutput: 200, AudioCacheRead: 3, ImageInput: 5, ImageOutput: 40, Search: 0.01,
+	})})
+	for name, test := range map[string]struct {
+		path, answer string
+		want         float64 // in millionths of a dollar
+	}{
+		"plain":                     {chat, `{"usage":{"prompt_tokens":1000,"completion_tokens":100}}`, 1000 + 1000},
+		"cached inside":             {chat, `{"usage":{"prompt_tokens":1000,"prompt_tokens_details":{"cached_tokens":400}}}`, 600 + 40},
+		"cached outside":            {messages, `{"usage":{"input_tokens":600,"cache_read_input_tokens":400}}`, 600 + 40},
+		"written":                   {messages, `{"usage":{"input_tokens":10,"cache_creation_input_tokens":300,"cache_creation":{"ephemeral_5m_input_tokens":100,"ephemeral_1h_input_tokens":200}}}`, 10 + 125 + 400},
+		"written, outside":          {converse, `{"usage":{"inputTokens":10,"cacheWriteInputTokens":100,"totalTokens":110}}`, 10 + 125},
+		"reasoning inside":          {chat, `{"usage":{"completion_tokens":100,"completion_tokens_details":{"reasoning_tokens":60}}}`, 400 + 1200},
+		"reasoning outside":         {chat, `{"usage":{"prompt_tokens":1,"completion_tokens":40,"total_tokens":101,"completion_tokens_details":{"reasoning_tokens":60}}}`, 1 + 400 + 1200},
+		"thoughts outside":          {generate, `{"usageMetadata":{"promptTokenCount":1,"candidatesTokenCount":40,"thoughtsTokenCount":60}}`, 1 + 400 + 1200},
+		"prompts of tools":          {generate, `{"usageMetadata":{"promptTokenCount":10,"toolUsePromptTokenCount":5}}`, 15},
+		"hidden thoughts":           {chat, `{"usage":{"prompt_tokens":10,"completion_tokens":40,"total_tokens":60}}`, 10 + 500},
+		"sound":                     {chat, `{"usage":{"prompt_tokens":10,"completion_tokens":9,"prompt_tokens_details":{"audio_tokens":4},"completion_tokens_details":{"audio_tokens":8}}}`, 6 + 400 + 10 + 1600},
+		"sound and pictures":        {generate, `{"usageMetadata":{"promptTokenCount":10,"candidatesTokenCount":5,"promptTokensDetails":[{"modality":"AUDIO","tokenCount":4},{"modality":"IMAGE","tokenCount":3},{"modality":"TEXT","tokenCount":3}],"candidatesTokensDetails":[{"modality":"IMAGE","tokenCount":5}]}}`, 3 + 400 + 15 + 200},
+		"cached sound":              {generate, `{"usageMetadata":{"promptTokenCount":10,"cachedContentTokenCount":8,"promptTokensDetails":[{"modality":"AUDIO","tokenCount":6}],"cacheTokensDetails":[{"modality":"AUDIO","tokenCount":5}]}}`, 15 + 0.3 + 100 + 1},
+		"more cached than read":     {chat, `{"usage":{"prompt_tokens":10,"prompt_tokens_details":{"cached_tokens":400}}}`, 1},
+		"steps beside":              {messages, `{"usage":{"input_tokens":10,"output_tokens":1,"iterations":[{"type":"compaction","input_tokens":100,"output_tokens":10,"cache_read_input_tokens":50}]}}`, 10 + 10 + 100 + 100 + 5},
+		"searches":                  {messages, `{"usage":{"input_tokens":10,"server_tool_use":{"web_search_requests":3}}}`, 10 + 30000},
+		"billed less than was read": {"/v2/chat", `{"usage":{"billed_units":{"input_tokens":5,"output_tokens":7},"tokens":{"input_tokens":500,"output_tokens":8},"cached_tokens":400}}`, 5 + 70},
+		"images in tokens":          {"/v1/images/generations", `{"data":[{},{}],"usage":{"input_tokens":10,"output_tokens":20,"input_tokens_details":{"image_tokens":4},"output_tokens_details":{"image_tokens":20}}}`, 6 + 20 + 800},
+		"stated":                    {chat, `{"usage":{"prompt_tokens":10,"cost":0.25}}`, 250000},
+		"stated as nothing":         {chat, `{"usage":{"prompt_tokens":10,"cost":0}}`, 0},
+	} {
+		usage, _ := usageOf(t, test.path, test.answer)
+		got, known := table.Cost(Call{Model: "m", Usage: usage})
+		if math.Abs(float64(got)-test.want*1000) > 0.5 || !known {
+			t.Errorf("%s: %d billionths, known %t; want %v", name, got, known, test.want*1000)
+		}
+	}
+}
+
+// What is not counted in tokens is paid by the piece.
+func TestWhatIsPaidByThePiece(t *testing.T) {
+	for name, test := range map[string]struct {
+		path, answer string
+		prices       map[Unit]float64
+		want         float64 // in dollars
+	}{
+		"seconds":               {"/v1/audio/transcriptions", `{"text":"a","usage":{"type":"duration","seconds":90.5}}`, map[Unit]float64{Second: 0.0001}, 0.00905},
+		"an odd price":          {"/v1/audio/transcriptions", `{"text":"a","usage":{"type":"duration","seconds":3600}}`, map[Unit]float64{Second: 0.04 / 3600}, 0.04},
+		"tokens, not seconds":   {chat, `{"usage":{"prompt_tokens":1000000,"prompt_audio_seconds":7}}`, map[Unit]float64{Input: 2}, 2},
+		"images":                {"/v1/images/generations", `{"data":[{"url":"a"},{"url":"b"}]}`, map[Unit]float64{Image: 0.04}, 0.08},
+		"search units":          {"/v2/rerank", `{"results":[],"meta":{"billed_units":{"search_units":2}}}`, map[Unit]float64{Search: 0.002}, 0.004},
+		"pages":                 {"/v1/ocr", `{"pages":[],"usage_info":{"pages_processed":3}}`, map[Unit]float64{Page: 0.001}, 0.003},
+		"a request":             {chat, `{"usage":{"prompt_tokens":1000000}}`, map[Unit]float64{Input: 2, Request: 0.005}, 2.005},
+		"nothing but a request": {chat, `{"choices":[]}`, map[Unit]float64{Request: 0.005}, 0.005},
+		"free":                  {chat, `{"choices":[]}`, map[Unit]float64{Input: 0}, 0},
+	} {
+		usage, _ := usageOf(t, test.path, test.answer)
+		got, known := tableOf(Price{Rates: priced(t, test.prices)}).Cost(Call{Model: "m", Usage: usage})
+		if got != FromUSD(test.want) || !known {
+			t.Errorf("%s: %v, known %t; want %v", name, got.USD(), known, test.want)
+		}
+	}
+}
+
+// What has no price is not taken for free.
+func TestWhatHasNoPriceIsUnknown(t *testing.T) {
+	for name, test := range map[string]struct {
+		path, answer string
+		prices       map[Unit]float64
+		want         float64 // in dollars: the part that has a price
+	}{
+		"no output price":  {chat, `{"usage":{"prompt_tokens":1000000,"completion_tokens":1}}`, map[Unit]float64{Input: 2}, 2},
+		"no search price":  {messages, `{"usage":{"input_tokens":1000000,"server_tool_use":{"web_search_requests":3}}}`, map[Unit]float64{Input: 2}, 2},
+		"no second price":  {"/v1/audio/transcriptions", `{"text":"a","usage":{"type":"duration","seconds":90}}`, map[Unit]float64{Input: 2}, 0},
+		"no image price":   {"/v1/images/generations", `{"data":[{"url":"a"}]}`, map[Unit]float64{Input: 2}, 0},
+		"nothing stated":   {chat, `{"choices":[]}`, map[Unit]float64{Input: 2}, 0},
+		"no price at all":  {chat, `{"usage":{"prompt_tokens":1}}`, nil, 0},
+		"media, unmetered": {"/v1/audio/speech", `ID3`, map[Unit]float64{Input: 2}, 0},
+	} {
+		usage, _ := usageOf(t, test.path, test.answer)
+		got, known := tableOf(Price{Rates: priced(t, test.prices)}).Cost(Call{Model: "m", Usage: usage})
+		if got != FromUSD(test.want) || known {
+			t.Errorf("%s: %v, known %t", name, got.USD(), known)
+		}
+	}
+	var none *Table
+	if _, known := none.Cost(Call{Model: "m"}); known || !none.Empty() {
+		t.Error("no table knows a price")
+	}
+	if cost, known := none.Estimate("m", 1, 1); known || cost != 0 {
+		t.Error("no table knows a price")
+	}
+}
+
+// A long prompt, and a tier of service, have prices of their own for the whole
+// of the call.
+func TestTiers(t *testing.T) {
+	table := tableOf(Price{
+		Rates: priced(t, map[Unit]float64{Input: 1, Output: 10, CacheRead: 0.1}),
+		Tiers: []Tier{
+			{Service: "priority", Above: 200, Rates: priced(t, map[Unit]float64{Input: 6})},
+			{Above: 200, Rates: priced(t, map[Unit]float64{Input: 2, Output: 15})},
+			{Service: "batch", Rates: priced(t, map[Unit]float64{Input: 0.5, Output: 5})},
+			{Service: "priority", Rates: priced(t, map[Unit]float64{Input: 3})},
+			{Above: 100, Rates: priced(t, map[Unit]float64{Input: 1.5})},
+		},
+	})
+	for _, test := range []struct {
+		usage string
+		want  Cost
+	}{
+		{`"usage":{"prompt_tokens":100,"completion_tokens":1}`, 100_000 + 10_000},
+		{`"usage":{"prompt_tokens":101,"completion_tokens":1}`, 151_500 + 10_000},
+		{`"usage":{"prompt_tokens":201,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":200}}`, 2_000 + 20_000 + 15_000},
+		{`"service_tier":"default","usage":{"prompt_tokens":100}`, 100_000},
+		{`"service_tier":"batch","usage":{"prompt_tokens":100,"completion_tokens":1}`, 50_000 + 5_000},
+		{`"service_tier":"priority","usage":{"prompt_tokens":100}`, 300_000},
+		{`"service_tier":"priority","usage":{"prompt_tokens":300}`, 1_800_000},
+	} {
+		usage, tier := usageOf(t, chat, "{"+test.usage+"}")
+		if got, known := table.Cost(Call{Model: "m", Usage: usage, ServiceTier: tier}); got != test.want || !known {
+			t.Errorf("%s: %d, known %t; want %d", test.usage, got, known, test.want)
+		}
+	}
+}
+
+// Sums are exact, whatever the prices and amounts, up to what a call is
+// believed to take.
+func TestSumsAreExact(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 1000 {
+		var b bill
+		exact := new(big.Int)
+		for range 1 + random.IntN(8) {
+			unit := Unit(random.IntN(int(Image)))
+			n := random.Int64N(1 << random.IntN(50))
+			dollars := float64(random.Int64N(1e9)) / math.Pow10(random.IntN(12)+6)
+			if err := b.rates.Set(unit, dollars); err != nil {
+				t.Fatal(err)
+			}
+			b.add(unit, n)
+			exact.Add(exact, new(big.Int).Mul(big.NewInt(min(n, maxCount)), big.NewInt(b.rates.each[unit])))
+		}
+		exact.Add(exact, big.NewInt(perBillionth/2)).Div(exact, big.NewInt(perBillionth))
+		want := Cost(math.MaxInt64)
+		if exact.IsInt64() {
+			want = Cost(exact.Int64())
+		}
+		if got := b.total(); got != want {
+			t.Fatalf("%d, want %d", got, want)
+		}
+	}
+	b := bill{rates: Rates{each: [unitCount]int64{Second: maxPrice * perDollar}}}
+	b.seconds(math.Inf(1), maxPrice*perDollar)
+	if b.total() != math.MaxInt64 {
+		t.Error("an endless recording")
+	}
+	if err := b.rates.Set(Input, math.NaN()); err == nil {
+		t.Error("no number is a price")
+	}
+}
+
+func TestEstimate(t *testing.T) {
+	table := NewTable([]Row{
+		{Match: "azure/gpt-*", Price: Price{Rates: priced(t, map[Unit]float64{Input: 1, Output: 2, Request: 0.5})}},
+		{Match: "gpt-4o", Price: Price{Rates: priced(t, map[Unit]float64{Input: 10, Output: 20})}},
+	}, nil)
+	for model, want := range map[string]Cost{"gpt-4o": 10_000*100 + 20_000*10, "gpt-5": 1_000*100 + 2_000*10 + 5e8, "other": 0, "": 0} {
+		if got, known := table.Estimate(model, 100, 10); got != want || known != (want > 0) {
+			t.Errorf("%s: %d, known %t; want %d", model, got, known, want)
+		}
+	}
+}

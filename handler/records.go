@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package handler
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/seed83435595/caddy-llm-proxy/handler/ledger"
+)
+
+// records are the ledgers of one config. Each call holds them from its
+// beginning, since it may outlive the config.
+type records struct {
+	writers []*ledger.Writer
+	// names are what the writers are called in the pool.
+	names []string
+}
+
+// ledgers holds the open ledgers. Configs that say the same of one share it,
+// so that a reload neither closes nor reorders anything.
+var ledgers = caddy.NewUsagePool()
+
+// sharedWriter is a writer in the pool.
+type sharedWriter struct{ *ledger.Writer }
+
+// exitWait is how long the end of Caddy waits for records to be written.
+const exitWait = 6 * time.Second
+
+// Destruct lets go of the writer. At the end of Caddy it waits for what is
+// left to be written; after a reload that happens behind its back.
+func (w sharedWriter) Destruct() error {
+	w.Release()
+	if !caddy.Exiting() {
+		return nil
+	}
+	select {
+	case <-w.Done():
+		return nil
+	case <-time.After(exitWait):
+		return fmt.Errorf("records of calls were lost: the sink did not take them within %s", exitWait)
+	}
+}
+
+// openLedgers gets the config's ledgers ready.
+func (h *Handler) openLedgers(ctx caddy.Context) error {
+	if len(h.LedgersRaw) == 0 {
+		return nil
+	}
+	var names []string
+	for _, raw := range h.LedgersRaw { // which loading lets go of
+		names = append(names, string(raw))
+	}
+	loaded, err := ctx.LoadModule(h, "LedgersRaw")
+	if err != nil {
+		return fmt.Errorf("loading ledgers: %w", err)
+	}
+	for i, module := range loaded.([]any) {
+		name := names[i]
+		sinks, ok := module.(ledger.Module)
+		if !ok {
+			return fmt.Errorf("ledger %d is no ledger: %T", i+1, module)
+		}
+		opened, _, err := ledgers.LoadOrNew(name, func() (caddy.Destructor, error) {
+			sink, err := sinks.Open()
+			if err != nil {
+				return nil, err
+			}
+			return sharedWriter{ledger.NewWriter(sink, caddy.Log().Named("llm.ledger"))}, nil
+		})
+		if err != nil {
+			return fmt.Errorf("ledger %d: %w", i+1, err)
+		}
+		h.records.names = append(h.records.names, name)
+		h.records.writers = append(h.records.writers, opened.(sharedWriter).Writer)
+	}
+	return nil
+}
+
+// close gives the ledgers back.
+func (r *records) close() error {
+	for _, name := range r.names {
+		if _, err := ledgers.Delete(name); err != nil {
+			return fmt.Errorf("closing a ledger: %w", err)
+		}
+	}
+	r.names = nil
+	return nil
+}
+
+// hold keeps the ledgers open for a call. A call that comes over an old
+// connection after its config has ended finds them closed.
+func (r *records) hold() []*ledger.Writer {
+	for i, writer := range r.writers {
+		if !writer.Hold() {
+			return r.writers[:i]
+		}
+	}
+	return r.writers
+}
+
+// keep writes down the call and lets go of the ledgers.
+func (a *account) keep() {
+	if len(a.ledgers) == 0 {
+		return
+	}
+	record := a.record()
+	for _, writer := range a.ledgers {
+		writer.Write(record)
+		writer.Release()
+	}
+}
+
+// record returns what is kept of the call.
+func (a *account) record() *ledger.Record {
+	call, result := a.call, &a.call.Result
+	r := &ledger.Record{
+		Time: call.Started, ID: call.ID, Client: a.client,
+		Provider: call.Provider, Key: call.KeyID, TargetModel: call.TargetModel, ModelAnswered: result.Model,
+		Outcome: string(call.Outcome), Status: call.Status,
+		Finish: result.Finish, FinishReason: result.FinishReason,
+		FirstTokenMS: milliseconds(call.FirstToken), DurationMS: milliseconds(time.Since(call.Started)),
+		Events: result.Events,
+	}
+	if call.Request != nil {
+		r.Operation, r.Model, r.Stream = call.Request.Operation.Name, call.Request.Model, call.Request.Stream
+	}
+	for _, attempt := range call.Attempts {
+		r.Attempts = append(r.Attempts, attemptWords(attempt))
+	}
+	if a.charged && !a.costUnknown {
+		dollars := a.cost.USD()
+		r.Cost = &dollars
+	}
+	usage := &result.Usage
+	if !usage.Stated() {
+		return r
+	}
+	r.Usage = &ledger.Usage{
+		Input: usage.InputTotal(), Output: usage.OutputTotal(),
+		CacheRead: usage.CacheRead, CacheWrite: usage.CacheWrite,
+		Reasoning: usage.Reasoning, AudioIn: usage.AudioInput, AudioOut: usage.AudioOutput,
+		Estimated: result.Estimated,
+	}
+	return r
+}
+
+// parseLedger parses "ledger <module> …".
+func (h *Handler) parseLedger(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return d.Err("ledger: of which kind? There are log, file and redis")
+	}
+	name := d.Val()
+	module, err := caddyfile.UnmarshalModule(d, "llm.ledger."+name)
+	if err != nil {
+		return err
+	}
+	raw := caddyconfig.JSONModuleObject(module, "sink", name, nil)
+	for _, other := range h.LedgersRaw {
+		if string(other) == string(raw) {
+			return d.Errf("ledger %s: already specified", name)
+		}
+	}
+	h.LedgersRaw = append(h.LedgersRaw, raw)
+	return nil
+}

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sql
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/seed83435595/caddy-llm-proxy/handler/ledger"
+)
+
+const (
+	// forgetEvery is how often old rows are looked for.
+	forgetEvery = time.Hour
+	// writeTime is how long a batch may take.
+	writeTime = 30 * time.Second
+)
+
+// sink writes to the table.
+type sink struct {
+	db        *sql.DB
+	dialect   dialect
+	table     string
+	retention time.Duration
+	made      bool
+	forgot    time.Time
+}
+
+// Write adds the records in one transaction.
+func (s *sink) Write(ctx context.Context, records []*ledger.Record) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTime)
+	defer cancel()
+	if err := s.prepare(ctx); err != nil {
+		return err
+	}
+	batch, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("beginning a transaction: %w", err)
+	}
+	defer batch.Rollback() //nolint:errcheck // After a commit there is nothing to roll back.
+	insert, err := batch.PrepareContext(ctx, s.dialect.insert(s.table))
+	if err != nil {
+		return fmt.Errorf("preparing to insert: %w", err)
+	}
+	defer insert.Close()
+	for _, record := range records {
+		if _, err := insert.ExecContext(ctx, s.values(record)...); err != nil {
+			return fmt.Errorf("inserting: %w", err)
+		}
+	}
+	if err := batch.Commit(); err != nil {
+		return fmt.Errorf("committing: %w", err)
+	}
+	return nil
+}
+
+// prepare makes the table, and lets old rows go.
+func (s *sink) prepare(ctx context.Context) error {
+	if !s.made {
+		for _, statement := range []string{s.dialect.create(s.table), s.dialect.index(s.table)} {
+			if _, err := s.db.ExecContext(ctx, statement); err != nil {
+				return fmt.Errorf("making the table: %w", err)
+			}
+		}
+		s.made = true
+	}
+	now := time.Now()
+	if s.retention > 0 && now.Sub(s.forgot) >= forgetEvery {
+		if _, err := s.db.ExecContext(ctx, s.dialect.forget(s.table), s.dialect.at(now.Add(-s.retention))); err != nil {
+			return fmt.Errorf("deleting old rows: %w", err)
+		}
+		s.forgot = now
+	}
+	return nil
+}
+
+// Close closes the connection.
+func (s *sink) Close() error { return s.db.Close() }
+
+// values returns what goes into the columns. What is not known is null.
+func (s *sink) values(r *ledger.Record) []any {
+	usage := make([]any, 8)
+	if u := r.Usage; u != nil {
+		usage = []any{u.Input, u.Output, u.CacheRead, u.CacheWrite, u.Reasoning, u.AudioIn, u.AudioOut, u.Estimated}
+	}
+	values := []any{
+		r.ID, s.dialect.at(r.Time), known(r.Client), known(r.Operation),
+		known(r.Model), known(r.TargetModel), known(r.ModelAnswered), r.Stream,
+		known(r.Provider), known(r.Key), known(strings.Join(r.Attempts, ",")), r.Outcome, known(r.Status),
+		known(r.Finish), known(r.FinishReason),
+	}
+	values = append(values, usage...)
+	var cost any
+	if r.Cost != nil {
+		cost = *r.Cost
+	}
+	return append(values, cost, known(r.FirstTokenMS), r.DurationMS, known(r.Events))
+}
+
+// known returns nil for what is not known.
+func known[T comparable](value T) any {
+	var nothing T
+	if value == nothing {
+		return nil
+	}
+	return value
+}

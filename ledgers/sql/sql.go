@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package sql keeps the records of calls in a table of SQLite or PostgreSQL.
+// It is not part of the plugin as such, so that only those carry the weight of
+// the drivers who build it in:
+//
+//	xcaddy build --with github.com/seed83435595/caddy-llm-proxy \
+//		--with github.com/seed83435595/caddy-llm-proxy/ledgers/sql
+package sql
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver pgx
+	_ "modernc.org/sqlite"             // the driver sqlite
+
+	"github.com/seed83435595/caddy-llm-proxy/handler/ledger"
+)
+
+func init() {
+	caddy.RegisterModule(new(SQL))
+}
+
+// defaultTable is what the table is called.
+const defaultTable = "llm_calls"
+
+// SQL keeps records in a table, which it makes if there is none. Each record
+// is a row whose key is the request id, so that one which is written twice,
+// after a connection has failed, stands there once.
+type SQL struct {
+	// Driver is the kind of database: sqlite or postgres.
+	Driver string `json:"driver,omitempty"`
+
+	// Source is where it is: the name of a file for sqlite, a URL such as
+	// postgres://user:password@host/database for postgres. Placeholders keep
+	// the password out of the config.
+	Source string `json:"source,omitempty"`
+
+	// Table is the name of the table. Default: llm_calls.
+	Table string `json:"table,omitempty"`
+
+	// Retention is how long rows are kept. Default: for ever.
+	Retention caddy.Duration `json:"retention,omitempty"`
+
+	dialect dialect
+	source  string
+}
+
+// CaddyModule returns the Caddy module information.
+func (*SQL) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "llm.ledger.sql",
+		New: func() caddy.Module { return new(SQL) },
+	}
+}
+
+// Provision resolves what the config says. The database is not asked.
+func (s *SQL) Provision(caddy.Context) error {
+	if s.Table == "" {
+		s.Table = defaultTable
+	}
+	var ok bool
+	if s.dialect, ok = dialects[s.Driver]; !ok {
+		return fmt.Errorf("driver: unknown %q; known are sqlite and postgres", s.Driver)
+	}
+	source, err := caddy.NewReplacer().ReplaceOrErr(s.Source, true, true)
+	if err != nil {
+		return fmt.Errorf("source: %w", err)
+	}
+	s.source = source
+	return nil
+}
+
+// tableName is what a table may be called: the name goes into statements.
+var tableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`)
+
+// Validate refuses what would fail at the first record.
+func (s *SQL) Validate() error {
+	switch {
+	case s.source == "":
+		return errors.New("source: where the database is must be said")
+	case !tableName.MatchString(s.Table):
+		return fmt.Errorf("table: a name of letters, digits and underscores is needed, not %q", s.Table)
+	case s.Retention < 0:
+		return errors.New("retention: must not be negative")
+	}
+	return nil
+}
+
+// Open makes the sink. No connection is made before the first record.
+func (s *SQL) Open() (ledger.Sink, error) {
+	db, err := sql.Open(s.dialect.driver, s.dialect.source(s.source))
+	if err != nil {
+		// Not the error itself: it may repeat the password.
+		return nil, errors.New("source: malformed")
+	}
+	db.SetMaxOpenConns(1)
+	return &sink{db: db, dialect: s.dialect, table: s.Table, retention: time.Duration(s.Retention)}, nil
+}
+
+// UnmarshalCaddyfile sets up the table from Caddyfile tokens. Syntax:
+//
+//	sql sqlite|postgres <source> {
+//		table     <name>
+//		retention <duration>
+//	}
+func (s *SQL) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume module name
+	if !d.AllArgs(&s.Driver, &s.Source) {
+		return d.Err("sql: wants a driver, sqlite or postgres, and where the database is")
+	}
+	for d.NextBlock(0) {
+		option := d.Val()
+		var text string
+		if !d.AllArgs(&text) {
+			return d.ArgErr()
+		}
+		switch option {
+		case "table":
+			if s.Table != "" {
+				return d.Err("table: already specified")
+			}
+			s.Table = text
+		case "retention":
+			if s.Retention != 0 {
+				return d.Err("retention: already specified")
+			}
+			length, err := caddy.ParseDuration(text)
+			if err != nil || length <= 0 {
+				return d.Errf("retention: not a duration: %s", text)
+			}
+			s.Retention = caddy.Duration(length)
+		default:
+			return d.Errf("sql: unrecognized option %s", option)
+		}
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner     = (*SQL)(nil)
+	_ caddy.Validator       = (*SQL)(nil)
+	_ caddyfile.Unmarshaler = (*SQL)(nil)
+	_ ledger.Module         = (*SQL)(nil)
+)

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package streaming
+
+import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+// UnmarshalCaddyfile sets up Redis from Caddyfile tokens. Syntax:
+//
+//	redis <address>... {
+//		master            <name>
+//		cluster
+//		username          <name>
+//		password          <secret>
+//		sentinel_username <name>
+//		sentinel_password <secret>
+//		db                <n>
+//		key_prefix        <prefix>
+//		tls {
+//			ca   <file>
+//			cert <file> <key file>
+//		}
+//		timeout           <duration>
+//		on_failure        allow|deny
+//	}
+func (r *Redis) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return r.ParseCaddyfile(d, func(*caddyfile.Dispenser) (bool, error) { return false, nil })
+}
+
+// ParseCaddyfile does the same for what has further options in the same block:
+// more is asked for those that are not Redis's.
+func (r *Redis) ParseCaddyfile(d *caddyfile.Dispenser, more func(*caddyfile.Dispenser) (known bool, err error)) error {
+	d.Next() // consume the option's name
+	r.Addresses = d.RemainingArgs()
+	if len(r.Addresses) == 0 {
+		return d.Err("redis: an address is needed, such as redis://localhost:6379")
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if known, err := more(d); err != nil {
+			return err
+		} else if known {
+			continue
+		}
+		if err := r.parseOption(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Redis) parseOption(d *caddyfile.Dispenser) error {
+	option := d.Val()
+	if into := map[string]*string{
+		"master": &r.Master, "username": &r.Username, "password": &r.Password,
+		"sentinel_username": &r.SentinelUsername, "sentinel_password": &r.SentinelPassword,
+		"key_prefix": &r.KeyPrefix, "on_failure": &r.OnFailure,
+	}[option]; into != nil {
+		return parseOnce(d, into)
+	}
+	switch option {
+	case "cluster":
+		if r.Cluster {
+			return d.Err("cluster: already specified")
+		}
+		r.Cluster = true
+		if d.NextArg() {
+			return d.ArgErr()
+		}
+		return nil
+	case "db":
+		return parsePositiveOnce(d, &r.DB)
+	case "timeout":
+		return parseDuration(d, &r.Timeout)
+	case "tls":
+		return r.parseTLS(d)
+	}
+	return d.Errf("redis: unrecognized option %s", option)
+}
+
+func (r *Redis) parseTLS(d *caddyfile.Dispenser) error {
+	if r.TLS {
+		return d.Err("tls: already specified")
+	}
+	r.TLS = true
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		switch d.Val() {
+		case "ca":
+			if err := parseOnce(d, &r.CAFile); err != nil {
+				return err
+			}
+		case "cert":
+			if r.CertFile != "" {
+				return d.Err("cert: already specified")
+			}
+			if !d.AllArgs(&r.CertFile, &r.KeyFile) {
+				return d.Err("cert: wants the file of the certificate and that of its key")
+			}
+		default:
+			return d.Errf("redis tls: unrecognized option %s", d.Val())
+		}
+	}
+	return nil
+}
+
+// Interface guard
+var _ caddyfile.Unmarshaler = (*Redis)(nil)
