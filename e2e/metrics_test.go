@@ -149,3 +149,19 @@ func TestRefusedConfigShowsNowhere(t *testing.T) {
 		t.Errorf("after a reload there are %d keys of the old config and %d of the new", ours, theirs)
 	}
 }
+
+// The start is measured: in the log and in the metrics, by component.
+func TestStartIsMeasured(t *testing.T) {
+	g := start(t, threeKeys)
+	values := g.scrape(t)
+	for _, component := range []string{"clients", "limits", "providers"} {
+		if _, ok := values[`caddy_llm_startup_seconds{component="`+component+`"}`]; !ok {
+			t.Errorf("nothing is said of how long %s took", component)
+		}
+	}
+	ready, total := values["caddy_llm_startup_ready_seconds"], values["caddy_llm_startup_total_seconds"]
+	if total <= 0 || ready < total || ready > 5 || values["caddy_llm_startup_parallel_efficiency"] <= 0 {
+		t.Errorf("ready after %v s, of which %v s are ours", ready, total)
+	}
+	g.await(t, `"msg":"the gateway is ready"`, nil)
+}
