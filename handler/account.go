@@ -24,12 +24,6 @@ type account struct {
 	events *events.Emitter
 	call   *streaming.Call
 	client string
-	// known says that the config names the client, and not only somebody who
-	// vouches for it.
-	known bool
-	// admitted says that the call was handed on.
-	admitted bool
-	quota    quota
 	// ledgers are held until the call is written down in them.
 	ledgers []*ledger.Writer
 
@@ -37,6 +31,12 @@ type account struct {
 	// what that is, or the part of it that is known if costUnknown.
 	charged, costUnknown bool
 	cost                 pricing.Cost
+	// known says that the config names the client, and not only somebody who
+	// vouches for it.
+	known bool
+	// admitted says that the call was handed on.
+	admitted bool
+	quota    quota
 }
 
 // family is the shape in which the client expects errors. A path that belongs
@@ -58,8 +58,8 @@ func (a *account) settle(r *http.Request, prices *pricing.Table) {
 	}
 	a.charge(prices)
 	a.quota.settle(a.call, a.cost)
-	a.keep()
 	a.observe()
+	a.keep()
 	a.tellOfBreak()
 	// One field that writes the others itself costs nothing where nobody logs,
 	// and the access log copies its list with each that is added.

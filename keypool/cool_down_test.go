@@ -135,6 +135,28 @@ func TestStatedWait(t *testing.T) {
 	}
 }
 
+// An operator's wait holds as it is: it neither grows nor is it bounded, and
+// the upstream rests for it, too.
+func TestOrderedWait(t *testing.T) {
+	for class, want := range map[Class]struct{ model, other time.Duration }{
+		ClassRateLimited: {72 * time.Hour, 0},
+		ClassCredential:  {72 * time.Hour, 72 * time.Hour},
+		ClassUpstream:    {72 * time.Hour, 0},
+		ClassOverloaded:  {72 * time.Hour, 0},
+		ClassRegion:      {72 * time.Hour, 72 * time.Hour},
+	} {
+		c := newClock()
+		p := newPool(t, c, 1, RoundRobin)
+		use(t, p, "m", Verdict{Class: class, Wait: 72 * time.Hour, Ordered: true})
+		if got := restOf(p, c, "m"); got != want.model {
+			t.Errorf("%s: rests %s for the model", class, got)
+		}
+		if got := restOf(p, c, "other"); got != want.other {
+			t.Errorf("%s: rests %s for others", class, got)
+		}
+	}
+}
+
 // Ten calls at once that all meet the same limit are one failure, and none of
 // them shortens what another has learned.
 func TestConcurrentFailuresCountOnce(t *testing.T) {

@@ -182,12 +182,31 @@ func TestOwner(t *testing.T) {
 	other := newPoolOf(t, Options{}, Key{ID: "c"}, Key{ID: "b", Tier: 2}, Key{ID: "a"})
 	owners := map[string]bool{}
 	for _, id := range []string{"resp_1", "resp_2", "file-3", "batch_4", "resp_5", "resp_6", "resp_7", "resp_8"} {
-		if p.Owner(id) != other.Owner(id) {
-			t.Errorf("%s is owned by %s and by %s", id, p.Owner(id), other.Owner(id))
+		if p.Owner(id, Want{}) != other.Owner(id, Want{}) {
+			t.Errorf("%s is owned by %s and by %s", id, p.Owner(id, Want{}), other.Owner(id, Want{}))
 		}
-		owners[p.Owner(id)] = true
+		owners[p.Owner(id, Want{})] = true
 	}
 	if len(owners) != 3 {
 		t.Errorf("only %v own anything", owners)
+	}
+}
+
+// A key that could never serve the call owns nothing.
+func TestOwnerServesTheCall(t *testing.T) {
+	p := newPoolOf(t, Options{}, Key{ID: "a", Models: []string{"gpt-*"}}, Key{ID: "b", Expires: time.Unix(1, 0)}, Key{ID: "c"})
+	for _, id := range []string{"resp_1", "resp_2", "file-3", "batch_4", "resp_5", "resp_6", "resp_7", "resp_8"} {
+		if owner := p.Owner(id, Want{Model: "o1"}); owner != "c" {
+			t.Errorf("%s is owned by %s", id, owner)
+		}
+		if owner := p.Owner(id, Want{Model: "gpt-4o"}); owner == "b" {
+			t.Errorf("%s is owned by a key that has expired", id)
+		}
+	}
+	if owner := newPoolOf(t, Options{}, Key{ID: "a", Models: []string{"gpt-*"}}).Owner("resp_1", Want{Model: "o1"}); owner != "" {
+		t.Errorf("%s owns what it cannot serve", owner)
+	}
+	if !p.Has("a") || p.Has("d") {
+		t.Error("the pool does not know its keys")
 	}
 }

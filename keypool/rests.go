@@ -206,6 +206,9 @@ func (c *coolDown) penalise(v Verdict, began, now time.Time, maxWait time.Durati
 
 // rest returns how long a key rests after so many such failures in a row.
 func (v Verdict) rest(strikes int, maxWait time.Duration) time.Duration {
+	if v.Ordered {
+		return v.Wait
+	}
 	if v.Wait > 0 {
 		// One that is stated as next to nothing, again and again, is not meant.
 		least := min(leastWait<<min(strikes-1, 20), time.Second)

@@ -68,17 +68,26 @@ func (p *Pool) hasRoom(i int, c *choice) bool {
 	return float64(p.members[i].state.inFlight.Load()) < max(stickyFew, math.Ceil(stickySlack*average))
 }
 
-// Owner returns the id of the key that a stored object belongs to of which
-// nothing is known: the same one each time, whatever its health.
-func (p *Pool) Owner(objectID string) string {
+// Owner returns the id of the key that is taken for that of a stored object of
+// which nothing is known: of those that could serve the call the same one each
+// time, whatever its health. It is "" if none could.
+func (p *Pool) Owner(objectID string, want Want) string {
 	hash := hashString(objectID)
-	best, highest := 0, uint64(0)
-	for i, key := range p.hashes {
-		if h := mix(hash ^ key); h > highest {
-			best, highest = i, h
+	c := choice{want: &want, model: want.Model, now: p.opts.Now()}
+	owner, highest := "", uint64(0)
+	for i := range p.members {
+		m := &p.members[i]
+		if h := mix(hash ^ p.hashes[i]); (owner == "" || h > highest) && m.serves(&c) {
+			owner, highest = m.key.ID, h
 		}
 	}
-	return p.members[best].key.ID
+	return owner
+}
+
+// Has reports whether the pool has a key of that id.
+func (p *Pool) Has(keyID string) bool {
+	_, ok := p.byID[keyID]
+	return ok
 }
 
 // hashString is FNV-1a: the same in every instance and after a restart.

@@ -102,18 +102,19 @@ func (u *Upstream) leave(passes [2]pass) {
 func (u *Upstream) report(l *Lease, o Outcome, now time.Time) {
 	class := o.Verdict.Class
 	u.noteHealth(o, now)
-	u.reportWhole(l, class, now)
+	u.reportWhole(l, o.Verdict, now)
 	switch {
 	case class == ClassOK:
 		if !l.answered {
 			u.succeed(l, now)
 		}
-	case isFault(class):
-		l.pool.notify(noKey, u.circuit(l.model).fail(l.passes[0], class, l.began, now))
-	case class == ClassOverloaded:
+	case class == ClassOverloaded, o.Verdict.Ordered && o.Verdict.Scope() == ScopeUpstreamModel:
 		c := u.circuit(l.model)
 		c.leave(l.passes[0])
-		c.cool(class, c.rules.OpenFor, c.rules.OpenFor, now)
+		wait := o.Verdict.orderedOr(c.rules.OpenFor)
+		l.pool.notify(noKey, c.cool(class, wait, wait, now))
+	case isFault(class):
+		l.pool.notify(noKey, u.circuit(l.model).fail(l.passes[0], class, l.began, now))
 	default:
 		// Whatever else there is says nothing of how well the model is served.
 		if c := l.passes[0].circuit; c != nil {
@@ -137,7 +138,7 @@ func (u *Upstream) noteHealth(o Outcome, now time.Time) {
 
 // answering notes that an answer has begun well.
 func (u *Upstream) answering(l *Lease, now time.Time) {
-	u.reportWhole(l, ClassOK, now)
+	u.reportWhole(l, Verdict{Class: ClassOK}, now)
 	u.succeed(l, now)
 	l.passes = [2]pass{}
 }
@@ -158,12 +159,13 @@ func (u *Upstream) succeed(l *Lease, now time.Time) {
 }
 
 // reportWhole judges whether the servers can be reached at all.
-func (u *Upstream) reportWhole(l *Lease, class Class, now time.Time) {
-	switch class {
+func (u *Upstream) reportWhole(l *Lease, v Verdict, now time.Time) {
+	switch class := v.Class; class {
 	case ClassNotSent:
 		l.pool.notify(noKey, u.wholeCircuit().fail(l.passes[1], class, l.began, now))
 	case ClassRegion:
-		l.pool.notify(noKey, u.wholeCircuit().cool(class, regionRest, regionRest, now))
+		wait := v.orderedOr(regionRest)
+		l.pool.notify(noKey, u.wholeCircuit().cool(class, wait, wait, now))
 	case ClassCanceled, ClassReset, ClassSlow, ClassBroken:
 		// It may be the model's doing.
 		if c := l.passes[1].circuit; c != nil {

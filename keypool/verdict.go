@@ -98,6 +98,11 @@ type Verdict struct {
 	// Detail is the provider's own short code (such as "insufficient_quota"
 	// or "overloaded_error"), for logs. It never holds a whole message.
 	Detail string
+	// Ordered says that Wait is an operator's: it holds as it is, also for what
+	// is the upstream's fault.
+	Ordered bool
+	// Stop says that what came is the client's answer, whatever the class.
+	Stop bool
 	// Excess says that it is for the size of the request: a smaller one would
 	// have been served, so the key is not penalised.
 	Excess bool
@@ -112,7 +117,20 @@ func (v Verdict) Scope() Scope {
 }
 
 // Next returns what to do after v.
-func (v Verdict) Next() Next { return rules[v.Class].next }
+func (v Verdict) Next() Next {
+	if v.Stop {
+		return Answer
+	}
+	return rules[v.Class].next
+}
+
+// orderedOr returns the operator's wait, or the usual one if there is none.
+func (v Verdict) orderedOr(usual time.Duration) time.Duration {
+	if v.Ordered {
+		return v.Wait
+	}
+	return usual
+}
 
 // rule is what follows from a class. First and most bound the cool-down where
 // the provider states no wait: it doubles from first to most with each

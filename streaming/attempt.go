@@ -33,8 +33,8 @@ const maxErrorBody = 64 << 10
 func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, last bool) (*leg, *failure) {
 	call, limits := r.call, &r.transport.Timeouts
 	call.Provider, call.KeyID = to.provider.Name, lease.KeyID()
-	call.TargetModel, call.ModelConfigured = to.modelFor(call.Request.Model), to.named
 	call.Services = to.provider.services
+	call.TargetModel, call.ModelConfigured = to.modelFor(call.Request.Model), to.named
 
 	began := time.Now()
 	if call.Sent == 0 {
@@ -82,6 +82,7 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 	if !l.stream || l.scan.Started() {
 		l.lease.Answering(wire.ReadHeadroom(res.Header, time.Now()))
 	}
+	r.found(l)
 	l.attempt = call.record(Attempt{Provider: to.provider.Name, KeyID: lease.KeyID(), Duration: time.Since(began)})
 	return l, nil
 }
@@ -110,7 +111,7 @@ func (r *rotation) readFailure(l *leg) *failure {
 	body, err := io.ReadAll(io.LimitReader(l.response.Body, maxErrorBody))
 	l.watch.disarm()
 	f := &failure{
-		verdict: r.call.Request.Judge(l.response.StatusCode, l.response.Header, body, time.Now()),
+		verdict: l.to.provider.rules.Judge(r.call.Request, l.response.StatusCode, l.response.Header, body, time.Now()),
 		status:  l.response.StatusCode,
 		header:  l.response.Header,
 		body:    body,

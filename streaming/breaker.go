@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 )
@@ -49,4 +50,29 @@ func (b *Breaker) rules() keypool.Breaker {
 		Failures: b.Failures, MinSuccess: b.MinSuccess,
 		Window: time.Duration(b.Window), OpenFor: time.Duration(b.OpenFor),
 	}
+}
+
+func (b *Breaker) parse(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		var err error
+		switch d.Val() {
+		case "failures":
+			err = parsePositiveOnce(d, &b.Failures)
+		case "min_success":
+			err = parsePercent(d, &b.MinSuccess)
+		case "window":
+			err = parseDuration(d, &b.Window)
+		case "open_for":
+			err = parseDuration(d, &b.OpenFor)
+		default:
+			return d.Errf("breaker: unrecognized option %s", d.Val())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -31,6 +31,7 @@ import (
 //			keys      <secret>...
 //			select    round_robin|weighted|least_busy|fastest|headroom|sticky
 //			prefill   on|off
+//			verdict   <class> { ... }
 //			transport <module> { ... }
 //		}
 //		model <pattern> <provider>[/<upstream model>]... {
@@ -40,8 +41,10 @@ import (
 //		retry {
 //			attempts     <n>
 //			delay        <duration>
+//			budget       <percent>|off
 //			deadline     <duration>
 //			wait_for_key <duration>|off
+//			max_wait     <duration>
 //		}
 //		timeouts {
 //			connect     <duration>
@@ -55,6 +58,13 @@ import (
 //			min_success <percent>
 //			window      <duration>
 //			open_for    <duration>
+//		}
+//		verdict <class> {
+//			status <status>|<n>xx...
+//			header <name> <regexp>
+//			body   <regexp>
+//			wait   <duration>
+//			stop
 //		}
 //		rescue        off|resume
 //		on_disconnect cancel|drain
@@ -85,11 +95,13 @@ func (t *Transport) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 	case "model":
 		err = t.parseModel(d)
 	case "retry":
-		err = t.parseRetry(d)
+		err = t.Retry.parse(d)
 	case "timeouts":
-		err = t.parseTimeouts(d)
+		err = t.Timeouts.parse(d)
 	case "breaker":
 		err = t.Breaker.parse(d)
+	case "verdict":
+		err = parseVerdict(d, &t.Verdicts)
 	case "rescue":
 		err = parseOnce(d, &t.Rescue)
 	case "on_disconnect":
@@ -140,6 +152,8 @@ func (p *Provider) parseBlock(d *caddyfile.Dispenser) error {
 				return d.ArgErr()
 			}
 			p.KeyLists = append(p.KeyLists, lists...)
+		case "verdict":
+			err = parseVerdict(d, &p.Verdicts)
 		case "transport":
 			err = p.parseTransport(d)
 		default:
@@ -207,91 +221,20 @@ func parseTargets(d *caddyfile.Dispenser) []Target {
 	return targets
 }
 
-func (t *Transport) parseRetry(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		var err error
-		switch d.Val() {
-		case "attempts":
-			if t.Retry.Attempts != 0 {
-				return d.Err("attempts: already specified")
-			}
-			t.Retry.Attempts, err = parseCount(d)
-			if t.Retry.Attempts == 0 {
-				t.Retry.Attempts = -1 // the zero value means the default
-			}
-		case "delay":
-			err = parseDuration(d, &t.Retry.Delay)
-		case "deadline":
-			err = parseDuration(d, &t.Retry.Deadline)
-		case "wait_for_key":
-			err = parseLimit(d, &t.Retry.WaitForKey)
-		default:
-			return d.Errf("retry: unrecognized option %s", d.Val())
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (t *Transport) parseTimeouts(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if d.Val() == "connect" {
-			if err := parseDuration(d, &t.Timeouts.Connect); err != nil {
-				return err
-			}
-			continue
-		}
-		into := map[string]*caddy.Duration{
-			"headers":     &t.Timeouts.Headers,
-			"first_token": &t.Timeouts.FirstToken,
-			"idle":        &t.Timeouts.Idle,
-			"total":       &t.Timeouts.Total,
-		}[d.Val()]
-		if into == nil {
-			return d.Errf("timeouts: unrecognized option %s", d.Val())
-		}
-		if err := parseLimit(d, into); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (b *Breaker) parse(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		var err error
-		switch d.Val() {
-		case "failures":
-			err = parsePositiveOnce(d, &b.Failures)
-		case "min_success":
-			err = parsePercent(d, &b.MinSuccess)
-		case "window":
-			err = parseDuration(d, &b.Window)
-		case "open_for":
-			err = parseDuration(d, &b.OpenFor)
-		default:
-			return d.Errf("breaker: unrecognized option %s", d.Val())
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // parsePercent reads a share such as 50%.
 func parsePercent(d *caddyfile.Dispenser, into *float64) error {
+	option := d.Val()
+	if err := parseShare(d, into); err != nil {
+		return err
+	}
+	if *into < 0 {
+		return d.Errf("%s: cannot be switched off", option)
+	}
+	return nil
+}
+
+// parseShare reads a share, or "off", for which a negative one stands.
+func parseShare(d *caddyfile.Dispenser, into *float64) error {
 	option := d.Val()
 	if *into != 0 {
 		return d.Errf("%s: already specified", option)
@@ -299,6 +242,10 @@ func parsePercent(d *caddyfile.Dispenser, into *float64) error {
 	var text string
 	if !d.AllArgs(&text) {
 		return d.ArgErr()
+	}
+	if text == "off" {
+		*into = -1
+		return nil
 	}
 	number, isPercent := strings.CutSuffix(text, "%")
 	value, err := strconv.ParseFloat(number, 64)

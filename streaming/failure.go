@@ -169,7 +169,7 @@ func (r *rotation) exhausted() *http.Response {
 	case r.best != nil && (r.cooling == nil || !r.best.private()):
 		res = r.best.response(r.in, r.call)
 	case r.cooling != nil:
-		res = refuse(r.in, r.call, explainCooling(r.cooling))
+		res = refuse(r.in, r.call, r.explainCooling())
 	default:
 		res = refuse(r.in, r.call, new(failure).explain())
 	}
@@ -185,12 +185,16 @@ func (r *rotation) exhausted() *http.Response {
 }
 
 // explainCooling says why no key is asked at the moment.
-func explainCooling(c *keypool.CoolingError) wire.Error {
-	if c.Upstream {
+func (r *rotation) explainCooling() wire.Error {
+	if r.cooling.Upstream {
 		return wire.Error{Status: http.StatusServiceUnavailable, Code: "upstream_unavailable",
 			Message: "the provider has failed too often and is left alone for a moment"}
 	}
-	return (&failure{verdict: keypool.Verdict{Class: c.Class}}).explain()
+	e := (&failure{verdict: keypool.Verdict{Class: r.cooling.Class}}).explain()
+	if r.owner != nil {
+		e.Message = "the only provider key that can find what the request refers to is left alone for a moment"
+	}
+	return e
 }
 
 // unknownModel is the answer to a model that no route knows.

@@ -56,6 +56,8 @@ type leg struct {
 	// attempt is the leg's place among the call's attempts.
 	attempt  int
 	finished bool
+	// kept is how many objects that the answer names are remembered.
+	kept int
 }
 
 // errTruncated is a stream that ended without its family's terminal signal, or
@@ -74,6 +76,7 @@ func (l *leg) read(p []byte) (int, error) {
 	l.watch.disarm()
 	if n > 0 {
 		l.scan.Write(p[:n])
+		l.keep()
 	}
 	if l.firstToken == 0 && l.scan.Started() {
 		l.firstToken = time.Since(l.began)
@@ -151,6 +154,17 @@ func (l *leg) finish(verdict keypool.Verdict) {
 	l.call.judge(l.attempt, verdict)
 }
 
+// judgeInside judges an error that came within a success.
+func (l *leg) judgeInside(body []byte) keypool.Verdict {
+	return l.to.provider.rules.Judge(l.call.Request, http.StatusOK, l.response.Header, body, time.Now())
+}
+
+// judgeWhole judges an answer that has been held back whole, and that only an
+// operator's rule could call a failure. It reports false if none does.
+func (l *leg) judgeWhole() (keypool.Verdict, bool) {
+	return l.to.provider.successes.JudgeSuccess(l.response.StatusCode, l.response.Header, l.held, time.Now())
+}
+
 // drop lets go of the provider's answer.
 func (l *leg) drop() {
 	_ = l.response.Body.Close()
@@ -163,7 +177,7 @@ func (l *leg) verdict() (keypool.Verdict, Outcome) {
 	failure := l.scan.Failure()
 	switch {
 	case failure != nil:
-		return l.call.Request.Judge(http.StatusOK, nil, failure, time.Now()), OutcomeBroken
+		return l.judgeInside(failure), OutcomeBroken
 	case l.scan.Ended() || l.done:
 		return keypool.Verdict{Class: keypool.ClassOK}, OutcomeOK
 	case l.left || l.fault == nil:

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
@@ -43,24 +42,26 @@ func (r *rotation) hold(l *leg) *failure {
 		n, err := l.read(l.held[len(l.held):cap(l.held)])
 		l.held, l.end = l.held[:len(l.held)+n], err
 	}
-	switch body := l.scan.Failure(); {
-	case body != nil:
-		return r.failedInside(body)
-	case l.scan.Started():
+	if body := l.scan.Failure(); body != nil {
+		return r.failedInside(l.judgeInside(body), body)
+	}
+	over, started := l.end == io.EOF || l.scan.Ended(), l.scan.Started()
+	if over && !(l.stream && started) {
+		if verdict, isFailure := l.judgeWhole(); isFailure {
+			return r.failedInside(verdict, l.held)
+		}
+	}
+	switch {
+	case started:
 		return nil
 	case l.end != nil && l.end != io.EOF:
 		return r.fault(l.end)
-	case (l.end == io.EOF || l.scan.Ended()) && saysNothing(l.scan.Result()) && r.mayAskAgain():
+	case over && saysNothing(l.scan.Result()) && !r.emptied && r.takeRetry():
 		// Once more: it may be a hiccup, or the model's honest answer.
 		r.emptied = true
 		return &failure{verdict: keypool.Verdict{Class: keypool.ClassEmpty}}
 	}
 	return nil
-}
-
-// mayAskAgain reports whether an empty answer may be asked for once more.
-func (r *rotation) mayAskAgain() bool {
-	return !r.emptied && r.retries < r.transport.Retry.Attempts && !r.expired()
 }
 
 // firstHeld returns how much room to begin with: one byte more than a short
@@ -78,10 +79,9 @@ func saysNothing(result wire.Result) bool {
 	return result.FinishReason == "" || result.FinishReason == "stop"
 }
 
-// failedInside judges an error that came in an answer whose status was 200.
-func (r *rotation) failedInside(body []byte) *failure {
+// failedInside is an error that came in an answer whose status was 200.
+func (r *rotation) failedInside(verdict keypool.Verdict, body []byte) *failure {
 	request := r.call.Request
-	verdict := request.Judge(http.StatusOK, http.Header{}, body, time.Now())
 	status := statusOf(verdict.Class)
 	var shape struct {
 		Error json.RawMessage `json:"error"`

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
@@ -60,6 +61,10 @@ type Provider struct {
 	// is not asked like that again. Default: on, but off for the openai family.
 	Prefill string `json:"prefill,omitempty"`
 
+	// Verdicts are rules of what an answer of this provider means. They come
+	// before those for all providers, and the first that fits holds.
+	Verdicts []*VerdictRule `json:"verdicts,omitempty"`
+
 	// TransportRaw is the transport to this provider: TLS, proxies, resolvers
 	// and timeouts are its options. Default: http, with TLS for https.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
@@ -72,6 +77,11 @@ type Provider struct {
 	pool      *keypool.Pool
 	transport http.RoundTripper
 	prefills  *prefills
+	budget    *keypool.Budget
+	stored    stored
+	rules     wire.OwnRules
+	// successes are those of the rules that may hold for a success.
+	successes wire.OwnRules
 }
 
 // keyStates holds what is known of each key, and of each provider's servers, at
@@ -94,7 +104,14 @@ func (p *Provider) provision(ctx caddy.Context, t *Transport) ([]string, error) 
 	if err := p.provisionTransport(ctx, t.Timeouts.Connect); err != nil {
 		return nil, err
 	}
-	return p.provisionPool(t.Breaker.rules(), t.notifier(p.Name))
+	if p.rules, err = ownRules(p.Verdicts, t.Verdicts); err != nil {
+		return nil, err
+	}
+	p.successes = p.rules.OfSuccesses()
+	p.budget = t.Retry.newBudget()
+	return p.provisionPool(keypool.Options{
+		Breaker: t.Breaker.rules(), MaxWait: time.Duration(t.Retry.MaxWait), Notify: t.notifier(p.Name),
+	})
 }
 
 // provisionAddress settles the API family and where the provider is.
@@ -203,13 +220,12 @@ func (p *Provider) provisionTransport(ctx caddy.Context, connect caddy.Duration)
 
 // provisionPool resolves the secrets and builds the pool over the state that
 // earlier configs left behind.
-func (p *Provider) provisionPool(rules keypool.Breaker, notify func(keypool.Notice)) (acquired []string, err error) {
+func (p *Provider) provisionPool(opts keypool.Options) (acquired []string, err error) {
 	keys, err := p.resolveKeys()
 	if err != nil {
 		return nil, err
 	}
-	policy, err := p.policy()
-	if err != nil {
+	if opts.Policy, err = p.policy(); err != nil {
 		return nil, err
 	}
 	load := func(name string, fresh func() (caddy.Destructor, error)) (any, error) {
@@ -221,10 +237,15 @@ func (p *Provider) provisionPool(rules keypool.Breaker, notify func(keypool.Noti
 		acquired = append(acquired, name)
 		return state, nil
 	}
-	upstream, err := load(p.base.String(), func() (caddy.Destructor, error) { return keypool.NewUpstream(), nil })
+	known, err := load(p.base.String(), func() (caddy.Destructor, error) { return keypool.NewUpstream(), nil })
 	if err != nil {
 		return acquired, err
 	}
+	memory, err := load("stored", func() (caddy.Destructor, error) { return newStored(), nil })
+	if err != nil {
+		return acquired, err
+	}
+	p.stored = memory.(stored)
 	states := make([]*keypool.State, len(keys))
 	for i, key := range keys {
 		state, err := load(keypool.Fingerprint(key.Secret.Reveal()), func() (caddy.Destructor, error) { return keypool.NewState(), nil })
@@ -233,9 +254,8 @@ func (p *Provider) provisionPool(rules keypool.Breaker, notify func(keypool.Noti
 		}
 		states[i] = state.(*keypool.State)
 	}
-	p.pool, err = keypool.New(keys, states, keypool.Options{
-		Policy: policy, Upstream: upstream.(*keypool.Upstream), Breaker: rules, Notify: notify,
-	})
+	opts.Upstream = known.(*keypool.Upstream)
+	p.pool, err = keypool.New(keys, states, opts)
 	return acquired, err
 }
 

@@ -26,6 +26,11 @@ type rotation struct {
 	call      *Call
 	in        *http.Request
 	chain     *chain
+	// owner is the provider that has stored what the call refers to, or is
+	// taken for it, and ownerKey the key that made it, if it is known. Both are
+	// zero if the call refers to nothing.
+	owner    *Provider
+	ownerKey string
 	// targets are those of the chain that are being asked.
 	targets []target
 	// prefilled is sent in place of the client's body, if there is one.
@@ -56,11 +61,12 @@ type rotation struct {
 
 // run finds an answer for the client.
 func (r *rotation) run(ctx context.Context) (*http.Response, error) {
+	r.pin()
 	r.targets = r.chain.targets
 	l, final := r.find(ctx)
 	if final != nil {
 		// Another target may be able to take what this one cannot.
-		if others := r.chain.after(final.verdict.Class); len(others) > 0 {
+		if others := r.chain.after(final.verdict); len(others) > 0 {
 			r.best = final.withoutRest()
 			r.targets = others
 			l, final = r.find(ctx)
@@ -96,8 +102,10 @@ func (r *rotation) find(ctx context.Context) (*leg, *failure) {
 func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failure) {
 	if r.asked != to {
 		r.asked, r.tried, r.limited = to, keypool.Tried{}, 0
+		to.provider.budget.Call()
 	}
 	want := keypool.Want{Model: to.modelFor(r.call.Request.Model), Affinity: r.call.Affinity, Insist: last}
+	want.KeyID = r.owned(to, want)
 	refused := "" // the key that does not know the model
 	for {
 		lease, err := to.provider.pool.Acquire(want, &r.tried)
@@ -124,7 +132,7 @@ func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failur
 		if ctx.Err() != nil {
 			return nil, nil
 		}
-		next := r.next(failed)
+		next := r.next(failed, last)
 		switch {
 		case failed.verdict.Class == keypool.ClassTier:
 			want.Tier, refused = lease.Tier()+1, lease.KeyID()
@@ -134,7 +142,7 @@ func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failur
 		if next == keypool.Answer {
 			return nil, failed
 		}
-		if next == keypool.NextTarget || r.expired() || failed.verdict.Class == keypool.ClassOverloaded && !last {
+		if next == keypool.NextTarget || r.expired() {
 			return nil, nil
 		}
 		if next == keypool.Retry && !r.pause(ctx) {
@@ -144,12 +152,16 @@ func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failur
 }
 
 // next decides what follows a failed attempt, and keeps the failure if it
-// tells the client more than those before.
-func (r *rotation) next(f *failure) keypool.Next {
+// tells the client more than those before. last says that there is no other
+// target.
+func (r *rotation) next(f *failure, last bool) keypool.Next {
 	if r.best == nil || f.rank() > r.best.rank() {
 		r.best = f
 	}
-	switch class := f.verdict.Class; {
+	class := f.verdict.Class
+	switch {
+	case f.verdict.Stop:
+		return keypool.Answer
 	case class == keypool.ClassTier, class == keypool.ClassModel, f.verdict.Excess:
 		// Another account may serve it. If the second says the same, it is so.
 		if r.once[class] {
@@ -171,13 +183,29 @@ func (r *rotation) next(f *failure) keypool.Next {
 		}
 	}
 	next := f.verdict.Next()
-	if next == keypool.Retry {
-		if r.retries >= r.transport.Retry.Attempts {
-			return keypool.NextTarget
-		}
-		r.retries++
+	switch {
+	case next != keypool.Retry, class == keypool.ClassEmpty: // which has been counted
+		return next
+	case class == keypool.ClassOverloaded && !last, !r.takeRetry():
+		return keypool.NextTarget
 	}
 	return next
+}
+
+// takeRetry reports whether the call may be sent again after a fault of the
+// provider, and counts it.
+func (r *rotation) takeRetry() bool {
+	if r.retries >= r.transport.Retry.Attempts || r.expired() {
+		return false
+	}
+	if !r.asked.provider.budget.Retry() {
+		if c := r.transport.logger.Check(zapcore.InfoLevel, "not tried again: the budget for retries is used up"); c != nil {
+			c.Write(zap.String("request_id", r.call.ID), zap.String("provider", r.asked.provider.Name))
+		}
+		return false
+	}
+	r.retries++
+	return true
 }
 
 // expired reports whether the call may not be sent anywhere else any more.

@@ -68,11 +68,13 @@ type chain struct {
 }
 
 // after returns the targets to ask when the client's request was refused.
-func (c *chain) after(class keypool.Class) []target {
-	switch class {
-	case keypool.ClassContext:
+func (c *chain) after(v keypool.Verdict) []target {
+	switch {
+	case v.Stop:
+		return nil
+	case v.Class == keypool.ClassContext:
 		return c.contextLength
-	case keypool.ClassPolicy:
+	case v.Class == keypool.ClassPolicy:
 		return c.contentFilter
 	default:
 		return nil
@@ -87,6 +89,8 @@ type routes struct {
 	// first holds each family's first provider, which serves what names no
 	// model, such as a list of models.
 	first map[*wire.Family]*chain
+	// all holds all providers of each family.
+	all map[*wire.Family][]*Provider
 }
 
 type routeLine struct {
@@ -97,13 +101,14 @@ type routeLine struct {
 // newRoutes resolves the names in lines and refuses what could never serve a
 // call.
 func newRoutes(providers []*Provider, lines []*ModelRoute) (routes, error) {
-	r := routes{open: map[*wire.Family]*chain{}, first: map[*wire.Family]*chain{}}
+	r := routes{open: map[*wire.Family]*chain{}, first: map[*wire.Family]*chain{}, all: map[*wire.Family][]*Provider{}}
 	byName := make(map[string]*Provider, len(providers))
 	for _, p := range providers {
 		if byName[p.Name] != nil {
 			return r, fmt.Errorf("provider %q: the name is used twice", p.Name)
 		}
 		byName[p.Name] = p
+		r.all[p.family] = append(r.all[p.family], p)
 		if r.first[p.family] == nil {
 			r.first[p.family] = &chain{targets: []target{{provider: p}}}
 		}
@@ -169,6 +174,19 @@ func newRouteLine(byName map[string]*Provider, line *ModelRoute) (routeLine, err
 		}
 	}
 	return ready, nil
+}
+
+// providers returns those that may have stored what req refers to: of one that
+// names no model, all of its family, else those that serve the model.
+func (r routes) providers(req *wire.Request, c *chain) []*Provider {
+	if req.Model == "" {
+		return r.all[req.Family]
+	}
+	var serving []*Provider
+	for _, t := range c.targets {
+		serving = append(serving, t.provider)
+	}
+	return serving
 }
 
 // match returns the targets for req; nil if no line knows its model.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
 // Timeouts bound how long a provider may be silent. Each ends in the next
@@ -136,3 +137,30 @@ func (w *watch) arm(limit time.Duration, why *timeoutError) {
 
 // disarm ends a wait.
 func (w *watch) disarm() { w.timer.Stop() }
+
+func (t *Timeouts) parse(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if d.Val() == "connect" {
+			if err := parseDuration(d, &t.Connect); err != nil {
+				return err
+			}
+			continue
+		}
+		into := map[string]*caddy.Duration{
+			"headers":     &t.Headers,
+			"first_token": &t.FirstToken,
+			"idle":        &t.Idle,
+			"total":       &t.Total,
+		}[d.Val()]
+		if into == nil {
+			return d.Errf("timeouts: unrecognized option %s", d.Val())
+		}
+		if err := parseLimit(d, into); err != nil {
+			return err
+		}
+	}
+	return nil
+}

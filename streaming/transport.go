@@ -51,6 +51,10 @@ type Transport struct {
 	// Breaker says when a provider that fails is left alone for a while.
 	Breaker Breaker `json:"breaker,omitzero"`
 
+	// Verdicts are rules of what an answer means, whichever provider gives it.
+	// The first that fits holds, before what is known of providers.
+	Verdicts []*VerdictRule `json:"verdicts,omitempty"`
+
 	// Rescue says what happens when a stream breaks after some of it has
 	// reached the client: off ends it with an error; resume has another key
 	// or target take it up, so that the client gets one whole answer. With

@@ -100,6 +100,12 @@ const chatStreamBody = `{"model":"gpt-4o","stream":true,"messages":[{"role":"use
 // post carries one call through the transport, as the handler would.
 func post(t *testing.T, ctx context.Context, tr *Transport, path, body string) (*http.Response, *Call) {
 	t.Helper()
+	return postHeader(t, ctx, tr, path, http.Header{}, body)
+}
+
+// postHeader does so with headers of the client's.
+func postHeader(t *testing.T, ctx context.Context, tr *Transport, path string, header http.Header, body string) (*http.Response, *Call) {
+	t.Helper()
 	u := &url.URL{Path: path}
 	u.Path, u.RawQuery, _ = strings.Cut(path, "?")
 	request, err := wire.Recognize(http.MethodPost, u, http.Header{})
@@ -111,6 +117,7 @@ func post(t *testing.T, ctx context.Context, tr *Transport, path, body string) (
 	}
 	call := &Call{ID: "test-request", Request: request, Body: []byte(body), Started: time.Now()}
 	in := httptest.NewRequestWithContext(WithCall(ctx, call), http.MethodPost, "http://gateway"+path, nil)
+	in.Header = header.Clone()
 	in.Header.Set("Content-Type", "application/json")
 	in.Header.Set("Authorization", "Bearer client-secret")
 	res, err := tr.RoundTrip(in)

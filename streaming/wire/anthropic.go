@@ -16,9 +16,16 @@ var anthropic = &Family{
 	DefaultBase: "https://api.anthropic.com",
 	recognize:   recognizeAnthropic,
 	join:        joinVersioned,
-	bodyPaths:   jsonscan.Compile(map[string]jsonscan.ID{"": atRoot, "model": atModel, "stream": atStream}),
-	authorize:   authorizeAnthropic,
-	errorBody:   anthropicError,
+	bodyPaths: jsonscan.Compile(paths{
+		"": atRoot, "model": atModel, "stream": atStream,
+		"container": atObject, "container.id": atObject,
+		"messages.*.content.*.file_id":                  atObject,
+		"messages.*.content.*.source.file_id":           atObject,
+		"messages.*.content.*.content.*.source.file_id": atObject,
+	}),
+	storage:   anthropicStorage,
+	authorize: authorizeAnthropic,
+	errorBody: anthropicError,
 }
 
 var anthropicOperations = map[string]*Operation{
@@ -27,8 +34,14 @@ var anthropicOperations = map[string]*Operation{
 	"/complete":              {Name: "anthropic.complete", Dialect: dialectComplete, Repeatable: true, needsBody: true, needsModel: true},
 }
 
-// anthropicOther is passed through: batches, models, files.
-var anthropicOther = &Operation{Name: "anthropic.other"}
+var anthropicStorage = &storage{collections: []string{"files", "batches", "skills"}}
+
+// anthropicOther is passed through: batches, models, files. anthropicMake is
+// what of it makes something.
+var (
+	anthropicOther = &Operation{Name: "anthropic.other"}
+	anthropicMake  = &Operation{Name: "anthropic.other", made: dialectStored}
+)
 
 // recognizeAnthropic claims the paths that only Anthropic has and, of those
 // that OpenAI has or may have too, what carries Anthropic's version header,
@@ -43,8 +56,12 @@ func recognizeAnthropic(method, path string, h http.Header) (recognized, bool) {
 		return recognized{}, false
 	}
 	found := recognized{operation: anthropicOther, path: address{version: version, rest: rest}}
-	if operation, ok := anthropicOperations[rest]; ok && method == http.MethodPost {
-		found.operation = operation
+	if method == http.MethodPost {
+		if operation, ok := anthropicOperations[rest]; ok {
+			found.operation = operation
+		} else if anthropicStorage.holds(rest) {
+			found.operation = anthropicMake
+		}
 	}
 
 	return found, true

@@ -17,6 +17,7 @@ var azure = &Family{
 	join:       joinAzure,
 	placeModel: placeDeployment,
 	bodyPaths:  openai.bodyPaths,
+	storage:    openai.storage,
 	authorize:  authorizeAzure,
 	errorBody:  openaiError,
 }
@@ -24,7 +25,7 @@ var azure = &Family{
 // recognizeAzure claims /openai, and of /models what AI Foundry has there.
 func recognizeAzure(method, path string, _ http.Header) (recognized, bool) {
 	head, rest := cutSegment(path)
-	found := recognized{operation: openaiOther}
+	found := recognized{operation: openaiPassed(method, rest)}
 	switch {
 	case head == "/openai" && rest != "":
 		found.path = address{head: head, rest: rest}

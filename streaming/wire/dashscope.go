@@ -16,6 +16,7 @@ var dashscope = &Family{
 	recognize:   recognizeDashScope,
 	join:        joinDashScope,
 	bodyPaths:   openai.bodyPaths,
+	storage:     &storage{collections: []string{"tasks"}},
 	authorize:   authorizeBearer,
 	errorBody:   dashscopeError,
 }
@@ -36,7 +37,7 @@ var (
 	dashscopeEmbedding  = &Operation{Name: "dashscope.embedding", Dialect: dialectDashScope, Repeatable: true, needsBody: true, needsModel: true}
 	// dashscopeOther is passed through: what is made in the background, and
 	// the state of that.
-	dashscopeOther = &Operation{Name: "dashscope.other"}
+	dashscopeOther = &Operation{Name: "dashscope.other", made: dialectTask}
 )
 
 // recognizeDashScope claims the services and tasks. A header asks for a

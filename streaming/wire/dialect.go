@@ -78,6 +78,8 @@ const (
 	factSequence
 	factTurn
 	factEnd
+	// factObject is the id of an object that is stored.
+	factObject
 	// factUsage is the object that states the usage. What follows are its
 	// parts.
 	factUsage

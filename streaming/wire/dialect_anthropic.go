@@ -35,6 +35,13 @@ var messagesFacts = merge(
 		"message.model":     factModel,
 		"stop_reason":       factStop,
 		"delta.stop_reason": factStop,
+
+		// The container in which code was run, and the files that it made.
+		"container.id":                            factObject,
+		"delta.container.id":                      factObject,
+		"message.container.id":                    factObject,
+		"content.*.content.content.*.file_id":     factObject,
+		"content_block.content.content.*.file_id": factObject,
 	},
 	messagesUsage.under("usage"),
 	messagesUsage.under("message.usage"),

@@ -99,6 +99,7 @@ var dialectInteractions = Dialect{
 )
 
 var interaction = paths{
+	"id":                          factAnswerID,
 	"model":                       factModel,
 	"status":                      factStop,
 	"usage":                       factUsage,
@@ -109,6 +110,10 @@ var interaction = paths{
 	"usage.total_thought_tokens":  factReasoning,
 	"usage.total_tool_use_tokens": factToolPrompt,
 }
+
+// dialectNamed is an object of Google's that is stored. A file that was sent
+// up stands in an object of its own.
+var dialectNamed = Dialect{totals: generateTotals}.compile(paths{"name": factObject, "file.name": factObject})
 
 // generateTotals adds the prompts of tools to the input and thoughts to the
 // output, which have neither. The cached are part of the input.

@@ -49,6 +49,7 @@ var dialectChat = Dialect{totals: openaiTotals, weave: weaveChat, prefill: prefi
 // chatFacts are the facts of an answer or event of theirs.
 var chatFacts = merge(
 	paths{
+		"id":                      factAnswerID,
 		"model":                   factModel,
 		"service_tier":            factServiceTier,
 		"error":                   factError,
@@ -82,7 +83,7 @@ var dialectResponses = Dialect{
 }.compile(
 	paths{
 		"type": factType, "sequence_number": factSequence,
-		"response.id": factAnswerID, "response.created_at": factCreated,
+		"response.created_at": factCreated, "item.container_id": factObject,
 	},
 	response, response.under("response"),
 	outputs("", "delta", "partial_image_b64"),
@@ -90,6 +91,8 @@ var dialectResponses = Dialect{
 
 var response = func() paths {
 	facts := openaiUsage.under("usage")
+	facts["id"] = factAnswerID
+	facts["output.*.container_id"] = factObject
 	facts["model"] = factModel
 	facts["status"] = factStop
 	facts["service_tier"] = factServiceTier
@@ -107,9 +110,16 @@ var dialectEmbeddings = Dialect{totals: openaiTotals}.compile(
 
 // dialectBatch is a batch, which tells what all of its calls have used so far.
 var dialectBatch = Dialect{totals: openaiTotals}.compile(
-	paths{"model": factModel, "error": factError},
+	paths{"model": factModel, "error": factError, "output_file_id": factObject, "error_file_id": factObject},
 	openaiUsage.under("usage"),
 )
+
+// dialectStored is an object of those APIs that is stored. What is made
+// together with it is named in it.
+var dialectStored = Dialect{totals: openaiTotals}.compile(paths{
+	"id": factObject, "thread_id": factObject, "file.id": factObject,
+	"output_file_id": factObject, "error_file_id": factObject,
+})
 
 // dialectRealtime is a session of the Realtime API. The session states its
 // model, and each response its usage; what it took to transcribe the client's

@@ -87,6 +87,9 @@ var dialectTGI = Dialect{overlay: true, totals: openaiTotals}.compile(
 	},
 )
 
+// dialectTask is what Alibaba makes in the background.
+var dialectTask = Dialect{totals: openaiTotals}.compile(paths{"output.task_id": factObject})
+
 // dialectDashScope is Alibaba's own API. Every event states the usage so far.
 // An error is a code beside a message. Source: Alibaba's API reference.
 var dialectDashScope = Dialect{totals: openaiTotals}.compile(

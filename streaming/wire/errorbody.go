@@ -198,14 +198,30 @@ func (f *fault) readObject(object map[string]any, depth int) {
 		}
 	}
 
-	if delay, ok := object["retryDelay"].(string); ok {
-		f.retryDelay = max(f.retryDelay, parseWait(delay, time.Time{}))
-	}
-	if quota, ok := object["quotaId"].(string); ok && strings.Contains(strings.ToLower(quota), "perday") {
-		f.daily = true
-	}
+	f.readWait(object)
 	if metadata, ok := object["metadata"].(map[string]any); ok {
 		f.readWindows(metadata["headers"])
+	}
+}
+
+// delayKeys are where bodies state a wait: Google's RetryInfo, plans of
+// ChatGPT, gateways such as this one.
+var delayKeys = []string{"retryDelay", "resets_in_seconds", "retry_after", "retry_after_seconds"}
+
+// readWait takes what an object says of waiting: durations, or seconds.
+func (f *fault) readWait(object map[string]any) {
+	for _, key := range delayKeys {
+		switch delay := object[key].(type) {
+		case string:
+			f.retryDelay = max(f.retryDelay, parseWait(delay, time.Time{}))
+		case float64:
+			f.retryDelay = max(f.retryDelay, parseWait(strconv.FormatFloat(delay, 'f', -1, 64), time.Time{}))
+		}
+	}
+	for _, key := range []string{"quotaId", "quotaMetric"} {
+		if quota, ok := object[key].(string); ok && strings.Contains(strings.ToLower(strings.ReplaceAll(quota, "_", "")), "perday") {
+			f.daily = true
+		}
 	}
 }
 

@@ -16,6 +16,8 @@ type facts struct {
 	usage, earlier, metered Usage
 	answerID, created       word
 	sequence                int64
+	// objects are the ids of stored objects.
+	objects []string
 	// generated is the length of the texts that were, in bytes as they stand
 	// in the JSON, and outputs the number of events that had any.
 	generated int64
@@ -104,6 +106,10 @@ func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
 		}
 	case factAnswerID:
 		f.answerID.set(v)
+	case factObject:
+		if v.Kind == jsonscan.String && !v.Truncated && len(f.objects) < maxObjects {
+			f.objects = append(f.objects, v.Text())
+		}
 	case factCreated:
 		f.created.set(v)
 	case factSequence:

@@ -30,8 +30,8 @@ const (
 )
 
 // firstFraming says what can be said before the first byte.
-func firstFraming(op *Operation, status int, media string) framing {
-	if op.Dialect == nil || status < 200 || status > 299 {
+func firstFraming(dialect *Dialect, status int, media string) framing {
+	if dialect == nil || status < 200 || status > 299 {
 		return opaque
 	}
 	for _, binary := range []string{"audio/", "image/", "video/", "application/octet-stream"} {

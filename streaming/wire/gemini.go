@@ -20,17 +20,35 @@ var gemini = &Family{
 	placeModel:  placeGeminiModel,
 	// Requests within requests name the model again, and Google wants it to
 	// be the one of the path.
-	bodyPaths: jsonscan.Compile(map[string]jsonscan.ID{
+	bodyPaths: jsonscan.Compile(paths{
 		"":                                atRoot,
 		"stream":                          atStream,
 		"generationConfig.candidateCount": atSeveral,
 		"model":                           atModel,
 		"requests.*.model":                atModel,
 		"generateContentRequest.model":    atModel,
+
+		"store": atStore, "previous_interaction_id": atObject,
+		"cachedContent": atObject, "generateContentRequest.cachedContent": atObject,
+		"contents.*.parts.*.fileData.fileUri": atObject, "contents.*.parts.*.file_data.file_uri": atObject,
+		"tools.*.fileSearch.fileSearchStoreNames.*": atObject, "tools.*.file_search.file_search_store_names.*": atObject,
+		"batch.inputConfig.fileName": atObject, "batch.input_config.file_name": atObject,
 	}),
+	storage:     googleStorage,
 	modelPrefix: "models/",
 	authorize:   authorizeGemini,
 	errorBody:   geminiError,
+}
+
+// googleStorage names objects by their collection; the Interactions API leaves
+// it out.
+var googleStorage = &storage{
+	collections: []string{
+		"files", "cachedContents", "batches", "tunedModels", "fileSearchStores", "corpora", "interactions", "operations",
+		"batchPredictionJobs", "tuningJobs", "ragCorpora", "reasoningEngines",
+	},
+	qualified: true,
+	bare:      "interactions",
 }
 
 // geminiOperations are the methods that stand behind a model's name and a
@@ -42,9 +60,9 @@ var geminiOperations = map[string]*Operation{
 	"embedContent":           {Name: "gemini.embed", Dialect: dialectEmbed, Repeatable: true, needsBody: true, needsModel: true},
 	"batchEmbedContents":     {Name: "gemini.embed", Dialect: dialectEmbed, Repeatable: true, needsBody: true, needsModel: true},
 	"predict":                {Name: "gemini.predict", Dialect: dialectEmbed, Repeatable: true, needsBody: true, needsModel: true},
-	"predictLongRunning":     {Name: "gemini.start", needsBody: true, needsModel: true},
-	"batchGenerateContent":   {Name: "gemini.start", needsBody: true, needsModel: true},
-	"asyncBatchEmbedContent": {Name: "gemini.start", needsBody: true, needsModel: true},
+	"predictLongRunning":     {Name: "gemini.start", made: dialectNamed, needsBody: true, needsModel: true},
+	"batchGenerateContent":   {Name: "gemini.start", made: dialectNamed, needsBody: true, needsModel: true},
+	"asyncBatchEmbedContent": {Name: "gemini.start", made: dialectNamed, needsBody: true, needsModel: true},
 }
 
 // geminiLive is a session over a WebSocket.
@@ -52,10 +70,14 @@ var geminiLive = &Operation{Name: "gemini.live", Dialect: dialectLive}
 
 // geminiInteractions may ask an agent instead of a model. What it makes is
 // stored.
-var geminiInteractions = &Operation{Name: "gemini.interactions", Dialect: dialectInteractions, needsBody: true}
+var geminiInteractions = &Operation{Name: "gemini.interactions", Dialect: dialectInteractions, keeps: keepsUnlessTold, needsBody: true}
 
-// geminiOther is passed through: models, files, caches.
-var geminiOther = &Operation{Name: "gemini.other"}
+// geminiOther is passed through: models, files, caches. geminiMake is what of
+// it makes something.
+var (
+	geminiOther = &Operation{Name: "gemini.other"}
+	geminiMake  = &Operation{Name: "gemini.other", made: dialectNamed}
+)
 
 // recognizeGemini claims the versions that only Google has, but for the part
 // of them that speaks OpenAI's format. Of /v1 it claims the methods of models
@@ -73,6 +95,9 @@ func recognizeGemini(method, path string, h http.Header) (recognized, bool) {
 		return recognized{}, false
 	}
 	found := recognized{operation: geminiOther, path: address{head, version, rest}}
+	if method == http.MethodPost && googleStorage.holds(rest) {
+		found.operation = geminiMake
+	}
 	if method == http.MethodPost && head == "" {
 		if rest == "/interactions" {
 			found.operation = geminiInteractions

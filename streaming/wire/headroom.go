@@ -5,7 +5,6 @@ package wire
 import (
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
@@ -76,8 +75,7 @@ func parseAmount(values []string) (int64, bool) {
 	if len(values) == 0 {
 		return 0, false
 	}
-	first, _, _ := strings.Cut(values[0], ",")
-	n, err := strconv.ParseFloat(strings.TrimSpace(first), 64)
+	n, err := strconv.ParseFloat(firstOf(values[0]), 64)
 	if err != nil || !(n >= 0 && n < 1e15) {
 		return 0, false
 	}

@@ -16,17 +16,20 @@ var openai = &Family{
 	DefaultBase: "https://api.openai.com/v1",
 	recognize:   recognizeOpenAI,
 	join:        joinOpenAI,
-	bodyPaths:   jsonscan.Compile(map[string]jsonscan.ID{"": atRoot, "model": atModel, "stream": atStream, "n": atSeveral}),
-	authorize:   authorizeBearer,
-	errorBody:   openaiError,
+	bodyPaths: jsonscan.Compile(merge(
+		paths{"": atRoot, "model": atModel, "stream": atStream, "n": atSeveral, "store": atStore}, openaiObjects,
+	)),
+	storage:   openaiStorage,
+	authorize: authorizeBearer,
+	errorBody: openaiError,
 }
 
 // openaiOperations are the endpoints that are POSTed to and answer with what
 // a model made. Images, moderations and speech have a default model.
 var openaiOperations = map[string]*Operation{
-	"/chat/completions":       {Name: "openai.chat", Dialect: dialectChat, Repeatable: true, needsBody: true, needsModel: true},
+	"/chat/completions":       {Name: "openai.chat", Dialect: dialectChat, keeps: keepsIfTold, Repeatable: true, needsBody: true, needsModel: true},
 	"/completions":            {Name: "openai.completions", Dialect: dialectChat, Repeatable: true, needsBody: true, needsModel: true},
-	"/responses":              {Name: "openai.responses", Dialect: dialectResponses, Repeatable: true, needsBody: true, needsModel: true},
+	"/responses":              {Name: "openai.responses", Dialect: dialectResponses, keeps: keepsUnlessTold, Repeatable: true, needsBody: true, needsModel: true},
 	"/responses/compact":      {Name: "openai.compact", Dialect: dialectResponses, Repeatable: true, needsBody: true, needsModel: true},
 	"/responses/input_tokens": {Name: "openai.input_tokens", Repeatable: true, needsBody: true},
 	"/embeddings":             {Name: "openai.embeddings", Dialect: dialectEmbeddings, Repeatable: true, needsBody: true, needsModel: true},
@@ -71,8 +74,44 @@ func openaiOperation(method, rest string) (operation *Operation, ok bool) {
 }
 
 // openaiOther is everything else under /v1: models, files, batches and what
-// else a compatible provider offers. It is passed through.
-var openaiOther = &Operation{Name: "openai.other"}
+// else a compatible provider offers. It is passed through. openaiMake is what
+// of it makes something.
+var (
+	openaiOther = &Operation{Name: "openai.other"}
+	openaiMake  = &Operation{Name: "openai.other", made: dialectStored}
+)
+
+// openaiPassed returns which of them a path below the version is.
+func openaiPassed(method, rest string) *Operation {
+	if method == http.MethodPost && openaiStorage.holds(rest) {
+		return openaiMake
+	}
+
+	return openaiOther
+}
+
+var openaiStorage = &storage{
+	collections: []string{
+		"responses", "conversations", "files", "uploads", "batches", "vector_stores", "containers",
+		"assistants", "threads", "completions", "jobs", "evals", "videos", "skills",
+	},
+	notIDs: []string{"compact", "input_tokens", "runs"},
+}
+
+// openaiObjects are where requests name what is stored.
+var openaiObjects = paths{
+	"previous_response_id": atObject, "conversation": atObject, "conversation.id": atObject,
+	"thread_id": atObject, "assistant_id": atObject,
+	"file_id": atObject, "file_ids.*": atObject, "input_file_id": atObject,
+	"training_file": atObject, "validation_file": atObject,
+	"input.*.content.*.file_id":         atObject,
+	"messages.*.content.*.file.file_id": atObject,
+	"messages.*.attachments.*.file_id":  atObject, "attachments.*.file_id": atObject,
+	"tools.*.container": atObject, "tools.*.container.file_ids.*": atObject,
+	"tools.*.vector_store_ids.*":                    atObject,
+	"tool_resources.code_interpreter.file_ids.*":    atObject,
+	"tool_resources.file_search.vector_store_ids.*": atObject,
+}
 
 // recognizeOpenAI claims /v1, and the place where Gemini's API speaks
 // OpenAI's format.
@@ -86,7 +125,7 @@ func recognizeOpenAI(method, path string, _ http.Header) (recognized, bool) {
 	if rest == "" {
 		return recognized{}, false
 	}
-	found := recognized{operation: openaiOther, path: address{version: version, rest: rest}}
+	found := recognized{operation: openaiPassed(method, rest), path: address{version: version, rest: rest}}
 	if operation, ok := openaiOperation(method, rest); ok {
 		found.operation = operation
 	} else if _, ok := openaiOperation(method, plainSpelling(rest)); ok {

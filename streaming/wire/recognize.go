@@ -23,6 +23,10 @@ type Request struct {
 	// Several says that the client asks for more than one answer at once, of
 	// which one may be over before another begins.
 	Several bool
+	// Objects are the stored objects that the client refers to, such as an
+	// earlier response, a file or a batch: at most 8, that of the path first.
+	// Only the key that made them can find them.
+	Objects []string
 
 	path address
 	// modelInPath says that Model stands in the path and not only in the body.
@@ -31,6 +35,8 @@ type Request struct {
 	named []place
 	// mixed says that not all of them name Model.
 	mixed bool
+	// kept says that the answer can be asked for again by its id.
+	kept bool
 	// form says that the body is a multipart form, not JSON.
 	form bool
 }
@@ -45,7 +51,7 @@ func Recognize(method string, u *url.URL, h http.Header) (*Request, error) {
 	}
 	for _, family := range families {
 		if found, ok := family.recognize(method, path, h); ok {
-			return &Request{
+			r := &Request{
 				Family:    family,
 				Operation: found.operation,
 				Model:     found.model,
@@ -53,7 +59,10 @@ func Recognize(method string, u *url.URL, h http.Header) (*Request, error) {
 				path:      found.path,
 
 				modelInPath: found.model != "",
-			}, nil
+			}
+			r.refer(family.storage.in(found.path.rest))
+
+			return r, nil
 		}
 	}
 

@@ -49,6 +49,8 @@ const (
 	atModel
 	atStream
 	atSeveral
+	atStore
+	atObject
 )
 
 var gzipMagic = []byte{0x1f, 0x8b}
@@ -77,6 +79,8 @@ func (r *Request) ReadBody(contentType string, body []byte) error {
 	}
 	r.Stream = r.Stream || found.stream
 	r.Several = found.several
+	r.kept = found.keeps(r.Operation)
+	r.refer(found.objects...)
 	r.named, r.form = found.named, found.form
 	r.mixed = found.mixed || len(found.named) > 0 && found.model != r.Model
 
@@ -125,6 +129,10 @@ type bodyFacts struct {
 	// mixed says that the model is named differently in different places.
 	mixed bool
 	form  bool
+	// objects are stored objects that are referred to; store is what is said
+	// of storing the answer.
+	objects []string
+	store   string
 	// several says that more than one answer is asked for.
 	several bool
 
@@ -201,6 +209,12 @@ func (b *bodyFacts) Value(id jsonscan.ID, v jsonscan.Value) {
 	case atSeveral:
 		n, ok := v.Int()
 		b.several = ok && n > 1
+	case atStore:
+		b.store = string(v.Raw)
+	case atObject:
+		if v.Kind == jsonscan.String && !v.Truncated && len(b.objects) < maxObjects {
+			b.objects = append(b.objects, b.family.storage.name(v.Text()))
+		}
 	case atStream:
 		if v.Kind != jsonscan.Bool && v.Kind != jsonscan.Null {
 			b.fail(invalidStream())
@@ -242,6 +256,18 @@ func (b *bodyFacts) name(model string, start, end int64) {
 	b.mixed = b.mixed || len(b.named) > 0 && plain != b.model
 	b.model = plain
 	b.named = append(b.named, place{start, end, plain != model})
+}
+
+// keeps tells whether an operation will store its answer.
+func (b *bodyFacts) keeps(op *Operation) bool {
+	switch op.keeps {
+	case keepsIfTold:
+		return b.store == "true"
+	case keepsUnlessTold:
+		return b.store != "false"
+	}
+
+	return false
 }
 
 // fail remembers the first thing that is wrong.

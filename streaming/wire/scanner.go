@@ -102,12 +102,14 @@ const maxKept = 16 << 10
 // answer's status and its headers Content-Type and Content-Encoding. A copy of
 // what is gzip or Brotli is decoded as it comes. Answers in another encoding,
 // those that are not successful, and those to an operation without a dialect
-// are only counted.
+// that stores nothing, are only counted.
 func NewScanner(op *Operation, status int, contentType, contentEncoding string) *Scanner {
 	s := scanners.Get().(*Scanner)
-	s.facts.dialect = op.Dialect
+	if s.facts.dialect = op.Dialect; op.Dialect == nil {
+		s.facts.dialect = op.made
+	}
 	s.media = mediaType(contentType)
-	s.framing = firstFraming(op, status, s.media)
+	s.framing = firstFraming(s.facts.dialect, status, s.media)
 	s.firstOutput = -1
 	if open, encoded := decoding(contentEncoding); encoded && s.framing != opaque {
 		if open != nil {

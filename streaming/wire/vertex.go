@@ -17,6 +17,7 @@ var vertex = &Family{
 	join:        joinVertex,
 	placeModel:  placeVertexModel,
 	bodyPaths:   gemini.bodyPaths,
+	storage:     googleStorage,
 	modelPrefix: gemini.modelPrefix,
 	authorize:   authorizeVertex,
 	errorBody:   geminiError,
@@ -33,8 +34,12 @@ var vertexPartners = map[string]*Operation{
 // vertexChat is where it speaks OpenAI's format.
 var vertexChat = &Operation{Name: "vertex.chat", Dialect: dialectChat, Repeatable: true, needsBody: true, needsModel: true}
 
-// vertexOther is passed through: all that is no model's method.
-var vertexOther = &Operation{Name: "vertex.other"}
+// vertexOther is passed through: all that is no model's method. vertexMake is
+// what of it makes something.
+var (
+	vertexOther = &Operation{Name: "vertex.other"}
+	vertexMake  = &Operation{Name: "vertex.other", made: dialectNamed}
+)
 
 // recognizeVertex claims the versions of Google that go on with a project and
 // a location, or with a publisher at once. An address is divided behind the
@@ -51,6 +56,9 @@ func recognizeVertex(method, path string, _ http.Header) (recognized, bool) {
 	found := recognized{operation: vertexOther, path: address{version, place, resource}}
 	if method != http.MethodPost {
 		return found, true
+	}
+	if googleStorage.holds(resource) {
+		found.operation = vertexMake
 	}
 	if strings.HasPrefix(resource, "/endpoints/") && strings.HasSuffix(resource, "/chat/completions") {
 		found.operation = vertexChat

@@ -5,6 +5,7 @@ package wire
 import (
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +25,9 @@ func (f *fault) wait(class keypool.Class, now time.Time) time.Duration {
 		sources = append(sources, f.exhaustedWindow, f.renewal)
 	}
 	sources = append(sources, f.textWait)
+	if class == keypool.ClassRateLimited {
+		sources = append(sources, f.namedWindow)
+	}
 	for _, source := range sources {
 		if wait := source(now); wait > 0 && wait <= maxWait {
 			return wait
@@ -37,7 +41,7 @@ func (f *fault) wait(class keypool.Class, now time.Time) time.Duration {
 // sends a 0 in one and a wait in the other, so the longer counts.
 func (f *fault) retryAfter(now time.Time) time.Duration {
 	wait := parseWait(f.header.Get("Retry-After"), now)
-	if ms := f.header.Get("Retry-After-Ms"); isNumber(ms) {
+	if ms := firstOf(f.header.Get("Retry-After-Ms")); isNumber(ms) {
 		wait = max(wait, parseWait(ms+"ms", now))
 	}
 
@@ -74,7 +78,8 @@ func (f *fault) exhaustedWindow(now time.Time) time.Duration {
 	for _, header := range []http.Header{f.header, f.windows} {
 		for name, values := range header {
 			name = strings.ToLower(name)
-			if !strings.Contains(name, "ratelimit") || !strings.Contains(name, "reset") || len(values) == 0 {
+			// What may be used beyond a plan's windows is a window of its own kind.
+			if !strings.Contains(name, "ratelimit") || !strings.Contains(name, "reset") || strings.Contains(name, "overage") || len(values) == 0 {
 				continue
 			}
 			left := header.Get(strings.Replace(name, "reset", "remaining", 1))
@@ -88,10 +93,21 @@ func (f *fault) exhaustedWindow(now time.Time) time.Duration {
 	return longest
 }
 
+// namedWindow reads the reset of the window that the error names, in which
+// something is left, but not enough for this request. So it is an upper bound.
+func (f *fault) namedWindow(now time.Time) time.Duration {
+	for _, what := range []string{"requests", "tokens"} {
+		if slices.Contains(f.words, what) {
+			return parseWait(f.header.Get("X-Ratelimit-Reset-"+what), now)
+		}
+	}
+
+	return 0
+}
+
 // isExhausted tells whether what is left of a window is nothing.
 func isExhausted(left string) bool {
-	left, _, _ = strings.Cut(left, ",")
-	n, err := strconv.ParseFloat(strings.TrimSpace(left), 64)
+	n, err := strconv.ParseFloat(firstOf(left), 64)
 
 	return err == nil && n <= 0
 }
@@ -132,7 +148,7 @@ func (f *fault) renewal(now time.Time) time.Duration {
 // A wait in a message follows a word that tells it from other durations, such
 // as a window's: "try again in 6m0s", "retry after 26 seconds".
 var (
-	spokenWait = regexp.MustCompile(`\b(?:again|retry|wait)\b[^.\n\d]{0,40}?((?:` + part + `[\s,]*(?:and\s+)?)+)(?:\W|$)`)
+	spokenWait = regexp.MustCompile(`\b(?:again|retry|wait|(?:resets?|available) in)\b[^.\n\d]{0,40}?((?:` + part + `[\s,]*(?:and\s+)?)+)(?:\W|$)`)
 	waitPart   = regexp.MustCompile(part)
 )
 
@@ -161,12 +177,10 @@ func isNumber(s string) bool { return plainNumber.MatchString(s) }
 // or the moment of the reset in seconds or milliseconds since 1970. Of a list
 // joined by commas the first counts. Anything else, and the past, is 0.
 func parseWait(s string, now time.Time) time.Duration {
-	s = strings.TrimSpace(s)
-	if at, err := http.ParseTime(s); err == nil {
+	if at, err := http.ParseTime(firstDate(s)); err == nil {
 		return max(0, at.Sub(now))
 	}
-	s, _, _ = strings.Cut(s, ",")
-	s = strings.TrimSpace(s)
+	s = firstOf(s)
 	switch {
 	case isNumber(s):
 		n, err := strconv.ParseFloat(s, 64)
@@ -189,6 +203,24 @@ func parseWait(s string, now time.Time) time.Duration {
 	}
 
 	return max(0, at.Sub(now))
+}
+
+// firstOf returns the first of the values that a list joins by commas, as is
+// done to a header that was sent twice.
+func firstOf(list string) string {
+	first, _, _ := strings.Cut(list, ",")
+
+	return strings.TrimSpace(first)
+}
+
+// firstDate does so for dates, most of which have a comma of their own.
+func firstDate(list string) string {
+	day, rest, _ := strings.Cut(list, ",")
+	if rest == "" {
+		return strings.TrimSpace(day)
+	}
+
+	return strings.TrimSpace(day) + ", " + firstOf(rest)
 }
 
 // sumUnits adds up the parts of a duration such as "1h2m3.5s" or "2 minutes

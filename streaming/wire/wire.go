@@ -35,6 +35,8 @@ type Family struct {
 	placeModel func(rest, model string) string
 	// bodyPaths says where a JSON body has what interests us.
 	bodyPaths *jsonscan.Paths
+	// storage is how objects are named that it stores; nil if it stores none.
+	storage *storage
 	// modelPrefix may stand before a model's name in bodies.
 	modelPrefix string
 	// authorize places a credential.
@@ -62,6 +64,11 @@ type Operation struct {
 	// Dialect says how the operation's answers are read. Nil means they pass
 	// through unread.
 	Dialect *Dialect
+	// made is how an answer that passes through is read along all the same, for
+	// the names of what it has stored. Nil if it stores nothing.
+	made *Dialect
+	// keeps says whether the answer itself is stored.
+	keeps keeping
 	// Repeatable says that the request can be sent again when it is unknown
 	// whether the provider has acted on it: nothing but an answer comes of it.
 	Repeatable bool
