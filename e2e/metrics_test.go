@@ -165,3 +165,20 @@ func TestStartIsMeasured(t *testing.T) {
 	}
 	g.await(t, `"msg":"the gateway is ready"`, nil)
 }
+
+// With Caddy's tracing in front, a request's span tells of the call in
+// OpenTelemetry's words.
+func TestSpans(t *testing.T) {
+	traced := strings.Replace(threeKeys, "\tllm_proxy {", "\ttracing\n\tllm_proxy {", 1)
+	g := start(t, traced, "OTEL_TRACES_EXPORTER=console", "OTEL_BSP_SCHEDULE_DELAY=20")
+	g.do(t, "POST", "/v1/chat/completions", chatBody)
+	for _, word := range []string{
+		`"Key":"gen_ai.operation.name","Value":{"Type":"STRING","Value":"chat"}`,
+		`"Key":"gen_ai.request.model","Value":{"Type":"STRING","Value":"gpt-4o"}`,
+		`"Key":"gen_ai.usage.output_tokens","Value":{"Type":"INT64","Value":20}`,
+		`"Key":"llm.key.id","Value":{"Type":"STRING","Value":"good"}`,
+		`"Key":"llm.attempts","Value":{"Type":"INT64","Value":3}`,
+	} {
+		g.await(t, word, nil)
+	}
+}

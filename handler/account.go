@@ -61,6 +61,7 @@ func (a *account) settle(r *http.Request, prices *pricing.Table) {
 	a.observe()
 	a.keep()
 	a.tellOfBreak()
+	a.trace(r.Context())
 	// One field that writes the others itself costs nothing where nobody logs,
 	// and the access log copies its list with each that is added.
 	fields := zap.Field{Key: "llm", Type: zapcore.InlineMarshalerType, Interface: a}

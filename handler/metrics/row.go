@@ -125,11 +125,11 @@ func answered(call *streaming.Call) bool {
 }
 
 func (m *Metrics) newRow(key rowKey) *row {
-	return &row{rowKey: key, metrics: m, genAI: genAIOperation(key.operation)}
+	return &row{rowKey: key, metrics: m, genAI: GenAIOperation(key.operation)}
 }
 
-// genAIOperation returns OpenTelemetry's word for an operation.
-func genAIOperation(name string) string {
+// GenAIOperation returns OpenTelemetry's word for an operation.
+func GenAIOperation(name string) string {
 	_, what, _ := strings.Cut(name, ".")
 	switch what {
 	case "chat", "messages", "responses", "converse", "converse_stream", "generation", "interactions":
