@@ -11,7 +11,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -61,11 +60,11 @@ const dialInfoKey = caddy.CtxKey("reverse_proxy.dial_info")
 
 // outgoing builds the request for one attempt. It has a header of its own, since
 // the client's request is logged by others.
-func (r *rotation) outgoing(ctx context.Context, to target, secret keypool.Secret) *http.Request {
+func (r *rotation) outgoing(ctx context.Context, to target, with credential) (*http.Request, error) {
 	req := r.call.Request
 	model := to.modelFor(req.Model)
 	header := outgoingHeader(r.in.Header)
-	to.provider.family.Authorize(header, secret.Reveal())
+	with.place(to.provider.family, header)
 
 	out := &http.Request{
 		Method:     r.in.Method,
@@ -85,7 +84,10 @@ func (r *rotation) outgoing(ctx context.Context, to target, secret keypool.Secre
 		out.GetBody = r.call.opener(body)
 		out.Body, _ = out.GetBody()
 	}
-	return out.WithContext(context.WithValue(untraced{ctx}, dialInfoKey, to.provider.dial))
+	if err := with.sign(out, body); err != nil {
+		return nil, err
+	}
+	return out.WithContext(context.WithValue(untraced{ctx}, dialInfoKey, to.provider.dial)), nil
 }
 
 // untraced is a context without the trace by which reverse_proxy passes a
