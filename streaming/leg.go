@@ -55,8 +55,11 @@ type leg struct {
 	// that.
 	done  bool
 	fault error
-	// firstToken is the time until something was generated; 0 before that.
-	firstToken time.Duration
+	// firstToken is the time until something was generated, and lastToken
+	// until it was for the last time so far; 0 before that. outputs is how many
+	// events have generated something.
+	firstToken, lastToken time.Duration
+	outputs               int
 	// attempt is the leg's place among the call's attempts.
 	attempt  int
 	finished bool
@@ -82,8 +85,11 @@ func (l *leg) read(p []byte) (int, error) {
 		l.scan.Write(p[:n])
 		l.keep()
 	}
-	if l.firstToken == 0 && l.scan.Started() {
-		l.firstToken = time.Since(l.began)
+	if outputs := l.scan.Outputs(); outputs > l.outputs || l.firstToken == 0 && l.scan.Started() {
+		l.outputs, l.lastToken = outputs, time.Since(l.began)
+		if l.firstToken == 0 {
+			l.firstToken = l.lastToken
+		}
 	}
 	if err == nil {
 		return n, nil

@@ -263,6 +263,9 @@ func (s *Scanner) Started() bool { return s.started }
 // Close.
 func (s *Scanner) Ended() bool { return s.ended || s.facts.whole() }
 
+// Outputs returns how many events of a stream have generated something.
+func (s *Scanner) Outputs() int { return s.facts.outputs }
+
 // Failure returns the error that the answer reported in spite of its status:
 // the data of the event, or the body, of which at most 32 KiB; nil if there
 // was none. It is valid until Release.
