@@ -4,7 +4,6 @@ package handler
 
 import (
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -179,19 +178,15 @@ func (a *account) logAnswer(log zapcore.ObjectEncoder) {
 	}
 }
 
-// attempts are logged each as key:class:milliseconds.
+// attempts are logged each as a text.
 type attempts []streaming.Attempt
 
 // MarshalLogArray writes the attempts.
 func (list attempts) MarshalLogArray(log zapcore.ArrayEncoder) error {
 	for _, attempt := range list {
-		log.AppendString(attemptWords(attempt))
+		log.AppendString(attempt.String())
 	}
 	return nil
-}
-
-func attemptWords(a streaming.Attempt) string {
-	return a.KeyID + ":" + a.Verdict.Class.String() + ":" + strconv.FormatInt(a.Duration.Milliseconds(), 10)
 }
 
 func milliseconds(d time.Duration) float64 {

@@ -44,6 +44,7 @@ import (
 //		}
 //		prices <file>
 //		max_request_body <size>
+//		heartbeat        <duration>
 //		ledger log|file|redis ...
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -91,6 +92,8 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		err = h.parsePrices(d)
 	case "max_request_body":
 		err = h.parseMaxRequestBody(d)
+	case "heartbeat":
+		err = h.parseHeartbeat(d)
 	default:
 		return false, nil
 	}

@@ -103,6 +103,11 @@ type Handler struct {
 	// Default: 32 MiB.
 	MaxRequestBody int64 `json:"max_request_body,omitempty"`
 
+	// Heartbeat is after how much silence the client of a stream of
+	// server-sent events gets a comment, so that nothing on the way takes the
+	// connection for dead. At least a second. Default: there are no comments.
+	Heartbeat caddy.Duration `json:"heartbeat,omitempty"`
+
 	// Redis is where instances of Caddy share what clients use.
 	// Default: each counts by itself.
 	Redis *streaming.Redis `json:"redis,omitempty"`
@@ -193,6 +198,8 @@ func (h *Handler) Validate() error {
 	switch {
 	case h.MaxRequestBody < 0:
 		return errors.New("max_request_body: must not be negative")
+	case h.Heartbeat != 0 && h.Heartbeat < caddy.Duration(minHeartbeat):
+		return fmt.Errorf("heartbeat: must be at least %s", minHeartbeat)
 	case h.AuthFailures != nil && (h.AuthFailures.Limit < 1 || h.AuthFailures.Window < caddy.Duration(minWindow)):
 		return errors.New("auth_failures: a number of at least 1 and a window of at least a second are needed")
 	case h.Anonymous && len(h.UserLimits) > 0:
@@ -232,6 +239,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	clean(r)
 	a.call.Outcome = ""
 	a.begin()
+	if h.Heartbeat > 0 && a.call.Request.Stream {
+		beating := &heartbeat{ResponseWriter: w, every: time.Duration(h.Heartbeat), events: a.call.Events}
+		defer beating.stop()
+		w = beating
+	}
 	err := next.ServeHTTP(w, r)
 	if err != nil && a.call.Outcome == "" {
 		a.call.Outcome = streaming.OutcomeError

@@ -133,7 +133,7 @@ func (a *account) record() *ledger.Record {
 		r.PerTokenMS = milliseconds(each)
 	}
 	for _, attempt := range call.Attempts {
-		r.Attempts = append(r.Attempts, attemptWords(attempt))
+		r.Attempts = append(r.Attempts, attempt.String())
 	}
 	if a.charged && !a.costUnknown {
 		dollars := a.cost.USD()

@@ -15,7 +15,8 @@ import (
 //	transport llm {
 //		provider <name> [<base URL>] {
 //			api         openai|anthropic|gemini|azure|bedrock|vertex|cohere|ollama|dashscope|llama|tgi
-//			key         <secret> {
+//			key         [<secret>] {
+//				credentials   <source> { ... }
 //				id            <id>
 //				weight        <n>
 //				tier          <n>
@@ -36,6 +37,14 @@ import (
 //			transport   <module> { ... }
 //		}
 //		model <pattern> <provider>[/<upstream model>]... {
+//			split          <weight>...
+//			canary {
+//				error_margin       <percent>|off
+//				first_token_margin <percent>|off
+//				min_calls          <n>
+//				window             <duration>
+//				rest               <duration>
+//			}
 //			context_length <provider>[/<upstream model>]...
 //			content_filter <provider>[/<upstream model>]...
 //		}
@@ -70,6 +79,7 @@ import (
 //		rescue        off|resume
 //		usage         inject|observe
 //		on_disconnect cancel|drain
+//		trail_header  [<name>]
 //	}
 func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume transport name
@@ -95,7 +105,10 @@ func (t *Transport) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 	case "provider":
 		err = t.parseProvider(d)
 	case "model":
-		err = t.parseModel(d)
+		line := new(ModelRoute)
+		if err = line.parse(d); err == nil {
+			t.Models = append(t.Models, line)
+		}
 	case "retry":
 		err = t.Retry.parse(d)
 	case "timeouts":
@@ -110,6 +123,8 @@ func (t *Transport) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 		err = parseOnce(d, &t.Usage)
 	case "on_disconnect":
 		err = parseOnce(d, &t.OnDisconnect)
+	case "trail_header":
+		err = t.parseTrail(d)
 	default:
 		return false, nil
 	}
@@ -190,45 +205,6 @@ func (p *Provider) parseTransport(d *caddyfile.Dispenser) error {
 	}
 	p.TransportRaw = caddyconfig.JSONModuleObject(module, "protocol", name, nil)
 	return nil
-}
-
-func (t *Transport) parseModel(d *caddyfile.Dispenser) error {
-	if !d.NextArg() {
-		return d.ArgErr()
-	}
-	route := &ModelRoute{Match: d.Val()}
-	route.Targets = parseTargets(d)
-	if len(route.Targets) == 0 {
-		return d.Errf("model %s is routed nowhere: name at least one provider behind the pattern", route.Match)
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		into := map[string]*[]Target{
-			"context_length": &route.ContextLength,
-			"content_filter": &route.ContentFilter,
-		}[d.Val()]
-		if into == nil {
-			return d.Errf("model %s: unrecognized option %s", route.Match, d.Val())
-		}
-		if *into != nil {
-			return d.Errf("%s: already specified", d.Val())
-		}
-		if *into = parseTargets(d); len(*into) == 0 {
-			return d.ArgErr()
-		}
-	}
-	t.Models = append(t.Models, route)
-	return nil
-}
-
-// parseTargets reads targets, each a provider's name that may have a slash and
-// a model behind it, to the end of the line.
-func parseTargets(d *caddyfile.Dispenser) []Target {
-	var targets []Target
-	for _, arg := range d.RemainingArgs() {
-		provider, model, _ := strings.Cut(arg, "/")
-		targets = append(targets, Target{Provider: provider, Model: model})
-	}
-	return targets
 }
 
 // Interface guard

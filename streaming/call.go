@@ -42,8 +42,8 @@ type Call struct {
 	// ModelConfigured says that the config itself names TargetModel, and not
 	// the client alone.
 	ModelConfigured bool
-	// Attempts are the round trips made so far, at most maxAttempts of them;
-	// Unlisted counts the others.
+	// Attempts are the round trips made so far, of more than maxAttempts the
+	// first and the last; Unlisted counts the others.
 	Attempts []Attempt
 	Unlisted int
 	// Sent is the time from Started to the first attempt; 0 where there was
@@ -149,22 +149,23 @@ func (c *Call) PerToken() (each time.Duration, known bool) {
 	return took / time.Duration(tokens), true
 }
 
+// Events reports whether the answer that is being passed on is a stream of
+// server-sent events, as far as it was read.
+func (c *Call) Events() bool { return c.answer != nil && c.answer.view.Events() }
+
 // record notes an attempt and returns its place.
 func (c *Call) record(a Attempt) int {
-	if len(c.Attempts) < maxAttempts {
+	if len(c.Attempts) == maxAttempts {
+		c.Attempts[maxAttempts-1] = a
+		c.Unlisted++
+	} else {
 		c.Attempts = append(c.Attempts, a)
-		return len(c.Attempts) - 1
 	}
-	c.Unlisted++
-	return maxAttempts
+	return len(c.Attempts) - 1
 }
 
 // judge notes what came of an attempt in the end.
-func (c *Call) judge(attempt int, v keypool.Verdict) {
-	if attempt < len(c.Attempts) {
-		c.Attempts[attempt].Verdict = v
-	}
-}
+func (c *Call) judge(attempt int, v keypool.Verdict) { c.Attempts[attempt].Verdict = v }
 
 type callKey struct{}
 

@@ -77,8 +77,7 @@ func (p *Provider) provisionHeaders() error {
 	return nil
 }
 
-// authorize puts a key, and what else the provider wants, into the header of a
-// request.
+// authorize puts a key into the header of a request.
 func (p *Provider) authorize(h http.Header, secret string) {
 	p.family.Authorize(h, secret)
 	if p.AuthHeader != nil {
@@ -88,6 +87,10 @@ func (p *Provider) authorize(h http.Header, secret string) {
 		}
 		h[p.AuthHeader.Name] = []string{secret}
 	}
+}
+
+// addHeaders puts what else the provider wants into the header of a request.
+func (p *Provider) addHeaders(h http.Header) {
 	for name, values := range p.headers {
 		h[name] = values
 	}

@@ -19,6 +19,7 @@ import (
 type leg struct {
 	to       target
 	lease    keypool.Lease
+	secret   keypool.Secret
 	response *http.Response
 	scan     *wire.Scanner
 	call     *Call
@@ -161,6 +162,7 @@ func (l *leg) finish(verdict keypool.Verdict) {
 		Verdict: verdict, Latency: time.Since(l.began), FirstToken: l.firstToken,
 		Tokens: int(usage.InputTotal() + usage.OutputTotal()),
 	})
+	l.to.share.failed(l.began, verdict, false)
 	l.call.judge(l.attempt, verdict)
 }
 

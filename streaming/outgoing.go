@@ -11,7 +11,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -75,11 +74,11 @@ func (r *rotation) body(to target) (body []byte, asks bool) {
 
 // outgoing builds the request for one attempt. It has a header of its own, since
 // the client's request is logged by others.
-func (r *rotation) outgoing(ctx context.Context, to target, secret keypool.Secret, body []byte) *http.Request {
+func (r *rotation) outgoing(ctx context.Context, to target, with credential, body []byte) (*http.Request, error) {
 	req := r.call.Request
 	model := to.modelFor(req.Model)
 	header := outgoingHeader(r.in.Header)
-	to.provider.authorize(header, secret.Reveal())
+	with.place(to.provider, header)
 
 	out := &http.Request{
 		Method:     r.in.Method,
@@ -95,7 +94,10 @@ func (r *rotation) outgoing(ctx context.Context, to target, secret keypool.Secre
 		out.GetBody = r.call.opener(body)
 		out.Body, _ = out.GetBody()
 	}
-	return out.WithContext(context.WithValue(untraced{ctx}, dialInfoKey, to.provider.dial))
+	if err := with.sign(out, body); err != nil {
+		return nil, err
+	}
+	return out.WithContext(context.WithValue(untraced{ctx}, dialInfoKey, to.provider.dial)), nil
 }
 
 // untraced is a context without the trace by which reverse_proxy passes a

@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/seed83435595/caddy-llm-proxy/credentials"
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
@@ -85,11 +86,15 @@ type Provider struct {
 	family *wire.Family
 	// service is what the provider is known to be; nil if nothing is known of
 	// it.
-	service   *wire.Service
-	base      *url.URL
-	headers   http.Header
-	dial      reverseproxy.DialInfo
-	pool      *keypool.Pool
+	service *wire.Service
+	base    *url.URL
+	headers http.Header
+	dial    reverseproxy.DialInfo
+	pool    *keypool.Pool
+	// lenders are where the credentials of those keys come from that have no
+	// secret, by the key's id, and keepers what holds them.
+	lenders   map[string]*lender
+	keepers   map[string]*credentials.Keeper
 	transport http.RoundTripper
 	// prefills and asks are which models take a prefill, and which are asked
 	// for the usage of their streams.
@@ -132,9 +137,14 @@ func (p *Provider) provision(ctx caddy.Context, t *Transport) ([]string, error) 
 	}
 	p.successes = p.rules.OfSuccesses()
 	p.budget = t.Retry.newBudget()
-	return p.provisionPool(keypool.Options{
+	states, err := p.provisionPool(ctx, keypool.Options{
 		Breaker: t.Breaker.rules(), MaxWait: time.Duration(t.Retry.MaxWait), Notify: t.notifier(p.Name),
 	})
+	if err != nil {
+		return states, err
+	}
+	more, err := p.provisionKeepers(t)
+	return append(states, more...), err
 }
 
 // provisionAddress settles the API family and where the provider is.
@@ -267,8 +277,8 @@ func (p *Provider) provisionTransport(ctx caddy.Context, connect caddy.Duration)
 
 // provisionPool resolves the secrets and builds the pool over the state that
 // earlier configs left behind.
-func (p *Provider) provisionPool(opts keypool.Options) (acquired []string, err error) {
-	keys, err := p.resolveKeys()
+func (p *Provider) provisionPool(ctx caddy.Context, opts keypool.Options) (acquired []string, err error) {
+	keys, err := p.resolveKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -320,11 +330,11 @@ func (p *Provider) policy() (keypool.Policy, error) {
 
 // resolveKeys evaluates the placeholders of all secrets. The results stay out
 // of the exported fields, which end up in logs and in the admin API.
-func (p *Provider) resolveKeys() ([]keypool.Key, error) {
+func (p *Provider) resolveKeys(ctx caddy.Context) ([]keypool.Key, error) {
 	repl := caddy.NewReplacer()
 	var keys []keypool.Key
 	for i, key := range p.Keys {
-		ready, err := key.resolve(repl)
+		ready, err := p.resolveKey(ctx, repl, key)
 		if err != nil {
 			return nil, fmt.Errorf("key %d: %w", i+1, err)
 		}
@@ -336,12 +346,10 @@ func (p *Provider) resolveKeys() ([]keypool.Key, error) {
 			return nil, fmt.Errorf("keys, entry %d: %w", i+1, err)
 		}
 		for _, secret := range strings.FieldsFunc(text, isListSeparator) {
+			if err := p.checkSecret(secret); err != nil {
+				return nil, fmt.Errorf("keys, entry %d: %w", i+1, err)
+			}
 			keys = append(keys, keypool.Key{Secret: keypool.NewSecret(secret)})
-		}
-	}
-	for _, key := range keys {
-		if p.family.NeedsSignature(key.Secret.Reveal()) {
-			return nil, fmt.Errorf("key %q: an AWS access key, with which requests would have to be signed: that is not supported; use a Bedrock API key", key.ID)
 		}
 	}
 	if len(keys) == 0 {

@@ -120,6 +120,20 @@ func Names() []string {
 // [StripCredentials].
 func (f *Family) Authorize(h http.Header, secret string) { f.authorize(h, secret) }
 
+// AuthorizeBearer places a token that was lent as a bearer, wherever the family
+// places keys. An empty one places only what goes along with a credential: for
+// a request that is to be signed.
+func (f *Family) AuthorizeBearer(h http.Header, token string) {
+	f.authorize(h, token)
+	h.Del("Authorization")
+	for _, name := range keyHeaders {
+		h.Del(name)
+	}
+	if token != "" {
+		authorizeBearer(h, token)
+	}
+}
+
 // NeedsSignature tells whether a secret is one that Authorize leaves alone,
 // for it cannot be placed: an AWS access key, "AKIA…:<secret>", with a session
 // token behind another colon if it is lent. The request is to be signed with
