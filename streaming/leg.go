@@ -56,8 +56,11 @@ type leg struct {
 	// that.
 	done  bool
 	fault error
-	// firstToken is the time until something was generated; 0 before that.
-	firstToken time.Duration
+	// firstToken is the time until something was generated, and lastToken
+	// until it was for the last time so far; 0 before that. outputs is how many
+	// events have generated something.
+	firstToken, lastToken time.Duration
+	outputs               int
 	// session is the connection of a session over a WebSocket; nil for every
 	// other answer.
 	session *session
@@ -95,8 +98,11 @@ func (l *leg) read(p []byte) (int, error) {
 		}
 	}
 	// Of what is encoded, the end may tell more.
-	if l.firstToken == 0 && l.scan.Started() {
-		l.firstToken = time.Since(l.began)
+	if outputs := l.scan.Outputs(); outputs > l.outputs || l.firstToken == 0 && l.scan.Started() {
+		l.outputs, l.lastToken = outputs, time.Since(l.began)
+		if l.firstToken == 0 {
+			l.firstToken = l.lastToken
+		}
 	}
 	return n, err
 }
