@@ -4,7 +4,6 @@ package handler
 
 import (
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -85,7 +84,7 @@ func (a *account) charge(prices *pricing.Table) {
 	a.charged = true
 	cost, known := prices.Cost(pricing.Call{
 		Provider:    call.Provider,
-		Services:    call.Services,
+		Service:     call.Service,
 		Model:       call.TargetModel,
 		Answered:    call.Result.Model,
 		ServiceTier: call.Result.ServiceTier,
@@ -123,7 +122,7 @@ func (a *account) MarshalLogObject(log zapcore.ObjectEncoder) error {
 		log.AddString("llm_client", a.client)
 	}
 	if a.quota.exceeded != nil {
-		log.AddString("llm_limit", ruleWords(a.quota.exceeded.Rule))
+		log.AddString("llm_limit", limitWords(a.quota.exceeded))
 	}
 	if call.Request != nil {
 		log.AddString("llm_operation", call.Request.Operation.Name)
@@ -176,19 +175,15 @@ func (a *account) logAnswer(log zapcore.ObjectEncoder) {
 	}
 }
 
-// attempts are logged each as key:class:milliseconds.
+// attempts are logged each as a text.
 type attempts []streaming.Attempt
 
 // MarshalLogArray writes the attempts.
 func (list attempts) MarshalLogArray(log zapcore.ArrayEncoder) error {
 	for _, attempt := range list {
-		log.AppendString(attemptWords(attempt))
+		log.AppendString(attempt.String())
 	}
 	return nil
-}
-
-func attemptWords(a streaming.Attempt) string {
-	return a.KeyID + ":" + a.Verdict.Class.String() + ":" + strconv.FormatInt(a.Duration.Milliseconds(), 10)
 }
 
 func milliseconds(d time.Duration) float64 {

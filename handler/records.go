@@ -130,7 +130,7 @@ func (a *account) record() *ledger.Record {
 		r.Operation, r.Model, r.Stream = call.Request.Operation.Name, call.Request.Model, call.Request.Stream
 	}
 	for _, attempt := range call.Attempts {
-		r.Attempts = append(r.Attempts, attemptWords(attempt))
+		r.Attempts = append(r.Attempts, attempt.String())
 	}
 	if a.charged && !a.costUnknown {
 		dollars := a.cost.USD()

@@ -37,14 +37,13 @@ type Call struct {
 
 	// Provider, KeyID and TargetModel name the target of the last attempt.
 	Provider, KeyID, TargetModel string
-	// Services are other names for that provider, by what it is: its API
-	// family. Lists of prices may know it by them.
-	Services []string
+	// Service is what that provider is known to be, or else its API family.
+	Service string
 	// ModelConfigured says that the config itself names TargetModel, and not
 	// the client alone.
 	ModelConfigured bool
-	// Attempts are the round trips made so far, at most maxAttempts of them;
-	// Unlisted counts the others.
+	// Attempts are the round trips made so far, of more than maxAttempts the
+	// first and the last; Unlisted counts the others.
 	Attempts []Attempt
 	Unlisted int
 	// Sent is the time from Started to the first attempt; 0 where there was
@@ -67,7 +66,11 @@ type Call struct {
 	HearUntil func(deadline time.Time) error
 
 	// answer is what is still to be settled, once there is an answer.
-	answer interface{ settle() }
+	answer interface {
+		settle()
+		// isEvents reports whether it is a stream of server-sent events.
+		isEvents() bool
+	}
 	// size is the length of Body, also when that has been given up.
 	size int
 }
@@ -143,22 +146,23 @@ func (c *Call) opener(body []byte) func() (io.ReadCloser, error) {
 	}
 }
 
+// Events reports whether the answer that is being passed on is a stream of
+// server-sent events, as far as it was read.
+func (c *Call) Events() bool { return c.answer != nil && c.answer.isEvents() }
+
 // record notes an attempt and returns its place.
 func (c *Call) record(a Attempt) int {
-	if len(c.Attempts) < maxAttempts {
+	if len(c.Attempts) == maxAttempts {
+		c.Attempts[maxAttempts-1] = a
+		c.Unlisted++
+	} else {
 		c.Attempts = append(c.Attempts, a)
-		return len(c.Attempts) - 1
 	}
-	c.Unlisted++
-	return maxAttempts
+	return len(c.Attempts) - 1
 }
 
 // judge notes what came of an attempt in the end.
-func (c *Call) judge(attempt int, v keypool.Verdict) {
-	if attempt < len(c.Attempts) {
-		c.Attempts[attempt].Verdict = v
-	}
-}
+func (c *Call) judge(attempt int, v keypool.Verdict) { c.Attempts[attempt].Verdict = v }
 
 type callKey struct{}
 

@@ -38,12 +38,13 @@ func (r *rotation) hold(l *leg) *failure {
 	l.held = make([]byte, 0, firstHeld(l.response.ContentLength))
 	for l.end == nil && l.scan.Failure() == nil && !l.scan.Started() && len(l.held) < most && !l.lingers() &&
 		(!l.stream || !l.scan.Ended() && l.scan.Result().Events < maxHeldEvents) {
-		l.held = slices.Grow(l.held, 1)
-		n, err := l.read(l.held[len(l.held):cap(l.held)])
-		l.held, l.end = l.held[:len(l.held)+n], err
+		l.holdMore()
 	}
 	if body := l.scan.Failure(); body != nil {
 		return r.failedInside(l.judgeInside(body), body)
+	}
+	if r.filtered(l) {
+		return filteredInside(l)
 	}
 	over, started := l.end == io.EOF || l.scan.Ended(), l.scan.Started()
 	if over && !(l.stream && started) {
@@ -62,6 +63,35 @@ func (r *rotation) hold(l *leg) *failure {
 		return &failure{verdict: keypool.Verdict{Class: keypool.ClassEmpty}}
 	}
 	return nil
+}
+
+// holdMore reads the next piece of what is held back.
+func (l *leg) holdMore() {
+	l.held = slices.Grow(l.held, 1)
+	n, err := l.read(l.held[len(l.held):cap(l.held)])
+	l.held, l.end = l.held[:len(l.held)+n], err
+}
+
+// filtered reports whether the answer is over and was refused by a filter, and
+// there are targets for that. Of a stream that has generated something, it is
+// too late to say so.
+func (r *rotation) filtered(l *leg) bool {
+	return len(r.chain.contentFilter) > 0 && !r.elsewhere && l.scan.Ended() && !l.call.Request.Several &&
+		!(l.stream && l.scan.Started()) && l.scan.Result().FinishReason == "content_filter"
+}
+
+// filteredInside makes a failure of such an answer. If there is no better one,
+// the client gets it as it is.
+func filteredInside(l *leg) *failure {
+	for l.stream && l.end == nil && len(l.held) < maxHeldStream {
+		l.holdMore()
+	}
+	return &failure{
+		verdict: keypool.Verdict{Class: keypool.ClassPolicy, Detail: l.scan.Result().Finish},
+		status:  l.response.StatusCode,
+		header:  l.response.Header,
+		body:    l.held,
+	}
 }
 
 // firstHeld returns how much room to begin with: one byte more than a short

@@ -3,46 +3,12 @@
 package streaming
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
-
-// ModelRoute sends the models that match a pattern to an ordered list of
-// targets: the first serves the call, each next one is the fallback of those
-// before it.
-type ModelRoute struct {
-	// Match is the model's name as clients ask for it. An asterisk stands for
-	// any text, also none.
-	Match string `json:"match"`
-
-	// Targets are tried in order. A call goes only to those of its own API
-	// family.
-	Targets []Target `json:"targets"`
-
-	// ContextLength are asked in place of the others when the prompt is too
-	// long for the model: models with a larger window. Default: none, the
-	// client gets the provider's error.
-	ContextLength []Target `json:"context_length,omitempty"`
-
-	// ContentFilter are asked in place of the others when a filter of the
-	// provider refuses the prompt. Default: none, the client gets the
-	// provider's error.
-	ContentFilter []Target `json:"content_filter,omitempty"`
-}
-
-// Target is a provider together with the model to ask it for.
-type Target struct {
-	// Provider is the provider's name.
-	Provider string `json:"provider"`
-
-	// Model is what the provider calls the model.
-	// Default: what the client asked for.
-	Model string `json:"model,omitempty"`
-}
 
 // target is a Target made ready.
 type target struct {
@@ -51,7 +17,13 @@ type target struct {
 	// named says that the config names the model, and not only a pattern that
 	// it fits.
 	named bool
+	// share is that of a split by which the target was chosen for a call; nil
+	// otherwise.
+	share *share
 }
+
+// String spells the target as in a Caddyfile.
+func (t target) String() string { return Target{t.provider.Name, t.model}.String() }
 
 // modelFor returns the model to ask for when the client asked for asked.
 func (t target) modelFor(asked string) string {
@@ -65,6 +37,16 @@ func (t target) modelFor(asked string) string {
 // asked when they cannot take the prompt.
 type chain struct {
 	targets, contextLength, contentFilter []target
+	// split shares the calls among the targets; nil if the first serves all.
+	split *split
+}
+
+// order returns the targets for one more call.
+func (c *chain) order() []target {
+	if c.split == nil {
+		return c.targets
+	}
+	return c.split.order()
 }
 
 // after returns the targets to ask when the client's request was refused.
@@ -98,12 +80,12 @@ type routeLine struct {
 	chains map[*wire.Family]*chain
 }
 
-// newRoutes resolves the names in lines and refuses what could never serve a
-// call.
-func newRoutes(providers []*Provider, lines []*ModelRoute) (routes, error) {
+// newRoutes resolves the names in the lines and refuses what could never serve
+// a call.
+func (t *Transport) newRoutes() (routes, error) {
 	r := routes{open: map[*wire.Family]*chain{}, first: map[*wire.Family]*chain{}, all: map[*wire.Family][]*Provider{}}
-	byName := make(map[string]*Provider, len(providers))
-	for _, p := range providers {
+	byName := make(map[string]*Provider, len(t.Providers))
+	for _, p := range t.Providers {
 		if byName[p.Name] != nil {
 			return r, fmt.Errorf("provider %q: the name is used twice", p.Name)
 		}
@@ -115,8 +97,8 @@ func newRoutes(providers []*Provider, lines []*ModelRoute) (routes, error) {
 	}
 
 	routed := map[*wire.Family]bool{}
-	for _, line := range lines {
-		ready, err := newRouteLine(byName, line)
+	for _, line := range t.Models {
+		ready, err := t.newRouteLine(byName, line)
 		if err != nil {
 			return r, fmt.Errorf("model %q: %w", line.Match, err)
 		}
@@ -126,7 +108,7 @@ func newRoutes(providers []*Provider, lines []*ModelRoute) (routes, error) {
 		}
 	}
 
-	for _, p := range providers {
+	for _, p := range t.Providers {
 		if routed[p.family] {
 			continue
 		}
@@ -139,13 +121,10 @@ func newRoutes(providers []*Provider, lines []*ModelRoute) (routes, error) {
 	return r, nil
 }
 
-func newRouteLine(byName map[string]*Provider, line *ModelRoute) (routeLine, error) {
+func (t *Transport) newRouteLine(byName map[string]*Provider, line *ModelRoute) (routeLine, error) {
 	ready := routeLine{match: line.Match, chains: map[*wire.Family]*chain{}}
-	if line.Match == "" {
-		return ready, errors.New("a model pattern is needed; '*' stands for any model")
-	}
-	if len(line.Targets) == 0 {
-		return ready, errors.New("routed nowhere: name at least one provider")
+	if err := line.validate(); err != nil {
+		return ready, err
 	}
 	for _, list := range []struct {
 		targets []Target
@@ -155,17 +134,17 @@ func newRouteLine(byName map[string]*Provider, line *ModelRoute) (routeLine, err
 		{line.ContextLength, func(c *chain) *[]target { return &c.contextLength }},
 		{line.ContentFilter, func(c *chain) *[]target { return &c.contentFilter }},
 	} {
-		for _, t := range list.targets {
-			p := byName[t.Provider]
+		for _, to := range list.targets {
+			p := byName[to.Provider]
 			if p == nil {
-				return ready, fmt.Errorf("unknown provider %q", t.Provider)
+				return ready, fmt.Errorf("unknown provider %q", to.Provider)
 			}
 			if ready.chains[p.family] == nil {
 				ready.chains[p.family] = new(chain)
 			}
 			targets := list.of(ready.chains[p.family])
-			named := t.Model != "" || !strings.Contains(line.Match, "*")
-			*targets = append(*targets, target{provider: p, model: t.Model, named: named})
+			named := to.Model != "" || !strings.Contains(line.Match, "*")
+			*targets = append(*targets, target{provider: p, model: to.Model, named: named})
 		}
 	}
 	for family, chain := range ready.chains {
@@ -173,7 +152,25 @@ func newRouteLine(byName map[string]*Provider, line *ModelRoute) (routeLine, err
 			return ready, fmt.Errorf("context_length and content_filter name a provider of the %s family, but no target does", family.Name)
 		}
 	}
-	return ready, nil
+	return ready, t.addSplit(&ready, byName, line)
+}
+
+// addSplit splits the calls of a line if it says so.
+func (t *Transport) addSplit(ready *routeLine, byName map[string]*Provider, line *ModelRoute) error {
+	if len(line.Split) == 0 {
+		return nil
+	}
+	family := byName[line.Targets[0].Provider].family
+	for _, to := range line.Targets[:len(line.Split)] {
+		if other := byName[to.Provider].family; other != family {
+			return fmt.Errorf("split: %s speaks %s and %s speaks %s; only targets of one family can share calls",
+				line.Targets[0], family.Name, to, other.Name)
+		}
+	}
+	var err error
+	chain := ready.chains[family]
+	chain.split, err = t.newSplit(line, chain.targets)
+	return err
 }
 
 // providers returns those that may have stored what req refers to: of one that

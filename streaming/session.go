@@ -56,12 +56,13 @@ func (r *rotation) switched(l *leg, asked http.Header) (*leg, *failure) {
 	}
 	if cause != nil {
 		l.drop()
-		return nil, r.failed(l, &failure{verdict: keypool.Verdict{Class: keypool.ClassUpstream}, cause: cause})
+		return nil, &failure{verdict: keypool.Verdict{Class: keypool.ClassUpstream}, cause: cause}
 	}
 	l.scan = wire.NewSessionScanner(r.call.Request.Operation)
 	l.session = &session{leg: l, conn: conn, setup: wire.NewSetup(r.call.Request.Operation)}
 	l.session.provider.Reset(providerFrames{l.session})
 	l.session.client.Reset(clientFrames{l.session})
+	l.to.share.answered(l)
 	l.lease.Answering(wire.ReadHeadroom(l.response.Header, time.Now()))
 	l.attempt = r.call.record(Attempt{Provider: l.to.provider.Name, KeyID: l.lease.KeyID(), Duration: time.Since(l.began)})
 	return l, nil
@@ -135,6 +136,9 @@ func (s *session) note(side *websocket.Scanner, p []byte, err error) {
 		s.ending.lose(err, context.Cause(s.leg.ctx))
 	}
 }
+
+// isEvents reports that a session is no stream of events.
+func (*session) isEvents() bool { return false }
 
 // settle closes the account, once both directions have ended.
 func (s *session) settle() {

@@ -103,7 +103,7 @@ func (s *session) closedBadly() (keypool.Verdict, Outcome, error) {
 	status, body := wire.CloseAnswer(s.ending.code, s.ending.reason)
 	verdict := s.leg.to.provider.rules.Judge(s.leg.call.Request, status, http.Header{}, body, time.Now())
 	reason := s.ending.reason
-	if strings.Contains(reason, s.leg.lease.Secret().Reveal()) {
+	if strings.Contains(reason, s.leg.secret.Reveal()) {
 		verdict.Detail, reason = "", "in words that repeat our key"
 	}
 	cause := fmt.Errorf("the provider closed the session: %d %s", s.ending.code, reason)

@@ -61,11 +61,25 @@ type Transport struct {
 	// kept in memory while it lasts. Default: off.
 	Rescue string `json:"rescue,omitempty"`
 
+	// Usage says what is done so that the usage of a chat's stream is known if
+	// its client does not ask for it. With inject the provider is asked for
+	// it, unless it states it by itself, and what comes of that is taken out
+	// of the stream again; observe changes nothing, and what is not stated is
+	// estimated. Default: inject for services that are known to need it and
+	// to take it, observe for all others.
+	Usage string `json:"usage,omitempty"`
+
 	// OnDisconnect says what happens when the client of an answer goes away:
 	// cancel breaks off the provider's work at once; drain reads the answer to
 	// its end, for at most 30s and 16 MiB, so that its usage is known.
 	// Default: cancel.
 	OnDisconnect string `json:"on_disconnect,omitempty"`
+
+	// TrailHeader is the name of a response header that tells the client of the
+	// attempts made up to its answer: key-id:class:milliseconds for each, with
+	// commas between them, at most 4 KiB. It shows the ids of provider keys,
+	// never a key. Default: none is set.
+	TrailHeader string `json:"trail_header,omitempty"`
 
 	// Redis is where instances of Caddy share what they know of keys.
 	// Default: each goes by what it knows itself.
@@ -75,6 +89,7 @@ type Transport struct {
 	logger *zap.Logger
 	events *events.Emitter
 	states []string
+	trials []trialKey
 	// store is nil without Redis.
 	store      *store.Store
 	closeStore func() error
@@ -110,7 +125,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("provider %q: %w", p.Name, err)
 		}
 	}
-	routes, err := newRoutes(t.Providers, t.Models)
+	routes, err := t.newRoutes()
 	if err != nil {
 		return err
 	}
@@ -128,7 +143,7 @@ func (t *Transport) provisionProvider(ctx caddy.Context, p *Provider) error {
 
 // Validate checks what Provision could not make sense of.
 func (t *Transport) Validate() error {
-	if err := errors.Join(t.Retry.validate(), t.Breaker.validate()); err != nil {
+	if err := errors.Join(t.Retry.validate(), t.Breaker.validate(), t.validateTrail()); err != nil {
 		return err
 	}
 	if t.Rescue != "" && t.Rescue != rescueOff && t.Rescue != rescueResume {
@@ -140,7 +155,7 @@ func (t *Transport) Validate() error {
 	return t.Timeouts.validate()
 }
 
-// Cleanup gives back the shared state of the keys. Calls in flight keep what
+// Cleanup gives back the shared state of keys and splits. Calls in flight keep what
 // they need.
 func (t *Transport) Cleanup() error {
 	inForce.remove(t)
@@ -151,6 +166,12 @@ func (t *Transport) Cleanup() error {
 		}
 	}
 	t.states = nil
+	for _, key := range t.trials {
+		if _, err := trials.Delete(key); err != nil {
+			return fmt.Errorf("releasing the state of a split: %w", err)
+		}
+	}
+	t.trials = nil
 	if t.closeStore != nil {
 		return t.closeStore()
 	}
@@ -177,7 +198,11 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if total := time.Duration(t.Timeouts.Total); total > 0 {
 		r.until = call.Started.Add(total)
 	}
-	return r.run(req.Context())
+	res, err := r.run(req.Context())
+	if err == nil {
+		t.showTrail(res.Header, call)
+	}
+	return res, err
 }
 
 // Interface guards

@@ -100,11 +100,25 @@ const chatStreamBody = `{"model":"gpt-4o","stream":true,"messages":[{"role":"use
 // post carries one call through the transport, as the handler would.
 func post(t *testing.T, ctx context.Context, tr *Transport, path, body string) (*http.Response, *Call) {
 	t.Helper()
-	return postHeader(t, ctx, tr, path, http.Header{}, body)
+	return send(t, ctx, tr, path, http.Header{"Content-Type": {"application/json"}}, body)
 }
 
-// postHeader does so with headers of the client's.
+// postAs is post for a body of any type.
+func postAs(t *testing.T, ctx context.Context, tr *Transport, path, media, body string) (*http.Response, *Call) {
+	t.Helper()
+	return send(t, ctx, tr, path, http.Header{"Content-Type": {media}}, body)
+}
+
+// postHeader is post with headers of the client's.
 func postHeader(t *testing.T, ctx context.Context, tr *Transport, path string, header http.Header, body string) (*http.Response, *Call) {
+	t.Helper()
+	header = header.Clone()
+	header.Set("Content-Type", "application/json")
+	return send(t, ctx, tr, path, header, body)
+}
+
+// send carries one call with these headers.
+func send(t *testing.T, ctx context.Context, tr *Transport, path string, header http.Header, body string) (*http.Response, *Call) {
 	t.Helper()
 	u := &url.URL{Path: path}
 	u.Path, u.RawQuery, _ = strings.Cut(path, "?")
@@ -112,13 +126,12 @@ func postHeader(t *testing.T, ctx context.Context, tr *Transport, path string, h
 	if err != nil {
 		t.Fatalf("recognizing %s: %v", path, err)
 	}
-	if err := request.ReadBody("application/json", []byte(body)); err != nil {
+	if err := request.ReadBody(header.Get("Content-Type"), []byte(body)); err != nil {
 		t.Fatalf("reading body: %v", err)
 	}
 	call := &Call{ID: "test-request", Request: request, Body: []byte(body), Started: time.Now()}
 	in := httptest.NewRequestWithContext(WithCall(ctx, call), http.MethodPost, "http://gateway"+path, nil)
 	in.Header = header.Clone()
-	in.Header.Set("Content-Type", "application/json")
 	in.Header.Set("Authorization", "Bearer client-secret")
 	res, err := tr.RoundTrip(in)
 	if err != nil {
@@ -170,3 +183,12 @@ const (
 	finishChunk = `data: {"id":"c1","object":"chat.completion.chunk","model":"gpt-4o-2024-08-06","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\n"
 	doneEvent   = "data: [DONE]\n\n"
 )
+
+func httpURL(t *testing.T, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}

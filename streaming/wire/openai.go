@@ -12,12 +12,11 @@ import (
 // openai is the API of OpenAI, and of the many that are compatible with it.
 // Source: OpenAI's OpenAPI document.
 var openai = &Family{
-	Name:        "openai",
-	DefaultBase: "https://api.openai.com/v1",
-	recognize:   recognizeOpenAI,
-	join:        joinOpenAI,
+	Name:      "openai",
+	recognize: recognizeOpenAI,
+	join:      joinOpenAI,
 	bodyPaths: jsonscan.Compile(merge(
-		paths{"": atRoot, "model": atModel, "stream": atStream, "n": atSeveral, "store": atStore}, openaiObjects,
+		paths{"": atRoot, "model": atModel, "stream": atStream, "n": atSeveral, "store": atStore, "stream_options": atStreamOptions}, openaiObjects,
 	)),
 	storage:   openaiStorage,
 	authorize: authorizeBearer,
@@ -52,7 +51,7 @@ var (
 	// openaiBatch is a batch as it stands, and openaiResponse a response that
 	// was stored, which states the usage of the call that made it.
 	openaiBatch    = &Operation{Name: "openai.batch", Dialect: dialectBatch, Standing: true}
-	openaiResponse = &Operation{Name: "openai.response", Dialect: dialectResponses, Standing: true}
+	openaiResponse = &Operation{Name: "openai.response", Dialect: dialectResponses, Standing: true, streamsByQuery: true}
 	// openaiRealtime and openaiResponsesSession are sessions over a WebSocket.
 	openaiRealtime         = &Operation{Name: "openai.realtime", Dialect: dialectRealtime, Session: true}
 	openaiResponsesSession = &Operation{Name: "openai.responses_session", Dialect: dialectResponsesSession, Session: true}
