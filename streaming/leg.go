@@ -163,13 +163,16 @@ func (l *leg) finish(verdict keypool.Verdict) {
 	}
 	l.finished = true
 	l.drop()
+	l.report(keypool.Outcome{Verdict: verdict, Latency: time.Since(l.began), FirstToken: l.firstToken})
+}
+
+// report tells all who count how the leg went.
+func (l *leg) report(o keypool.Outcome) {
 	usage := l.scan.Result().Usage
-	l.lease.Report(keypool.Outcome{
-		Verdict: verdict, Latency: time.Since(l.began), FirstToken: l.firstToken,
-		Tokens: int(usage.InputTotal() + usage.OutputTotal()),
-	})
-	l.to.share.failed(l.began, verdict, false)
-	l.call.judge(l.attempt, verdict)
+	o.Tokens = int(usage.InputTotal() + usage.OutputTotal())
+	l.lease.Report(o)
+	l.to.share.failed(l.began, o.Verdict, false)
+	l.call.judge(l.attempt, o.Verdict)
 }
 
 // judgeInside judges an error that came within a success.
