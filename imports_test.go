@@ -20,21 +20,24 @@ const modulePath = "github.com/seed83435595/caddy-llm-proxy"
 // rooms says which rooms each room may import, besides itself. The root and
 // what stands beside the plugin (commands, end-to-end tests) may import any.
 var rooms = map[string][]string{
-	"keypool":   {},
-	"streaming": {"keypool"},
-	"handler":   {"keypool", "streaming"},
-	"caddyfile": {"keypool", "streaming", "handler"},
+	"keypool":     {},
+	"credentials": {"keypool"},
+	"streaming":   {"keypool", "credentials"},
+	"handler":     {"keypool", "streaming"},
+	"caddyfile":   {"keypool", "streaming", "handler"},
 }
 
 // parts are finer rules inside the rooms: what a folder must not import.
 var parts = map[string][]string{
+	"credentials":        {"github.com/caddyserver/", "go.uber.org/zap"},
 	"keypool":            {"github.com/caddyserver/", "go.uber.org/zap"},
+	"streaming":          {modulePath + "/credentials/"},
 	"streaming/jsonscan": {"github.com/", "net/http"},
 	"streaming/sse":      {"github.com/", "net/http"},
 	"streaming/wire":     {"github.com/caddyserver/", "go.uber.org/zap"},
 }
 
-// Imports run one way: caddyfile, handler, streaming, keypool. The root holds
+// Imports run one way: caddyfile, handler, streaming, credentials, keypool. The root holds
 // no code and is imported by nothing but what builds a Caddy.
 func TestImportsRunOneWay(t *testing.T) {
 	for file, imports := range importsOf(t) {

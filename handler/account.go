@@ -81,7 +81,7 @@ func (a *account) charge(prices *pricing.Table) {
 	a.charged = true
 	cost, known := prices.Cost(pricing.Call{
 		Provider:    call.Provider,
-		Services:    call.Services,
+		Service:     call.Service,
 		Model:       call.TargetModel,
 		Answered:    call.Result.Model,
 		ServiceTier: call.Result.ServiceTier,
@@ -119,7 +119,7 @@ func (a *account) MarshalLogObject(log zapcore.ObjectEncoder) error {
 		log.AddString("llm_client", a.client)
 	}
 	if a.quota.exceeded != nil {
-		log.AddString("llm_limit", ruleWords(a.quota.exceeded.Rule))
+		log.AddString("llm_limit", limitWords(a.quota.exceeded))
 	}
 	if call.Request != nil {
 		log.AddString("llm_operation", call.Request.Operation.Name)

@@ -30,10 +30,7 @@ func (h *Handler) welcome(a *account, r *http.Request, client *auth.Client) *ref
 		metrics.Process.FailAuth(metrics.AuthAddress)
 		return refuse(http.StatusForbidden, "address_not_allowed", "this API key may not be used from your address")
 	}
-	if exceeded := a.quota.enter(h, client); exceeded != nil {
-		return quotaRefusal(r.Header, exceeded)
-	}
-	return nil
+	return a.quota.enter(h, r, client)
 }
 
 // allow asks what can be asked of a client once the body is known: whether it
@@ -47,10 +44,7 @@ func (h *Handler) allow(a *account, r *http.Request, client *auth.Client) *refus
 	if refused := allowModels(client, r.Method, request, demand); refused != nil {
 		return refused
 	}
-	if exceeded := a.quota.reserve(h, request.Model, demand); exceeded != nil {
-		return quotaRefusal(r.Header, exceeded)
-	}
-	return nil
+	return a.quota.reserve(h, r, request.Model, demand)
 }
 
 // allowModels refuses models that are not the client's, also where they stand

@@ -118,7 +118,9 @@ func (h *Handler) vouchedFor(id string) *auth.Client {
 	if client, ok := h.directory.Load().Named(id); ok {
 		return client
 	}
-	return &auth.Client{ID: id, Rules: h.rules}
+	client := &auth.Client{ID: id}
+	h.join(client, nil)
+	return client
 }
 
 // failureWait returns how long the caller's address has to wait because it

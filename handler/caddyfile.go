@@ -15,10 +15,15 @@ import (
 //
 //	llm_proxy {
 //		client <id> <sha256:hex|placeholder>... {
+//			group    <name>...
 //			models   <pattern>...
-//			limit    <kind> <n> [<window>|day|month [<time zone>]]
+//			limit    <kind> <n> [<window>|day|month [<time zone>]] [models <pattern>...]
 //			expires  <date>
 //			allow_ip <address or CIDR range>...
+//		}
+//		group <name> {
+//			models <pattern>...
+//			limit  <kind> <n> [<window>|day|month [<time zone>]] [each] [models <pattern>...]
 //		}
 //		clients <file>
 //		jwt {
@@ -30,7 +35,7 @@ import (
 //		}
 //		trust_user [<placeholder>]
 //		anonymous
-//		rate_limit user <kind> <n> [<window>|day|month [<time zone>]]
+//		rate_limit user <kind> <n> [<window>|day|month [<time zone>]] [models <pattern>...]
 //		shadow_limits
 //		auth_failures <n> <window>
 //		price [<provider>/]<model pattern> {
@@ -70,6 +75,8 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 	switch d.Val() {
 	case "client":
 		err = h.parseClient(d)
+	case "group":
+		err = h.parseGroup(d)
 	case "clients":
 		err = h.parseClients(d)
 	case "jwt":

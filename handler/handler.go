@@ -58,6 +58,9 @@ type Handler struct {
 	// calling, or Anonymous is needed.
 	Clients []*Client `json:"clients,omitempty"`
 
+	// Groups are what several clients have in common.
+	Groups []*Group `json:"groups,omitempty"`
+
 	// ClientsFile is a file with more of them: a JSON object whose "clients"
 	// are objects as in Clients. It is read again when it changes; as long as
 	// it cannot be read, what it said before holds.
@@ -71,8 +74,8 @@ type Handler struct {
 	// it is empty, the caller needs a key. Default: nobody is trusted.
 	TrustUser string `json:"trust_user,omitempty"`
 
-	// UserLimits are how much each client may use, if it has no limit of its
-	// own of the same kind.
+	// UserLimits are how much each client may use, if neither it nor a group
+	// of its has a limit of the same kind for it.
 	UserLimits []*Limit `json:"user_limits,omitempty"`
 
 	// ShadowLimits counts what clients use and reports in the log when they
@@ -116,14 +119,18 @@ type Handler struct {
 	LedgersRaw []json.RawMessage `json:"ledgers,omitempty" caddy:"namespace=llm.ledger inline_key=sink"`
 
 	directory atomic.Pointer[auth.Directory]
-	// rules are the UserLimits made ready.
-	rules      []limits.Rule
-	records    records
-	prices     atomic.Pointer[pricing.Table]
-	memory     *memory
-	file       *watchedFile
-	pricesFile *watchedFile
-	logger     *zap.Logger
+	// rules are the UserLimits made ready, and groups the Groups by name.
+	rules   []limits.Rule
+	groups  map[string]group
+	records records
+	prices  atomic.Pointer[pricing.Table]
+	memory  *memory
+	// counts is where use is counted, and closeCounts ends that.
+	counts      limits.Counts
+	closeCounts func() error
+	file        *watchedFile
+	pricesFile  *watchedFile
+	logger      *zap.Logger
 }
 
 const defaultMaxRequestBody = 32 << 20
@@ -149,7 +156,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.rules, err = rulesOf(h.UserLimits); err != nil {
 		return fmt.Errorf("user limits: %w", err)
 	}
+	if err := h.openGroups(); err != nil {
+		return err
+	}
 	if h.memory, err = openMemory(); err != nil {
+		return err
+	}
+	if err := h.openCounts(); err != nil {
 		return err
 	}
 	if h.hasLimits() {
@@ -178,6 +191,9 @@ func (h *Handler) Cleanup() error {
 	h.file.close()
 	h.pricesFile.close()
 	err := errors.Join(h.JWT.cleanup(), h.records.close())
+	if h.closeCounts != nil {
+		err = errors.Join(err, h.closeCounts())
+	}
 	if h.memory != nil {
 		err = errors.Join(err, closeMemory())
 		h.memory.keeper.giveBack(h)
@@ -188,6 +204,7 @@ func (h *Handler) Cleanup() error {
 // hasLimits tells whether there may be clients with limits.
 func (h *Handler) hasLimits() bool {
 	return h.ClientsFile != "" || len(h.UserLimits) > 0 ||
+		slices.ContainsFunc(h.Groups, func(g *Group) bool { return len(g.Limits) > 0 }) ||
 		slices.ContainsFunc(h.Clients, func(c *Client) bool { return c != nil && len(c.Limits) > 0 })
 }
 
@@ -203,6 +220,8 @@ func (h *Handler) Validate() error {
 		return errors.New("auth_failures: a number of at least 1 and a window of at least a second are needed")
 	case h.Anonymous && len(h.UserLimits) > 0:
 		return errors.New("rate_limit user: with anonymous there are no users to tell apart; limit by ip or global")
+	case h.Anonymous && len(h.Groups) > 0:
+		return errors.New("group: with anonymous there are no clients that could belong to it")
 	case h.Anonymous && known:
 		return errors.New("anonymous and client, clients, jwt, trust_user exclude one another: with anonymous, no client would ever be asked for its key")
 	case !h.Anonymous && !known:

@@ -59,3 +59,12 @@ func (l *Lease) Report(o Outcome) {
 		l.pool.report(l, o)
 	}
 }
+
+// Return ends the lease of a key that was not used, because what it takes to
+// use it could not be had: a token, say, as its issuer cannot be reached. That
+// counts nowhere; the key is passed over until then.
+func (l *Lease) Return(until time.Time) {
+	if l.pool != nil {
+		l.pool.giveBack(l, until)
+	}
+}

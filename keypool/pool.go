@@ -237,6 +237,12 @@ func (p *Pool) answering(l *Lease, h Headroom) {
 	p.upstream.answering(l, now)
 }
 
+// giveBack ends a lease that came to nothing.
+func (p *Pool) giveBack(l *Lease, until time.Time) {
+	p.members[l.index].leave(l, until, p.opts.Now)
+	p.report(l, Outcome{Verdict: Verdict{Class: ClassCanceled}})
+}
+
 func (p *Pool) report(l *Lease, o Outcome) {
 	m := &p.members[l.index]
 	now, news, ok := m.report(l, o, &p.opts)

@@ -34,6 +34,9 @@ type rests struct {
 	proof time.Time
 	// models are for single models. Once over, the key just comes back.
 	models []modelRest
+	// away is until when the key cannot be used because what it takes to use
+	// it could not be had. That is no failure of the key: it just comes back.
+	away time.Time
 	// disabled says that an operator has taken the key out.
 	disabled bool
 }
@@ -55,6 +58,9 @@ func (r *rests) until(model string) (time.Time, Class) {
 	at, class := r.key.until, r.key.class
 	if r.proof.After(at) {
 		at = r.proof
+	}
+	if r.away.After(at) {
+		at, class = r.away, ClassStale
 	}
 	if i := r.find(model); i >= 0 && r.models[i].until.After(at) {
 		at, class = r.models[i].until, r.models[i].class
@@ -110,10 +116,14 @@ func (r *rests) forgiven(model string, began time.Time) *rests {
 	whole := r.key.strikes > 0 && r.key.set.Before(began)
 	i := r.find(model)
 	single := i >= 0 && r.models[i].set.Before(began)
-	if !whole && !single {
+	back := !r.away.IsZero() && !r.away.After(began)
+	if !whole && !single && !back {
 		return r
 	}
 	next := r.clone()
+	if back {
+		next.away = time.Time{}
+	}
 	if whole {
 		next.key, next.proof = coolDown{}, time.Time{}
 	}
@@ -138,7 +148,7 @@ func (r *rests) pardoned(class Class, model string, since time.Time) *rests {
 
 // orNil returns nil for a key that rests from nothing.
 func (r *rests) orNil() *rests {
-	if r.key.strikes == 0 && len(r.models) == 0 && !r.disabled {
+	if r.key.strikes == 0 && len(r.models) == 0 && r.away.IsZero() && !r.disabled {
 		return nil
 	}
 	return r

@@ -124,6 +124,30 @@ func (s *State) replace(old, next *rests, model string, now time.Time) Notice {
 	return news
 }
 
+// leave takes back what a lease that came to nothing has counted, and makes
+// the key be passed over until then.
+func (m *member) leave(l *Lease, until time.Time, clock func() time.Time) {
+	s := m.state
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.slots.holds(l.slot) {
+		return
+	}
+	now := clock()
+	s.requests.take(m.key.Requests, -1, now)
+	s.tokens.take(m.key.Tokens, -l.tokens, now)
+	s.requestGauge.spent.Add(-1)
+	s.tokenGauge.spent.Add(-int64(l.tokens))
+	next := s.rests.Load().clone()
+	if least := now.Add(leastWait); until.Before(least) {
+		until = least
+	}
+	if until.After(next.away) {
+		next.away = until
+	}
+	s.rests.Store(next)
+}
+
 func (s *State) observe(h Headroom, now time.Time) {
 	if h.At.IsZero() {
 		h.At = now

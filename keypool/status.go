@@ -114,6 +114,9 @@ func (s *State) status(id string, now time.Time) KeyStatus {
 	case now.Before(r.key.until):
 		status.State = gobreaker.StateOpen.String()
 		status.CoolingUntil, status.CoolingClass = r.key.until, r.key.class
+	case now.Before(r.away):
+		status.State = gobreaker.StateOpen.String()
+		status.CoolingUntil, status.CoolingClass = r.away, ClassStale
 	case r.suspect():
 		status.State = gobreaker.StateHalfOpen.String()
 	}

@@ -27,13 +27,13 @@ const errorTime = 2 * time.Second
 // maxErrorBody is how much of an error answer is read to judge it, in bytes.
 const maxErrorBody = 64 << 10
 
-// attempt makes one round trip. It returns either a leg that has begun well
-// and holds the lease until it is closed, or the failure. An answer is held
-// back until it has generated something: until then it may still fail.
-func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, last bool) (*leg, *failure) {
+// send makes one round trip. It returns either a leg that has begun well and
+// holds the lease until it is closed, or the failure. An answer is held back
+// until it has generated something: until then it may still fail.
+func (r *rotation) send(ctx context.Context, to target, lease keypool.Lease, with credential, last bool) (*leg, *failure) {
 	call, limits := r.call, &r.transport.Timeouts
 	call.Provider, call.KeyID = to.provider.Name, lease.KeyID()
-	call.Services = to.provider.services
+	call.Service = to.provider.serviceName()
 	call.TargetModel, call.ModelConfigured = to.modelFor(call.Request.Model), to.named
 
 	began := time.Now()
@@ -41,7 +41,7 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 		call.Sent = max(began.Sub(call.Started), 1)
 	}
 	l := &leg{
-		to: to, lease: lease, call: call, began: began, limits: limits, client: ctx,
+		to: to, lease: lease, secret: with.secret, call: call, began: began, limits: limits, client: ctx,
 		urgent: call.Request.Stream && !last && limits.FirstToken > 0,
 	}
 	if r.transport.OnDisconnect == disconnectDrain {
@@ -50,8 +50,14 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 		l.ctx, l.cancel = context.WithCancelCause(ctx)
 	}
 	l.watch = newWatch(l.cancel, r.until)
+	body, asks := r.body(to)
+	out, err := r.outgoing(l.ctx, to, with, body)
+	if err != nil {
+		l.cancel(nil)
+		return nil, unsigned(err)
+	}
 	l.watch.arm(r.headersLimit(l.urgent))
-	res, err := to.provider.transport.RoundTrip(r.outgoing(l.ctx, to, lease.Secret()))
+	res, err := to.provider.transport.RoundTrip(out)
 	l.watch.disarm()
 	switch {
 	case err != nil:
@@ -59,27 +65,33 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 			err = cause
 		}
 		l.cancel(nil)
-		return nil, r.failed(l, r.fault(err))
+		return nil, r.fault(err)
 	case res.StatusCode == http.StatusSwitchingProtocols:
 		_ = res.Body.Close()
 		l.cancel(nil)
-		return nil, r.failed(l, &failure{verdict: keypool.Verdict{Class: keypool.ClassUpstream}, cause: errSwitched})
+		return nil, &failure{verdict: keypool.Verdict{Class: keypool.ClassUpstream}, cause: errSwitched}
 	case res.StatusCode >= 400:
 		l.response = res
-		return nil, r.failed(l, r.readFailure(l))
+		f := r.readFailure(l)
+		f.asked = asks
+		return nil, f
 	}
 	l.response = res
-	dropValues(res.Header, lease.Secret().Reveal())
+	dropValues(res.Header, with.secret.Reveal())
 	l.scan = wire.NewScanner(call.Request.Operation, res.StatusCode, res.Header.Get("Content-Type"), res.Header.Get("Content-Encoding"))
 	l.scan.ReadHeader(res.Header)
 	l.stream = call.Request.Stream && call.Request.Operation.Dialect != nil && res.StatusCode == http.StatusOK
 	if f := r.hold(l); f != nil {
+		f.asked = asks
 		l.drop()
 		l.scan.Release()
-		f.hideSecret(lease.Secret())
-		return nil, r.failed(l, f)
+		f.hideSecret(with.secret)
+		return nil, f
 	}
 	l.to.share.answered(l)
+	if asks && l.scan.Events() && !encoded(res.Header) {
+		l.filter = new(wire.UsageFilter)
+	}
 	if !l.stream || l.scan.Started() {
 		l.lease.Answering(wire.ReadHeadroom(res.Header, time.Now()))
 	}
@@ -99,13 +111,6 @@ func (r *rotation) headersLimit(urgent bool) (time.Duration, *timeoutError) {
 	return headers, errHeadersTimeout
 }
 
-// failed closes the account of a failed attempt.
-func (r *rotation) failed(l *leg, f *failure) *failure {
-	r.report(l.to, l.lease, f.verdict, time.Since(l.began))
-	l.to.share.failed(l, f.verdict, true)
-	return f
-}
-
 // readFailure reads as much of an error answer as it takes to judge it. What
 // is more than that goes to the client only if it is the client's answer.
 func (r *rotation) readFailure(l *leg) *failure {
@@ -118,7 +123,7 @@ func (r *rotation) readFailure(l *leg) *failure {
 		header:  l.response.Header,
 		body:    body,
 	}
-	f.hideSecret(l.lease.Secret())
+	f.hideSecret(l.secret)
 	if err == nil && len(body) == maxErrorBody && f.verdict.Next() == keypool.Answer {
 		f.rest = restOf{l.response.Body, l.cancel}
 		return f

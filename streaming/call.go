@@ -37,9 +37,8 @@ type Call struct {
 
 	// Provider, KeyID and TargetModel name the target of the last attempt.
 	Provider, KeyID, TargetModel string
-	// Services are other names for that provider, by what it is: its API
-	// family. Lists of prices may know it by them.
-	Services []string
+	// Service is what that provider is known to be, or else its API family.
+	Service string
 	// ModelConfigured says that the config itself names TargetModel, and not
 	// the client alone.
 	ModelConfigured bool

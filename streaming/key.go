@@ -3,6 +3,7 @@
 package streaming
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -18,13 +19,18 @@ import (
 // Key is one provider credential.
 type Key struct {
 	// ID is what the key is called in logs and metrics, in place of its
-	// secret. Default: a short hash of the secret.
+	// secret. Default: a short hash of the secret, or of whose credentials it
+	// is lent.
 	ID string `json:"id,omitempty"`
 
 	// Secret is the credential. Placeholders such as {env.OPENAI_API_KEY} or
 	// {file./run/secrets/key} are evaluated when the config is loaded, and
 	// keep the secret out of the config.
-	Secret string `json:"secret"`
+	Secret string `json:"secret,omitempty"`
+
+	// CredentialsRaw obtains the credential in place of Secret, if it is lent
+	// for a time: a token, or keys that requests are signed with.
+	CredentialsRaw json.RawMessage `json:"credentials,omitempty" caddy:"namespace=llm.credentials inline_key=source"`
 
 	// Weight is the key's share of the calls under the weighted policy.
 	// Default: 1.
@@ -67,15 +73,54 @@ type KeyLimit struct {
 	Window caddy.Duration `json:"window,omitempty"`
 }
 
-// resolve makes the key ready for a pool.
-func (k *Key) resolve(repl *caddy.Replacer) (keypool.Key, error) {
-	secret, err := repl.ReplaceOrErr(k.Secret, true, true)
+// resolveKey makes a key ready for the pool. Where its credentials are lent,
+// the pool knows it by whose they are.
+func (p *Provider) resolveKey(ctx caddy.Context, repl *caddy.Replacer, key *Key) (keypool.Key, error) {
+	if key.CredentialsRaw != nil {
+		from, identity, err := key.loadSource(ctx, p)
+		if err != nil {
+			return keypool.Key{}, err
+		}
+		ready, err := key.ready(identity)
+		if ready.ID == "" {
+			ready.ID = "key-" + keypool.Fingerprint(identity)
+		}
+		if p.lenders == nil {
+			p.lenders = map[string]*lender{}
+		}
+		p.lenders[ready.ID] = from
+		return ready, err
+	}
+	secret, err := key.resolveSecret(repl)
+	if err == nil {
+		err = p.checkSecret(secret)
+	}
 	if err != nil {
 		return keypool.Key{}, err
 	}
-	if strings.ContainsFunc(secret, unicode.IsControl) {
-		return keypool.Key{}, errors.New("the secret has a line break or another control character in it; several secrets go into 'keys'")
+	return key.ready(secret)
+}
+
+// checkSecret refuses a secret that cannot be sent.
+func (p *Provider) checkSecret(secret string) error {
+	if p.family.NeedsSignature(secret) {
+		return errors.New("an AWS access key, with which requests have to be signed: put it into 'key { credentials aws { … } }', or use a Bedrock API key")
 	}
+	return nil
+}
+
+// resolveSecret evaluates the placeholders of the key's secret.
+func (k *Key) resolveSecret(repl *caddy.Replacer) (string, error) {
+	secret, err := repl.ReplaceOrErr(k.Secret, true, true)
+	if err == nil && strings.ContainsFunc(secret, unicode.IsControl) {
+		err = errors.New("the secret has a line break or another control character in it; several secrets go into 'keys'")
+	}
+	return secret, err
+}
+
+// ready makes the key ready for a pool. Of a key that is lent its credentials
+// secret is whose they are.
+func (k *Key) ready(secret string) (keypool.Key, error) {
 	expires, err := parseDate(k.Expires)
 	if err != nil {
 		return keypool.Key{}, fmt.Errorf("expires: %w", err)
@@ -117,12 +162,11 @@ func parseDate(s string) (time.Time, error) {
 }
 
 func (p *Provider) parseKey(d *caddyfile.Dispenser) error {
-	if !d.NextArg() {
-		return d.ArgErr()
-	}
-	key := &Key{Secret: d.Val()}
-	if key.Secret == "" {
-		return d.Err("an empty key: if it comes from {$VARIABLE}, that variable is not set")
+	key := new(Key)
+	if d.NextArg() {
+		if key.Secret = d.Val(); key.Secret == "" {
+			return d.Err("an empty key: if it comes from {$VARIABLE}, that variable is not set")
+		}
 	}
 	if d.NextArg() {
 		return d.ArgErr()
@@ -132,6 +176,9 @@ func (p *Provider) parseKey(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
+	if (key.Secret == "") == (key.CredentialsRaw == nil) {
+		return d.Err("a key wants either a secret or, in its block, 'credentials'")
+	}
 	p.Keys = append(p.Keys, key)
 	return nil
 }
@@ -140,6 +187,8 @@ func (k *Key) parseOption(d *caddyfile.Dispenser) error {
 	switch d.Val() {
 	case "id":
 		return parseOnce(d, &k.ID)
+	case "credentials":
+		return k.parseSource(d)
 	case "account":
 		return parseOnce(d, &k.Account)
 	case "weight":

@@ -19,6 +19,7 @@ import (
 type leg struct {
 	to       target
 	lease    keypool.Lease
+	secret   keypool.Secret
 	response *http.Response
 	scan     *wire.Scanner
 	call     *Call
@@ -42,6 +43,10 @@ type leg struct {
 	// stream says that the scanner must see the end of the answer, or else it
 	// was cut off.
 	stream bool
+
+	// filter takes out what asking for the usage has brought in; nil where it
+	// was not asked for.
+	filter *wire.UsageFilter
 
 	// held is what was read before anything was passed on, and end how that
 	// reading ended, if it did.
@@ -154,7 +159,7 @@ func (l *leg) finish(verdict keypool.Verdict) {
 		Verdict: verdict, Latency: time.Since(l.began), FirstToken: l.firstToken,
 		Tokens: int(usage.InputTotal() + usage.OutputTotal()),
 	})
-	l.to.share.failed(l, verdict, false)
+	l.to.share.failed(l.began, verdict, false)
 	l.call.judge(l.attempt, verdict)
 }
 

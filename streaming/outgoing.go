@@ -11,7 +11,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -59,13 +58,27 @@ func isWithheld(name string) bool {
 // do not take it from the URL.
 const dialInfoKey = caddy.CtxKey("reverse_proxy.dial_info")
 
+// body returns what is sent to a target, and whether it asks for the usage of
+// a stream on our own account.
+func (r *rotation) body(to target) (body []byte, asks bool) {
+	req := r.call.Request
+	model := to.modelFor(req.Model)
+	if body = r.prefilled; body == nil {
+		body = req.Body(r.call.Body, model)
+	}
+	if r.plain || !to.provider.asks.takes(model) {
+		return body, false
+	}
+	return req.AskForUsage(body)
+}
+
 // outgoing builds the request for one attempt. It has a header of its own, since
 // the client's request is logged by others.
-func (r *rotation) outgoing(ctx context.Context, to target, secret keypool.Secret) *http.Request {
+func (r *rotation) outgoing(ctx context.Context, to target, with credential, body []byte) (*http.Request, error) {
 	req := r.call.Request
 	model := to.modelFor(req.Model)
 	header := outgoingHeader(r.in.Header)
-	to.provider.family.Authorize(header, secret.Reveal())
+	with.place(to.provider, header)
 
 	out := &http.Request{
 		Method:     r.in.Method,
@@ -76,16 +89,15 @@ func (r *rotation) outgoing(ctx context.Context, to target, secret keypool.Secre
 		Header:     header,
 		Host:       to.provider.base.Host,
 	}
-	body := r.prefilled
-	if body == nil {
-		body = req.Body(r.call.Body, model)
-	}
 	if len(body) > 0 {
 		out.ContentLength = int64(len(body))
 		out.GetBody = r.call.opener(body)
 		out.Body, _ = out.GetBody()
 	}
-	return out.WithContext(context.WithValue(untraced{ctx}, dialInfoKey, to.provider.dial))
+	if err := with.sign(out, body); err != nil {
+		return nil, err
+	}
+	return out.WithContext(context.WithValue(untraced{ctx}, dialInfoKey, to.provider.dial)), nil
 }
 
 // untraced is a context without the trace by which reverse_proxy passes a

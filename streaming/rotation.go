@@ -37,6 +37,9 @@ type rotation struct {
 	elsewhere bool
 	// prefilled is sent in place of the client's body, if there is one.
 	prefilled []byte
+	// plain says that the target at hand is not asked for the usage, since it
+	// seems to mind that.
+	plain bool
 	// tried are the keys that were asked as asked, the target at hand.
 	tried keypool.Tried
 	asked target
@@ -103,7 +106,7 @@ func (r *rotation) find(ctx context.Context) (*leg, *failure) {
 // when the next target should be asked; last says that there is none.
 func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failure) {
 	if r.asked != to {
-		r.asked, r.tried, r.limited = to, keypool.Tried{}, 0
+		r.asked, r.tried, r.limited, r.plain = to, keypool.Tried{}, 0, false
 		to.provider.budget.Call()
 	}
 	want := keypool.Want{Model: to.modelFor(r.call.Request.Model), Affinity: r.call.Affinity, Insist: last}
@@ -132,10 +135,20 @@ func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failur
 		}
 		l, failed := r.attempt(ctx, to, lease, last)
 		if l != nil {
+			if r.plain {
+				to.provider.asks.refuse(want.Model)
+			}
 			return l, nil
 		}
 		if ctx.Err() != nil {
 			return nil, nil
+		}
+		if failed.mindsAsking() {
+			// If it answers without, that was it. A client may have made it
+			// say so.
+			failed.withoutRest()
+			r.plain = true
+			continue
 		}
 		next := r.next(failed, last)
 		switch {
@@ -266,6 +279,11 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // says why the call moves on.
 func (r *rotation) report(to target, lease keypool.Lease, verdict keypool.Verdict, took time.Duration) {
 	lease.Report(keypool.Outcome{Verdict: verdict, Latency: took})
+	r.note(to, lease, verdict, took)
+}
+
+// note writes down a failed attempt.
+func (r *rotation) note(to target, lease keypool.Lease, verdict keypool.Verdict, took time.Duration) {
 	r.call.record(Attempt{
 		Provider: to.provider.Name,
 		KeyID:    lease.KeyID(),

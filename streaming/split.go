@@ -142,9 +142,9 @@ func (s *share) answered(l *leg) {
 
 // failed notes how an attempt failed, or an answer that had begun well: then
 // the call is no new one.
-func (s *share) failed(l *leg, v keypool.Verdict, anew bool) {
+func (s *share) failed(began time.Time, v keypool.Verdict, anew bool) {
 	if s != nil && blames(v.Class, s.to.named) {
-		s.note(outcome{began: l.began, call: anew, fault: true})
+		s.note(outcome{began: began, call: anew, fault: true})
 	}
 }
 

@@ -107,12 +107,13 @@ const (
 	factSeconds
 	factCost
 	factTicks
-	// factInputPart, factOutputPart and factCachePart are objects that state
-	// how much of the usage is of one kind: their factModality and
-	// factPartTokens.
+	// factInputPart, factOutputPart, factCachePart and factWritePart are
+	// objects that state how much of the usage is of one kind: their
+	// factModality and factPartTokens.
 	factInputPart
 	factOutputPart
 	factCachePart
+	factWritePart
 	factModality
 	factPartTokens
 	// factAsides lists steps, each of them a factAside with the type and the

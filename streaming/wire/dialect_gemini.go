@@ -56,9 +56,11 @@ const (
 	otherModality modality = iota
 	soundModality
 	imageModality
+	// hourModality is how long something stays in Bedrock's cache.
+	hourModality
 )
 
-var modalities = map[string]modality{"AUDIO": soundModality, "IMAGE": imageModality}
+var modalities = map[string]modality{"AUDIO": soundModality, "IMAGE": imageModality, "1h": hourModality}
 
 // modalityParts are what the parts of a usage are called that are of one kind.
 var modalityParts = map[modality]map[jsonscan.ID]jsonscan.ID{

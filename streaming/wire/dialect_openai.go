@@ -33,18 +33,22 @@ var openaiUsage = paths{
 	"input_token_details.cached_tokens_details.audio_tokens": factAudioCacheRead,
 	"output_token_details.audio_tokens":                      factAudioOutput,
 	"seconds":                                                factSeconds, // transcription billed by time
+	"prompt_audio_seconds":                                   factSeconds, // Mistral
 
-	"cached_tokens":               factCacheRead,  // Together, Moonshot
-	"prompt_cache_hit_tokens":     factCacheRead,  // DeepSeek
-	"num_cached_tokens":           factCacheRead,  // Mistral
-	"cache_creation_input_tokens": factCacheWrite, // Vercel's gateway
-	"cost":                        factCost,       // OpenRouter, Vercel, Avian: USD
-	"cost.total_cost":             factCost,       // Perplexity: USD
-	"cost_in_usd_ticks":           factTicks,      // xAI
+	"cached_tokens":               factCacheRead,   // Together, Moonshot
+	"prompt_cache_hit_tokens":     factCacheRead,   // DeepSeek
+	"num_cached_tokens":           factCacheRead,   // Mistral
+	"reasoning_tokens":            factReasoning,   // Perplexity
+	"num_search_queries":          factWebSearches, // Perplexity
+	"cache_creation_input_tokens": factCacheWrite,  // Vercel's gateway
+	"cost":                        factCost,        // OpenRouter, Vercel, Avian: USD
+	"cost.total_cost":             factCost,        // Perplexity: USD
+	"cost_in_usd_ticks":           factTicks,       // xAI
 }
 
-// dialectChat is chat completions and the older completions.
-var dialectChat = Dialect{totals: openaiTotals, weave: weaveChat, prefill: prefillChat}.compile(chatFacts)
+// dialectChat is chat completions and the older completions. An error may be an
+// object that is called one.
+var dialectChat = Dialect{totals: openaiTotals, fails: []string{"error"}, weave: weaveChat, prefill: prefillChat}.compile(chatFacts)
 
 // chatFacts are the facts of an answer or event of theirs.
 var chatFacts = merge(
@@ -52,6 +56,7 @@ var chatFacts = merge(
 		"id":                      factAnswerID,
 		"model":                   factModel,
 		"service_tier":            factServiceTier,
+		"object":                  factType, // vLLM
 		"error":                   factError,
 		"choices.*":               factChoice,
 		"choices.*.index":         factIndex,
@@ -104,7 +109,13 @@ var response = func() paths {
 
 // dialectEmbeddings is embeddings.
 var dialectEmbeddings = Dialect{totals: openaiTotals}.compile(
-	paths{"model": factModel, "error": factError, "usage_info.pages_processed": factPages},
+	paths{
+		"model": factModel, "error": factError,
+		"usage_info.pages_processed":     factPages,       // Mistral reads documents
+		"meta.billed_units.search_units": factSearchUnits, // those who rerank as Cohere does
+		"meta.tokens.input_tokens":       factInput,
+		"meta.tokens.output_tokens":      factOutputTokens,
+	},
 	openaiUsage.under("usage"),
 )
 

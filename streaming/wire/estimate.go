@@ -88,7 +88,7 @@ func (r *Request) Generates() bool {
 	}
 	switch r.Operation.Dialect {
 	case dialectChat, dialectResponses, dialectMessages, dialectComplete, dialectGenerate, dialectInteractions,
-		dialectConverse, dialectInvoke, dialectCohere, dialectOllama, dialectTGI, dialectDashScope:
+		dialectConverse, dialectInvoke, dialectCohere, dialectOllama, dialectTGI, dialectLlama, dialectDashScope:
 		return true
 	}
 

@@ -128,13 +128,19 @@ func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
 		f.tier.set(v)
 	case factImage:
 		f.images++
-	case factUsage, factInputPart, factOutputPart, factCachePart, factAsides, factAside, factWrapped:
+	case factUsage, factInputPart, factOutputPart, factCachePart, factWritePart, factAsides, factAside, factWrapped:
 	default:
-		if f.stale {
-			f.stale = false
-			f.usage = Usage{Aside: f.usage.Aside}
-		}
+		f.renew()
 		f.usage.set(id, v)
+	}
+}
+
+// renew forgets the usage that was stated before, now that the new one says
+// something.
+func (f *facts) renew() {
+	if f.stale {
+		f.stale = false
+		f.usage = Usage{Aside: f.usage.Aside}
 	}
 }
 
@@ -159,7 +165,7 @@ func (f *facts) open(id jsonscan.ID, kind jsonscan.Kind) {
 		f.index, f.ending.size = 0, 0
 	case factImage:
 		f.images++
-	case factInputPart, factOutputPart, factCachePart:
+	case factInputPart, factOutputPart, factCachePart, factWritePart:
 		f.modality, f.tokens = otherModality, -1
 	case factUsage:
 		f.stale = !f.dialect.overlay
@@ -175,8 +181,12 @@ func (f *facts) close(id jsonscan.ID) {
 	switch {
 	case id == factChoice:
 		f.endChoice()
+	case id == factWritePart && f.modality == hourModality && f.tokens >= 0:
+		f.renew()
+		f.usage.CacheWrite1h = f.tokens
 	case id == factInputPart || id == factOutputPart || id == factCachePart:
 		if part := modalityParts[f.modality][id]; part != 0 && f.tokens >= 0 {
+			f.renew()
 			f.usage.state(part, f.tokens)
 		}
 	case id == factAside && f.apart:

@@ -13,16 +13,16 @@ import (
 
 // gemini is Google's Gemini API. Source: Google's API reference and SDKs.
 var gemini = &Family{
-	Name:        "gemini",
-	DefaultBase: "https://generativelanguage.googleapis.com",
-	recognize:   recognizeGemini,
-	join:        joinVersioned,
-	placeModel:  placeGeminiModel,
+	Name:       "gemini",
+	recognize:  recognizeGemini,
+	join:       joinVersioned,
+	placeModel: placeGeminiModel,
 	// Requests within requests name the model again, and Google wants it to
 	// be the one of the path.
 	bodyPaths: jsonscan.Compile(paths{
 		"":                                atRoot,
 		"stream":                          atStream,
+		"stream_options":                  atStreamOptions,
 		"generationConfig.candidateCount": atSeveral,
 		"model":                           atModel,
 		"requests.*.model":                atModel,

@@ -12,12 +12,11 @@ import (
 // openai is the API of OpenAI, and of the many that are compatible with it.
 // Source: OpenAI's OpenAPI document.
 var openai = &Family{
-	Name:        "openai",
-	DefaultBase: "https://api.openai.com/v1",
-	recognize:   recognizeOpenAI,
-	join:        joinOpenAI,
+	Name:      "openai",
+	recognize: recognizeOpenAI,
+	join:      joinOpenAI,
 	bodyPaths: jsonscan.Compile(merge(
-		paths{"": atRoot, "model": atModel, "stream": atStream, "n": atSeveral, "store": atStore, "prompt.id": atPrompt}, openaiObjects,
+		paths{"": atRoot, "model": atModel, "stream": atStream, "n": atSeveral, "store": atStore, "stream_options": atStreamOptions, "prompt.id": atPrompt}, openaiObjects,
 	)),
 	storage:   openaiStorage,
 	authorize: authorizeBearer,
@@ -50,7 +49,7 @@ var (
 	// openaiBatch is a batch as it stands, and openaiResponse a response that
 	// was stored, which states the usage of the call that made it.
 	openaiBatch    = &Operation{Name: "openai.batch", Dialect: dialectBatch, Standing: true}
-	openaiResponse = &Operation{Name: "openai.response", Dialect: dialectResponses, Standing: true}
+	openaiResponse = &Operation{Name: "openai.response", Dialect: dialectResponses, Standing: true, streamsByQuery: true}
 	// openaiPrompt is a stored prompt, which has a model of its own, at Portkey.
 	openaiPrompt = &Operation{Name: "openai.prompt", Dialect: dialectChat, Repeatable: true, needsBody: true}
 	// openaiRealtime is a session over a WebSocket.

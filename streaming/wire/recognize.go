@@ -39,6 +39,8 @@ type Request struct {
 	kept bool
 	// form says that the body is a multipart form, not JSON.
 	form bool
+	// options says that the body has options for streams.
+	options bool
 }
 
 // Recognize tells from a request's path, and where families share a path from
@@ -55,7 +57,7 @@ func Recognize(method string, u *url.URL, h http.Header) (*Request, error) {
 				Family:    family,
 				Operation: found.operation,
 				Model:     found.model,
-				Stream:    found.stream,
+				Stream:    found.stream || found.operation.streamsByQuery && u.Query().Get("stream") == "true",
 				path:      found.path,
 
 				modelInPath: found.model != "",

@@ -50,6 +50,7 @@ const (
 	atStream
 	atSeveral
 	atPrompt
+	atStreamOptions
 	atStore
 	atObject
 )
@@ -82,7 +83,7 @@ func (r *Request) ReadBody(contentType string, body []byte) error {
 	r.Several = found.several
 	r.kept = found.keeps(r.Operation)
 	r.refer(found.objects...)
-	r.named, r.form = found.named, found.form
+	r.named, r.form, r.options = found.named, found.form, found.options
 	r.mixed = found.mixed || len(found.named) > 0 && found.model != r.Model
 
 	return nil
@@ -134,8 +135,9 @@ type bodyFacts struct {
 	// of storing the answer.
 	objects []string
 	store   string
-	// several says that more than one answer is asked for.
-	several bool
+	// several says that more than one answer is asked for, and options that
+	// there are options for streams.
+	several, options bool
 	// prompt says that a stored prompt is asked for, which may have a model of
 	// its own.
 	prompt bool
@@ -210,6 +212,8 @@ func (b *bodyFacts) Value(id jsonscan.ID, v jsonscan.Value) {
 		} else {
 			b.name(v.Text(), v.Start, v.End)
 		}
+	case atStreamOptions:
+		b.options = true
 	case atSeveral:
 		n, ok := v.Int()
 		b.several = ok && n > 1
@@ -237,6 +241,8 @@ func (b *bodyFacts) Open(id jsonscan.ID, kind jsonscan.Kind) {
 		b.fail(badRequest("invalid_model", `"model" must be a string that names the model to use`))
 	case id == atStream:
 		b.fail(invalidStream())
+	case id == atStreamOptions:
+		b.options = true
 	case id == atRoot && (kind == jsonscan.Object || b.roots > 0):
 		b.roots++
 	}

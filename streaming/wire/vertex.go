@@ -12,7 +12,6 @@ import (
 // whose models it serves. Source: Google's API reference.
 var vertex = &Family{
 	Name:        "vertex",
-	DefaultBase: "https://aiplatform.googleapis.com",
 	recognize:   recognizeVertex,
 	join:        joinVertex,
 	placeModel:  placeVertexModel,

@@ -20,9 +20,6 @@ import (
 type Family struct {
 	// Name is the family's name in configs and logs, such as "openai".
 	Name string
-	// DefaultBase is the base URL of the company that the family is named
-	// after, for providers that give none.
-	DefaultBase string
 
 	// recognize tells what an escaped path asks for; ok is false for what is
 	// not of this family.
@@ -81,8 +78,9 @@ type Operation struct {
 	// read in them.
 	Free bool
 
-	// streams says that a request which does not say so is streamed.
-	streams bool
+	// streams says that a request which does not say so is streamed, and
+	// streamsByQuery that the query may ask for that.
+	streams, streamsByQuery bool
 	// needsBody and needsModel are what a request is refused without. A body
 	// that is not needed is also not judged: what can be read of it is.
 	needsBody, needsModel bool
@@ -94,7 +92,7 @@ func (o *Operation) Paid() bool { return o.Dialect != nil && !o.Free && !o.Stand
 
 // families in the order in which they may claim a path: OpenAI's comes last,
 // for it takes everything under /v1.
-var families = []*Family{tgi, dashscope, ollama, cohere, vertex, bedrock, azure, gemini, anthropic, openai}
+var families = []*Family{tgi, llama, dashscope, ollama, cohere, vertex, bedrock, azure, gemini, anthropic, openai}
 
 // Lookup returns the family of that name.
 func Lookup(name string) (*Family, bool) {
@@ -121,6 +119,20 @@ func Names() []string {
 // family wants it. Other credentials should have been taken out; see
 // [StripCredentials].
 func (f *Family) Authorize(h http.Header, secret string) { f.authorize(h, secret) }
+
+// AuthorizeBearer places a token that was lent as a bearer, wherever the family
+// places keys. An empty one places only what goes along with a credential: for
+// a request that is to be signed.
+func (f *Family) AuthorizeBearer(h http.Header, token string) {
+	f.authorize(h, token)
+	h.Del("Authorization")
+	for _, name := range keyHeaders {
+		h.Del(name)
+	}
+	if token != "" {
+		authorizeBearer(h, token)
+	}
+}
 
 // NeedsSignature tells whether a secret is one that Authorize leaves alone,
 // for it cannot be placed: an AWS access key, "AKIA…:<secret>", with a session
