@@ -75,7 +75,10 @@ func (a *account) settle(r *http.Request, prices *pricing.Table) {
 // charge finds out what the call cost.
 func (a *account) charge(prices *pricing.Table) {
 	call := a.call
-	if call.Request == nil || !call.Request.Operation.Paid() || call.Status < 200 || call.Status > 299 {
+	if call.Request == nil || !call.Request.Operation.Paid() {
+		return
+	}
+	if (call.Status < 200 || call.Status > 299) && call.Status != http.StatusSwitchingProtocols {
 		return
 	}
 	a.charged = true

@@ -221,6 +221,11 @@ func brokenOff(call *Call) wire.Error {
 	return e
 }
 
+// settle ends an answer that nobody has closed.
+func (a *answer) settle() { _ = a.Close() }
+
+func (a *answer) isEvents() bool { return a.view.Events() }
+
 // Close ends the answer: the provider's connection is released or broken off,
 // the key gets its verdict, and the call its result.
 func (a *answer) Close() error {

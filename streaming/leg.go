@@ -58,6 +58,9 @@ type leg struct {
 	fault error
 	// firstToken is the time until something was generated; 0 before that.
 	firstToken time.Duration
+	// session is the connection of a session over a WebSocket; nil for every
+	// other answer.
+	session *session
 	// attempt is the leg's place among the call's attempts.
 	attempt  int
 	finished bool

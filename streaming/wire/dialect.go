@@ -31,6 +31,9 @@ type Dialect struct {
 	lines bool
 	// totals works out the comparable totals of a usage.
 	totals func(*Usage)
+	// setup leads to the model in a client's first message, in sessions whose
+	// handshake does not name it.
+	setup *jsonscan.Paths
 	// ends and fails are the types of events that say that the answer is
 	// whole, or that it failed.
 	ends, fails []string
@@ -56,8 +59,10 @@ const (
 	// factType is the type of an event.
 	factType
 	factModel
-	// factError is an error object or text, where no error is null.
+	// factError is an error object or text, where no error is null. factMishap
+	// is the same where the session goes on.
 	factError
+	factMishap
 	// factOutput is generated, unless it is empty: text, reasoning, the
 	// arguments of a tool, media. An object there is never empty.
 	factOutput

@@ -82,8 +82,12 @@ var dialectEmbed = Dialect{sum: true, totals: generateTotals}.compile(
 )
 
 // dialectLive is a session of the Live API, in which every turn states its
-// usage.
-var dialectLive = Dialect{sum: true, totals: generateTotals}.compile(
+// usage. Nothing but the client's setup names the model.
+var dialectLive = Dialect{
+	sum:    true,
+	totals: generateTotals,
+	setup:  jsonscan.Compile(map[string]jsonscan.ID{"setup.model": atModel}),
+}.compile(
 	paths{"error": factError, "serverContent.turnComplete": factTurn},
 	generateUsage.under("usageMetadata"),
 	outputs("serverContent.modelTurn.parts.*.", generated...),

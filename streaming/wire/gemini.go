@@ -65,8 +65,9 @@ var geminiOperations = map[string]*Operation{
 	"asyncBatchEmbedContent": {Name: "gemini.start", made: dialectNamed, needsBody: true, needsModel: true},
 }
 
-// geminiLive is a session over a WebSocket.
-var geminiLive = &Operation{Name: "gemini.live", Dialect: dialectLive}
+// geminiLive is a session, of which the client's first message names the
+// model.
+var geminiLive = &Operation{Name: "gemini.live", Dialect: dialectLive, Session: true}
 
 // geminiInteractions may ask an agent instead of a model. What it makes is
 // stored.

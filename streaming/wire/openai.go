@@ -21,6 +21,8 @@ var openai = &Family{
 	storage:   openaiStorage,
 	authorize: authorizeBearer,
 	errorBody: openaiError,
+
+	modelParameters: []string{"model"},
 }
 
 // openaiOperations are the endpoints that are POSTed to and answer with what
@@ -52,8 +54,9 @@ var (
 	openaiResponse = &Operation{Name: "openai.response", Dialect: dialectResponses, Standing: true, streamsByQuery: true}
 	// openaiPrompt is a stored prompt, which has a model of its own, at Portkey.
 	openaiPrompt = &Operation{Name: "openai.prompt", Dialect: dialectChat, Repeatable: true, needsBody: true}
-	// openaiRealtime is a session over a WebSocket.
-	openaiRealtime = &Operation{Name: "openai.realtime", Dialect: dialectRealtime}
+	// openaiRealtime and openaiResponsesSession are sessions over a WebSocket.
+	openaiRealtime         = &Operation{Name: "openai.realtime", Dialect: dialectRealtime, Session: true}
+	openaiResponsesSession = &Operation{Name: "openai.responses_session", Dialect: dialectResponsesSession, Session: true}
 )
 
 // openaiOperation returns the operation of a path below the version.
@@ -66,8 +69,10 @@ func openaiOperation(method, rest string) (operation *Operation, ok bool) {
 		if collection == "/prompts" && below == "/completions" {
 			operation = openaiPrompt
 		}
-	case method == http.MethodGet && rest == "/realtime":
+	case method == http.MethodGet && (rest == "/realtime" || rest == "/realtime/translations"):
 		operation = openaiRealtime
+	case method == http.MethodGet && rest == "/responses":
+		operation = openaiResponsesSession
 	case method == http.MethodGet && id != "" && below == "" && collection == "/batches":
 		operation = openaiBatch
 	case method == http.MethodGet && id != "" && below == "" && collection == "/responses":

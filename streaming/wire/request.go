@@ -59,8 +59,15 @@ var gzipMagic = []byte{0x1f, 0x8b}
 
 // ReadBody finds the model and the stream flag in the whole body, and
 // remembers where the model stands. What is wrong with it is a [*RequestError].
-// A body of an operation that is passed through is never wrong.
+// A body of an operation that is passed through is never wrong. The handshake
+// of a session has none; what is wrong with its query is told here.
 func (r *Request) ReadBody(contentType string, body []byte) error {
+	if r.doubt != nil {
+		return r.doubt
+	}
+	if r.Operation.Session {
+		return nil
+	}
 	var found bodyFacts
 	err := found.read(r.Family, contentType, body)
 	switch {

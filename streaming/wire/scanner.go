@@ -76,16 +76,17 @@ type Scanner struct {
 	// anything, and strayFails that this is called an error.
 	text, stray []byte
 	strayFails  bool
-	// failure is the text of the first error.
-	failure []byte
+	// failure is the text of the first error, mishap that of the last one in
+	// a session since a turn of it went well.
+	failure, mishap []byte
 
 	// lead is how much of the answer came before its framing begins, and
 	// whole how much of it is whole events that are no error.
 	lead, whole int64
 
 	started, ended bool
-	// settled says that all that was begun had ended with the last event.
-	settled            bool
+	// closed says that all that was begun had ended with the last event.
+	closed             bool
 	guessed            bool
 	count, firstOutput int
 	bytes              int64
@@ -263,7 +264,7 @@ func (s *Scanner) Started() bool { return s.started }
 // Ended tells whether the answer is known to be whole, should nothing more
 // come: the event with its terminal signal was seen, or a JSON document is
 // complete. What is not looked into ends with Close.
-func (s *Scanner) Ended() bool { return s.ended || s.settled }
+func (s *Scanner) Ended() bool { return s.ended || s.closed }
 
 // Final tells whether an answer that has ended will not go on. Some say in
 // every event why they end, and the last of them is the one that states the
@@ -344,9 +345,12 @@ func (s *Scanner) endEvent() {
 	s.started = s.started || s.firstOutput >= 0
 	if !s.facts.cut {
 		s.ended = s.ended || whole || s.facts.ended
-		s.settled = s.facts.whole()
+		s.closed = s.facts.whole()
 	}
 	s.count++
+	if s.facts.settled || s.facts.mishap {
+		s.endTurn()
+	}
 	s.facts.typed, s.facts.output, s.facts.ended, s.facts.failed, s.facts.cut = false, false, false, false, false
 	s.text = s.text[:0]
 }

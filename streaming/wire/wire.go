@@ -30,6 +30,9 @@ type Family struct {
 	// placeModel returns the path's rest with another model in it. It is nil
 	// where the path names no model.
 	placeModel func(rest, model string) string
+	// modelParameters are what names the model in the query of a session's
+	// handshake.
+	modelParameters []string
 	// bodyPaths says where a JSON body has what interests us.
 	bodyPaths *jsonscan.Paths
 	// storage is how objects are named that it stores; nil if it stores none.
@@ -69,6 +72,11 @@ type Operation struct {
 	// Repeatable says that the request can be sent again when it is unknown
 	// whether the provider has acted on it: nothing but an answer comes of it.
 	Repeatable bool
+
+	// Session says that the operation is a session over a WebSocket: a request
+	// is its handshake, and the answer is messages both ways; see
+	// [NewSessionScanner].
+	Session bool
 
 	// Standing says that an answer states the usage of other calls so far, as
 	// a batch does. Whoever asks again is told it again: it is not this call's.
