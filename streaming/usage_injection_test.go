@@ -11,7 +11,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/seed83435595/caddy-llm-proxy/internal/recordings"
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
@@ -126,30 +126,16 @@ func chatStreams(t *testing.T) map[string]string {
 		"many lines":   "event: m\nid: 1\n" + roleChunk + "retry: 5\n" + chunk("one") + finishChunk + doneEvent,
 		"large events": roleChunk + chunk(strings.Repeat("é ", 60_000)) + finishChunk + doneEvent,
 	}
-	recordings, _ := filepath.Glob(filepath.Join(os.Getenv("LLM_CORPUS"), "*", "expected.json"))
-	for _, path := range recordings {
-		var want struct{ API, Format string }
-		text, err := os.ReadFile(path)
-		if err == nil {
-			err = json.Unmarshal(text, &want)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		folder := filepath.Dir(path)
-		body, err := os.ReadFile(filepath.Join(folder, "body.bin"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, api, _ := strings.Cut(want.API, ".")
-		// Whether a stream that fails is passed on depends on how it is cut.
-		failed := bytes.Contains(body, []byte(`"error":`)) || bytes.Contains(body, []byte("error:"))
-		if want.Format == "sse" && (api == "chat" || api == "completions" || api == "openai_chat") && !failed {
-			streams[filepath.Base(folder)] = withoutUsage(string(body))
-		}
+	if os.Getenv("LLM_CORPUS") == "" {
+		return streams
 	}
-	if os.Getenv("LLM_CORPUS") != "" && len(streams) < 20 {
-		t.Fatalf("only %d streams", len(streams))
+	for _, recording := range recordings.Load(t) {
+		_, api, _ := strings.Cut(recording.Want.API, ".")
+		// Whether a stream that fails is passed on depends on how it is cut.
+		failed := bytes.Contains(recording.Body, []byte(`"error":`)) || bytes.Contains(recording.Body, []byte("error:"))
+		if recording.Want.Format == "sse" && (api == "chat" || api == "completions" || api == "openai_chat") && !failed {
+			streams[recording.Name] = withoutUsage(string(recording.Body))
+		}
 	}
 	return streams
 }
