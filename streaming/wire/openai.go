@@ -16,7 +16,10 @@ var openai = &Family{
 	recognize: recognizeOpenAI,
 	join:      joinOpenAI,
 	bodyPaths: jsonscan.Compile(merge(
-		paths{"": atRoot, "model": atModel, "stream": atStream, "n": atSeveral, "store": atStore, "stream_options": atStreamOptions, "prompt.id": atPrompt}, openaiObjects,
+		paths{
+			"": atRoot, "model": atModel, "stream": atStream, "n": atSeveral, "store": atStore, "stream_options": atStreamOptions,
+			"prompt.id": atPrompt,
+		}, openaiObjects,
 	)),
 	storage:   openaiStorage,
 	authorize: authorizeBearer,

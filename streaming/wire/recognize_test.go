@@ -133,6 +133,7 @@ func TestPathTellsWhatIsAskedFor(t *testing.T) {
 		{"GET", "/openai/v1/realtime?model=m", nil, "azure:openai.realtime", "m", true},
 		{"GET", "/voice-live/realtime?api-version=1&model=m", nil, "azure:openai.realtime", "m", true},
 		{"GET", "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent", nil, "gemini.live", "", true},
+		{"GET", "http://g//ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent?key=k", nil, "gemini.live", "", true},
 		{"GET", "/ws/google.cloud.aiplatform.v1beta1.LlmBidiService/BidiGenerateContent", nil, "vertex:gemini.live", "", true},
 		{"POST", "/v2/chat", nil, "cohere.chat", "", false},
 		{"POST", "/v2/embed", nil, "cohere.embed", "", false},

@@ -49,8 +49,8 @@ const (
 	atModel
 	atStream
 	atSeveral
-	atPrompt
 	atStreamOptions
+	atPrompt
 	atStore
 	atObject
 )
