@@ -75,13 +75,16 @@ func (a *account) settle(r *http.Request, prices *pricing.Table) {
 // charge finds out what the call cost.
 func (a *account) charge(prices *pricing.Table) {
 	call := a.call
-	if call.Request == nil || !call.Request.Operation.Paid() || call.Status < 200 || call.Status > 299 {
+	if call.Request == nil || !call.Request.Operation.Paid() {
+		return
+	}
+	if (call.Status < 200 || call.Status > 299) && call.Status != http.StatusSwitchingProtocols {
 		return
 	}
 	a.charged = true
 	cost, known := prices.Cost(pricing.Call{
 		Provider:    call.Provider,
-		Services:    call.Services,
+		Service:     call.Service,
 		Model:       call.TargetModel,
 		Answered:    call.Result.Model,
 		ServiceTier: call.Result.ServiceTier,

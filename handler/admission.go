@@ -60,7 +60,8 @@ func (h *Handler) allow(a *account, r *http.Request, client *auth.Client) *refus
 // as alternatives only. What names no model could reach any; so a client that
 // has not all models may only read there, such as the list of them.
 func allowModels(client *auth.Client, method string, request *wire.Request, demand wire.Demand) *refusal {
-	if len(client.Models) == 0 || request.Model == "" && (method == http.MethodGet || method == http.MethodHead) {
+	reads := !request.Operation.Session && (method == http.MethodGet || method == http.MethodHead)
+	if len(client.Models) == 0 || request.Model == "" && reads {
 		return nil
 	}
 	for _, model := range append([]string{request.Model}, demand.Models...) {

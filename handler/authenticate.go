@@ -33,7 +33,10 @@ type AuthFailures struct {
 const maxCredentials = 8
 
 // authenticate returns the client that is calling: none, where anyone may.
-func (h *Handler) authenticate(r *http.Request) (*auth.Client, *refusal) {
+func (h *Handler) authenticate(r *http.Request, request *wire.Request) (*auth.Client, *refusal) {
+	if h.Anonymous && otherOrigin(r, request) {
+		return nil, foreignPage()
+	}
 	if h.Anonymous {
 		return nil, nil
 	}
@@ -41,7 +44,9 @@ func (h *Handler) authenticate(r *http.Request) (*auth.Client, *refusal) {
 		metrics.Process.MeetLimit(metrics.LayerIP, "auth_failures", false)
 		return nil, addressLayer.refuse(r.Header, wait)
 	}
-	if id := h.trustedUser(r); id != "" {
+	if id := h.trustedUser(r); id != "" && otherOrigin(r, request) {
+		return nil, foreignPage()
+	} else if id != "" {
 		return h.named(id)
 	}
 	refused, reason := unauthorized(), metrics.AuthMissing

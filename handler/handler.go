@@ -23,6 +23,7 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
 	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/websocket"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -260,7 +261,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return refused.write(w, a.family(), a.call.ID)
 	}
 	r = r.WithContext(streaming.WithCall(r.Context(), a.call))
-	r.Body, r.ContentLength = http.NoBody, 0
+	handOn(w, r, a.call)
 	clean(r)
 	a.call.Outcome = ""
 	a.begin()
@@ -278,10 +279,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 // clean takes out of the request what must not go on. Nothing behind us needs
 // the client's credentials, and reverse_proxy logs the request it was given.
-// A connection that changed to another protocol would be a tunnel to the
-// provider, with our key and past all that is asked of a call.
 func clean(r *http.Request) {
-	r.Header.Del("Upgrade")
 	wire.StripCredentials(r.Header)
 	if stripped := wire.StripKey(r.URL); stripped != r.URL {
 		r.URL, r.RequestURI = stripped, stripped.RequestURI()
@@ -291,16 +289,13 @@ func clean(r *http.Request) {
 // admit finds out all that must be known of the call before it is handed on.
 // The cheap questions come first: a caller without a key costs no body.
 func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *refusal {
-	if r.Method == http.MethodConnect {
-		return refuse(http.StatusMethodNotAllowed, "method_not_allowed", "CONNECT is not served here")
-	}
-	request, err := wire.Recognize(r.Method, r.URL, r.Header)
-	if err != nil {
-		return refuse(http.StatusNotFound, "unknown_path", "no API is known under this path; the OpenAI, Anthropic and Gemini APIs are, such as /v1/chat/completions")
+	request, refused := recognize(r)
+	if refused != nil {
+		return refused
 	}
 	a.call.Request = request
 
-	client, refused := h.authenticate(r)
+	client, refused := h.authenticate(r, request)
 	if refused != nil {
 		return refused
 	}
@@ -308,8 +303,10 @@ func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *ref
 		return refused
 	}
 
-	if refused := h.readBody(w, r, a.call); refused != nil {
-		return refused
+	if !websocket.Extended(r) {
+		if refused := h.readBody(w, r, a.call); refused != nil {
+			return refused
+		}
 	}
 	if err := request.ReadBody(r.Header.Get("Content-Type"), a.call.Body); err != nil {
 		return refuseRequest(err)

@@ -89,7 +89,7 @@ type limitWriter struct {
 
 // WriteHeader states the limits in the head that counts.
 func (w *limitWriter) WriteHeader(status int) {
-	if !w.stated && status >= http.StatusOK {
+	if !w.stated && (status >= http.StatusOK || status == http.StatusSwitchingProtocols) {
 		w.stated = true
 		now := time.Now()
 		w.headers.set(w.Header(), w.quota.hold.States(now), now)

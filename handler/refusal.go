@@ -70,6 +70,9 @@ func (f *refusal) write(w http.ResponseWriter, family *wire.Family, id string) e
 	if f.Status == http.StatusUnauthorized {
 		header.Set("WWW-Authenticate", "Bearer")
 	}
+	if f.Status == http.StatusUpgradeRequired {
+		header.Set("Upgrade", "websocket")
+	}
 	w.WriteHeader(f.Status)
 	_, err := w.Write(body)
 	return err

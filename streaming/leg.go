@@ -44,6 +44,10 @@ type leg struct {
 	// was cut off.
 	stream bool
 
+	// filter takes out what asking for the usage has brought in; nil where it
+	// was not asked for.
+	filter *wire.UsageFilter
+
 	// held is what was read before anything was passed on, and end how that
 	// reading ended, if it did.
 	held []byte
@@ -54,6 +58,9 @@ type leg struct {
 	fault error
 	// firstToken is the time until something was generated; 0 before that.
 	firstToken time.Duration
+	// session is the connection of a session over a WebSocket; nil for every
+	// other answer.
+	session *session
 	// attempt is the leg's place among the call's attempts.
 	attempt  int
 	finished bool

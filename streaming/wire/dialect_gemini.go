@@ -55,9 +55,11 @@ const (
 	otherModality modality = iota
 	soundModality
 	imageModality
+	// hourModality is how long something stays in Bedrock's cache.
+	hourModality
 )
 
-var modalities = map[string]modality{"AUDIO": soundModality, "IMAGE": imageModality}
+var modalities = map[string]modality{"AUDIO": soundModality, "IMAGE": imageModality, "1h": hourModality}
 
 // modalityParts are what the parts of a usage are called that are of one kind.
 var modalityParts = map[modality]map[jsonscan.ID]jsonscan.ID{
@@ -79,8 +81,12 @@ var dialectEmbed = Dialect{sum: true, totals: generateTotals}.compile(
 )
 
 // dialectLive is a session of the Live API, in which every turn states its
-// usage.
-var dialectLive = Dialect{sum: true, totals: generateTotals}.compile(
+// usage. Nothing but the client's setup names the model.
+var dialectLive = Dialect{
+	sum:    true,
+	totals: generateTotals,
+	setup:  jsonscan.Compile(map[string]jsonscan.ID{"setup.model": atModel}),
+}.compile(
 	paths{"error": factError, "serverContent.turnComplete": factTurn},
 	generateUsage.under("usageMetadata"),
 	outputs("serverContent.modelTurn.parts.*.", generated...),

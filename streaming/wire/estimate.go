@@ -85,7 +85,7 @@ func (r *Request) Demand(body []byte) Demand {
 func (r *Request) Generates() bool {
 	switch r.Operation.Dialect {
 	case dialectChat, dialectResponses, dialectMessages, dialectComplete, dialectGenerate, dialectInteractions,
-		dialectConverse, dialectInvoke, dialectCohere, dialectOllama, dialectTGI, dialectDashScope:
+		dialectConverse, dialectInvoke, dialectCohere, dialectOllama, dialectTGI, dialectLlama, dialectDashScope:
 		return true
 	}
 

@@ -76,8 +76,9 @@ type Scanner struct {
 	// anything, and strayFails that this is called an error.
 	text, stray []byte
 	strayFails  bool
-	// failure is the text of the first error.
-	failure []byte
+	// failure is the text of the first error, mishap that of the last one in
+	// a session since a turn of it went well.
+	failure, mishap []byte
 
 	// lead is how much of the answer came before its framing begins, and
 	// whole how much of it is whole events that are no error.
@@ -334,6 +335,9 @@ func (s *Scanner) endEvent() {
 	s.started = s.started || s.firstOutput >= 0
 	s.ended = s.ended || whole || s.facts.ended
 	s.count++
+	if s.facts.settled || s.facts.mishap {
+		s.endTurn()
+	}
 	s.facts.typed, s.facts.output, s.facts.ended, s.facts.failed = false, false, false, false
 	s.text = s.text[:0]
 }
