@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	ws "github.com/seed83435595/caddy-llm-proxy/streaming/websocket/websockettest"
 )
 
 // recordedSession is what is expected of a recording.
@@ -62,7 +64,7 @@ func TestRecordedSessions(t *testing.T) {
 		provider.shake()
 		client.answer(t)
 		asked := play(t, recording, client, provider, random)
-		_, _ = provider.Conn.Write(frame(closeFrame, []byte("\x03\xe8"), nil))
+		_, _ = provider.Conn.Write(ws.Frame(ws.Close, []byte("\x03\xe8"), nil))
 		_ = provider.Conn.Close()
 		ended(t, "client", client)
 		_ = client.Conn.Close()
@@ -114,16 +116,16 @@ func play(t *testing.T, recording string, client *rawClient, provider *meeting, 
 
 // fragments cuts a message into frames, with a ping among them.
 func fragments(message, masked []byte, random *rand.Rand) (all []byte) {
-	kind := byte(firstText)
+	kind := byte(ws.Text)
 	for len(message) > 0 {
 		n := min(1+random.IntN(2000), len(message))
 		last := byte(0)
 		if n == len(message) {
-			last = lastPart
+			last = ws.Last
 		}
-		all = append(all, frame(kind|last, message[:n], masked)...)
+		all = append(all, ws.Frame(kind|last, message[:n], masked)...)
 		if last == 0 && random.IntN(3) == 0 {
-			all = append(all, frame(ping, []byte("x"), masked)...)
+			all = append(all, ws.Frame(ws.Ping, []byte("x"), masked)...)
 		}
 		kind, message = 0, message[n:]
 	}
@@ -142,7 +144,10 @@ func (want recordedSession) compare(t *testing.T, name string, call map[string]a
 	if n := len(want.FinishReasons); n > 0 {
 		want.FinishReason = want.FinishReasons[n-1]
 	}
-	expected := map[string]any{"llm_outcome": "ok", "llm_finish": want.FinishReason}
+	expected := map[string]any{"llm_outcome": "ok"}
+	if want.FinishReason != "" {
+		expected["llm_finish"] = want.FinishReason
+	}
 	if want.Model != "" {
 		expected["llm_model_answered"] = want.Model
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/coder/websocket"
 	"github.com/quic-go/quic-go/http3"
 	"golang.org/x/net/http2"
+
+	ws "github.com/seed83435595/caddy-llm-proxy/streaming/websocket/websockettest"
 )
 
 // echoUpstream is a provider over TLS that prefers HTTP/2, where it has no
@@ -145,10 +147,10 @@ https://localhost:GATEWAY {
 		for _, message := range []struct {
 			first   byte
 			payload string
-		}{{lastText, responseDone}, {closeFrame, "\x03\xe8"}} {
+		}{{ws.Last | ws.Text, responseDone}, {ws.Close, "\x03\xe8"}} {
 			time.Sleep(300 * time.Millisecond) // a session may be silent for longer than a body
-			_, _ = tunnel.Write(frame(message.first, []byte(message.payload), mask))
-			want := frame(message.first, []byte(message.payload), nil)
+			_, _ = tunnel.Write(ws.Frame(message.first, []byte(message.payload), mask))
+			want := ws.Frame(message.first, []byte(message.payload), nil)
 			got := make([]byte, len(want))
 			if _, err := io.ReadFull(tunnel, got); err != nil || !bytes.Equal(got, want) {
 				t.Errorf("%s: got %q, %v", version.name, got, err)

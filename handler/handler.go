@@ -23,6 +23,8 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
 	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/startup"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/websocket"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
@@ -112,7 +114,9 @@ type Handler struct {
 
 	// Heartbeat is after how much silence the client of a stream of
 	// server-sent events gets a comment, so that nothing on the way takes the
-	// connection for dead. At least a second. Default: there are no comments.
+	// connection for dead. At least a second. Google's SDKs do not know
+	// comments, so there are none in the streams of generateContent.
+	// Default: there are no comments.
 	Heartbeat caddy.Duration `json:"heartbeat,omitempty"`
 
 	// Redis is where instances of Caddy share what clients use.
@@ -135,6 +139,7 @@ type Handler struct {
 	closeCounts func() error
 	file        *watchedFile
 	pricesFile  *watchedFile
+	events      *events.Emitter
 	logger      *zap.Logger
 }
 
@@ -151,19 +156,42 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision gets ready what tells who is calling and what they may.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
+	start := startup.Of(ctx.GetMetricsRegistry())
+	defer start.Module()()
 	if err := metrics.Process.Register(ctx.GetMetricsRegistry()); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
+	}
+	var err error
+	if h.events, err = events.New(ctx, func() { start.Report(h.logger) }); err != nil {
+		return err
 	}
 	if h.MaxRequestBody == 0 {
 		h.MaxRequestBody = defaultMaxRequestBody
 	}
-	var err error
 	if h.rules, err = rulesOf(h.UserLimits); err != nil {
 		return fmt.Errorf("user limits: %w", err)
 	}
 	if err := h.openGroups(); err != nil {
 		return err
 	}
+	// None of these needs another. Only one of them loads modules, for which a
+	// caddy.Context must not be used by two at a time.
+	err = start.Together(
+		startup.Part{Name: "limits", Do: func() error { return h.openLimits(ctx) }},
+		startup.Part{Name: "jwt", Do: h.openJWT},
+		startup.Part{Name: "ledgers", Do: func() error { return h.openLedgers(ctx) }},
+		startup.Part{Name: "prices", Do: h.openPrices},
+		startup.Part{Name: "clients", Do: h.openClients},
+	)
+	if err == nil && h.prices.Load().Empty() && h.limitsCost() {
+		h.logger.Warn("there are limits of cost but no prices: only what providers state themselves will count")
+	}
+	return err
+}
+
+// openLimits opens the memory of what clients use, and has it read what was
+// written down before a restart.
+func (h *Handler) openLimits(ctx caddy.Context) (err error) {
 	if h.memory, err = openMemory(); err != nil {
 		return err
 	}
@@ -173,26 +201,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.hasLimits() {
 		h.memory.keeper.lend(h, ctx.Storage())
 	}
-	if h.JWT != nil {
-		if err := h.JWT.provision(); err != nil {
-			return fmt.Errorf("jwt: %w", err)
-		}
-	}
-	if err := h.openLedgers(ctx); err != nil {
-		return err
-	}
-	if err := h.openPrices(); err != nil {
-		return err
-	}
-	if h.prices.Load().Empty() && h.limitsCost() {
-		h.logger.Warn("there are limits of cost but no prices: only what providers state themselves will count")
-	}
-	return h.openClients()
+	return nil
 }
 
 // Cleanup gives back what is shared with other configs. Calls in flight keep
 // what they need.
 func (h *Handler) Cleanup() error {
+	h.events.Close()
 	h.file.close()
 	h.pricesFile.close()
 	err := errors.Join(h.JWT.cleanup(), h.records.close())
@@ -242,6 +257,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	a := account{
 		logger:  h.logger,
+		events:  h.events,
 		call:    &streaming.Call{Started: time.Now(), Outcome: streaming.OutcomeRefused},
 		ledgers: h.records.hold(),
 	}
@@ -266,7 +282,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	a.call.Outcome = ""
 	a.begin()
 	if h.Heartbeat > 0 && a.call.Request.Stream {
-		beating := &heartbeat{ResponseWriter: w, every: time.Duration(h.Heartbeat), events: a.call.Events}
+		beating := &heartbeat{ResponseWriter: w, every: time.Duration(h.Heartbeat), takes: a.call.TakesComments}
 		defer beating.stop()
 		w = beating
 	}

@@ -87,7 +87,7 @@ func (h *Handler) serveOwnUsage(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (h *Handler) ownUsage(r *http.Request, now time.Time) (*ownUsage, *refusal) {
-	client, refused := h.authenticate(r, new(wire.Request))
+	client, refused := h.authenticate(r, nil)
 	if refused != nil {
 		return nil, refused
 	}

@@ -234,12 +234,12 @@ func (a *answer) Close() error {
 	}
 	a.closed = true
 	call := a.leg.call
-	left := !a.view.Ended() && a.end == nil
+	left := !a.view.Final() && a.end == nil
 	if left && a.leg.detached {
 		a.leg.drain()
 	}
 	call.Result = a.view.Result()
-	if a.leg.stream && !a.leg.scan.Ended() || !call.Result.Usage.Stated() && call.Request.Generates() {
+	if a.leg.stream && !a.leg.done && !a.leg.scan.Final() || !call.Result.Usage.Stated() && call.Request.Generates() {
 		a.view.Guess(call.size)
 		call.Result = a.view.Result()
 	}

@@ -146,9 +146,12 @@ func (c *Call) opener(body []byte) func() (io.ReadCloser, error) {
 	}
 }
 
-// Events reports whether the answer that is being passed on is a stream of
-// server-sent events, as far as it was read.
-func (c *Call) Events() bool { return c.answer != nil && c.answer.isEvents() }
+// TakesComments reports whether comments may stand in the answer that is being
+// passed on, as far as it was read: a stream of server-sent events, of a kind
+// whose SDKs skip them.
+func (c *Call) TakesComments() bool {
+	return c.answer != nil && c.answer.isEvents() && !c.Request.Operation.NoComments
+}
 
 // record notes an attempt and returns its place.
 func (c *Call) record(a Attempt) int {

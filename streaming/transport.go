@@ -17,6 +17,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool/store"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/startup"
 )
 
 func init() {
@@ -106,6 +107,8 @@ func (*Transport) CaddyModule() caddy.ModuleInfo {
 // Provision prepares the providers and the routes between them.
 func (t *Transport) Provision(ctx caddy.Context) error {
 	t.logger = ctx.Logger()
+	start := startup.Of(ctx.GetMetricsRegistry())
+	defer start.Module()()
 	if len(t.Providers) == 0 {
 		return errors.New("no provider: transport llm needs at least one 'provider' with a key")
 	}
@@ -115,21 +118,38 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	}
 	t.Retry.applyDefaults()
 	t.Timeouts.applyDefaults()
-	if t.Redis != nil {
-		if t.store, t.closeStore, err = OpenRedis(t.Redis); err != nil {
-			return fmt.Errorf("redis: %w", err)
-		}
+	if err := start.Do("redis", t.openStore); err != nil {
+		return err
 	}
-	for _, p := range t.Providers {
-		if err := t.provisionProvider(ctx, p); err != nil {
-			return fmt.Errorf("provider %q: %w", p.Name, err)
-		}
+	if err := start.Do("providers", func() error { return t.provisionProviders(ctx) }); err != nil {
+		return err
 	}
 	routes, err := t.newRoutes()
 	if err != nil {
 		return err
 	}
 	t.routes = routes
+	return nil
+}
+
+func (t *Transport) openStore() (err error) {
+	if t.Redis == nil {
+		return nil
+	}
+	if t.store, t.closeStore, err = OpenRedis(t.Redis); err != nil {
+		return fmt.Errorf("redis: %w", err)
+	}
+	return nil
+}
+
+// provisionProviders prepares the providers one after the other: they load
+// modules, for which a caddy.Context must not be used by two at a time.
+func (t *Transport) provisionProviders(ctx caddy.Context) error {
+	for _, p := range t.Providers {
+		if err := t.provisionProvider(ctx, p); err != nil {
+			return fmt.Errorf("provider %q: %w", p.Name, err)
+		}
+	}
 	return nil
 }
 

@@ -4,41 +4,22 @@ package websocket
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
 	"unsafe"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/websocket/websockettest"
 )
 
-// frame spells a frame out. A mask of nil sends it as servers do.
+// frame spells a frame out.
 func frame(first byte, payload string, mask []byte) string {
-	var masked byte
-	if mask != nil {
-		masked = 0x80
-	}
-	head := []byte{first}
-	switch n := len(payload); {
-	case n < 126:
-		head = append(head, masked|byte(n))
-	case n < 1<<16:
-		head = binary.BigEndian.AppendUint16(append(head, masked|126), uint16(n))
-	default:
-		head = binary.BigEndian.AppendUint64(append(head, masked|127), uint64(n))
-	}
-	body := []byte(payload)
-	if mask != nil {
-		head = append(head, mask...)
-		for i := range body {
-			body[i] ^= mask[i&3]
-		}
-	}
-	return string(head) + string(body)
+	return string(websockettest.Frame(first, []byte(payload), mask))
 }
 
 // final is what the first byte of a message's last frame has besides its kind.
-const final = 0x80
+const final = websockettest.Last
 
 // notes writes down what a scanner finds: each message on a line.
 type notes struct {

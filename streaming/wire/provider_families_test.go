@@ -123,6 +123,9 @@ func TestOllamaStreamsUnlessToldNotTo(t *testing.T) {
 func TestSessionsHaveNoVersionInTheirPath(t *testing.T) {
 	const live = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
 	const vertexLive = "/ws/google.cloud.aiplatform.v1.LlmBidiService/BidiGenerateContent"
+	if got := recognize(t, "GET", "http://g/"+live).URL(parseURL(t, "https://g"), parseURL(t, live), "").String(); got != "https://g"+live {
+		t.Errorf("with a slash too many: got %s", got)
+	}
 	for _, test := range []struct{ base, path string }{
 		{"https://g", live},
 		{"https://g/v1beta", live},

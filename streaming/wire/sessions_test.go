@@ -170,3 +170,46 @@ func TestSetupNamesTheModel(t *testing.T) {
 		t.Error("OpenAI's handshake names the model")
 	}
 }
+
+// FuzzSession wants the same result however the messages are cut.
+func FuzzSession(f *testing.F) {
+	for i, seed := range []string{
+		`{"type":"response.done","response":{"status":"completed","usage":{"input_tokens":5,"output_tokens":7}}}` + "\x00" + `{"error":1}`,
+		"{\n \"serverContent\": {\"turnComplete\":\ntrue}}\n\x00{]\n{\"error\":{}}\x00{\"usageMetadata\":{\"promptTokenCount\":3}}",
+		`{"type":"response.output_text.delta","delta":"x"}{"type":"error","error":{}}` + "\x00\x00no JSON {\n",
+	} {
+		f.Add(seed, uint8(i), uint8(3), uint8(50))
+	}
+	ops := []*Operation{openaiRealtime, geminiLive, openaiResponsesSession}
+	f.Fuzz(func(t *testing.T, messages string, op, a, b uint8) {
+		read := func(size func() int) (reading, string) {
+			s := NewSessionScanner(ops[int(op)%len(ops)])
+			defer s.Release()
+			for message := range strings.SplitSeq(messages, "\x00") {
+				for rest := []byte(message); len(rest) > 0; {
+					n := min(size(), len(rest))
+					s.Write(rest[:n])
+					rest = rest[n:]
+				}
+				s.EndMessage()
+			}
+			mishap := string(s.Mishap())
+			s.GuessTurn()
+
+			return told(s), mishap
+		}
+		whole, mishap := read(func() int { return max(1, len(messages)) })
+		turn := 0
+		cut, mishapToo := read(func() int {
+			turn++
+			if turn%2 == 0 {
+				return int(a) + 1
+			}
+
+			return int(b) + 1
+		})
+		if cut != whole || mishap != mishapToo {
+			t.Errorf("whole: %+v, %q\npieces: %+v, %q", whole, mishap, cut, mishapToo)
+		}
+	})
+}

@@ -82,6 +82,10 @@ type Operation struct {
 	// a batch does. Whoever asks again is told it again: it is not this call's.
 	Standing bool
 
+	// NoComments says that SDKs take every line of a stream for data, so that a
+	// comment would break them.
+	NoComments bool
+
 	// Free says that the answers cost nothing, though there is something to
 	// read in them.
 	Free bool
