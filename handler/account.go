@@ -79,13 +79,16 @@ func (a *account) settle(r *http.Request, prices *pricing.Table) {
 // charge finds out what the call cost.
 func (a *account) charge(prices *pricing.Table) {
 	call := a.call
-	if call.Request == nil || !call.Request.Operation.Paid() || call.Status < 200 || call.Status > 299 {
+	if call.Request == nil || !call.Request.Operation.Paid() {
+		return
+	}
+	if (call.Status < 200 || call.Status > 299) && call.Status != http.StatusSwitchingProtocols {
 		return
 	}
 	a.charged = true
 	cost, known := prices.Cost(pricing.Call{
 		Provider:    call.Provider,
-		Services:    call.Services,
+		Service:     call.Service,
 		Model:       call.TargetModel,
 		Answered:    call.Result.Model,
 		ServiceTier: call.Result.ServiceTier,
@@ -123,7 +126,7 @@ func (a *account) MarshalLogObject(log zapcore.ObjectEncoder) error {
 		log.AddString("llm_client", a.client)
 	}
 	if a.quota.exceeded != nil {
-		log.AddString("llm_limit", ruleWords(a.quota.exceeded.Rule))
+		log.AddString("llm_limit", limitWords(a.quota.exceeded))
 	}
 	if call.Request != nil {
 		log.AddString("llm_operation", call.Request.Operation.Name)
@@ -160,7 +163,7 @@ func (a *account) logAnswer(log zapcore.ObjectEncoder) {
 	if a.call.FirstToken > 0 {
 		log.AddFloat64("llm_first_token_ms", milliseconds(a.call.FirstToken))
 	}
-	if result.Usage.Stated() {
+	if result.Usage.StatedTokens() {
 		log.AddInt64("llm_input_tokens", result.Usage.InputTotal())
 		log.AddInt64("llm_output_tokens", result.Usage.OutputTotal())
 		log.AddInt64("llm_cache_read_tokens", result.Usage.CacheRead)

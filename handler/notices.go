@@ -54,7 +54,7 @@ func (r *reached) first(now time.Time, limit reachedLimit, wait time.Duration) b
 
 // tellOfLimit has operators hear that a client has met the end of a limit.
 func (h *Handler) tellOfLimit(client string, exceeded *limits.Exceeded) {
-	now, limit := time.Now(), reachedLimit{client, ruleWords(exceeded.Rule)}
+	now, limit := time.Now(), reachedLimit{client, limitWords(exceeded)}
 	if !h.memory.reached.first(now, limit, exceeded.Wait) {
 		return
 	}

@@ -31,6 +31,8 @@ type failure struct {
 	// echoes says that the provider repeats our key, so that none of its words
 	// may get out.
 	echoes bool
+	// asked says that the request asked for the usage on our own account.
+	asked bool
 	// rest is what the provider's answer holds behind body, if anything.
 	rest io.ReadCloser
 }
@@ -58,6 +60,13 @@ func (f *failure) rank() int {
 	default:
 		return 0
 	}
+}
+
+// mindsAsking reports whether the provider seems to refuse the request for what
+// we have put into it.
+func (f *failure) mindsAsking() bool {
+	return f.asked && f.verdict.Class == keypool.ClassCaller &&
+		(bytes.Contains(f.body, []byte("stream_options")) || bytes.Contains(f.body, []byte("include_usage")))
 }
 
 // withoutRest lets go of what was not read of the provider's answer.
@@ -139,6 +148,9 @@ func (f *failure) explain() wire.Error {
 	case keypool.ClassNotSent, keypool.ClassReset:
 		return wire.Error{Status: http.StatusBadGateway, Code: "upstream_unreachable",
 			Message: "the connection to the provider failed"}
+	case keypool.ClassUpstream:
+		return wire.Error{Status: http.StatusBadGateway, Code: "upstream_error",
+			Message: "the provider's answer does not fit the request"}
 	case keypool.ClassRateLimited:
 		return wire.Error{Status: http.StatusTooManyRequests, Code: "rate_limit_exceeded",
 			Message: "every provider key for this model is rate limited"}

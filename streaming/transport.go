@@ -62,6 +62,14 @@ type Transport struct {
 	// kept in memory while it lasts. Default: off.
 	Rescue string `json:"rescue,omitempty"`
 
+	// Usage says what is done so that the usage of a chat's stream is known if
+	// its client does not ask for it. With inject the provider is asked for
+	// it, unless it states it by itself, and what comes of that is taken out
+	// of the stream again; observe changes nothing, and what is not stated is
+	// estimated. Default: inject for services that are known to need it and
+	// to take it, observe for all others.
+	Usage string `json:"usage,omitempty"`
+
 	// OnDisconnect says what happens when the client of an answer goes away:
 	// cancel breaks off the provider's work at once; drain reads the answer to
 	// its end, for at most 30s and 16 MiB, so that its usage is known.

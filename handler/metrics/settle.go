@@ -64,13 +64,9 @@ func (r *row) settle(s *Settled) {
 	if r.provider == "" {
 		return // no provider was asked
 	}
-	r.duration[i].get(func() prometheus.Observer {
-		errorType := string(outcomes[i])
-		if outcomes[i] == streaming.OutcomeOK {
-			errorType = ""
-		}
-		return m.duration.WithLabelValues(r.genAI, r.provider, r.model, errorType)
-	}).Observe(s.Ended.Sub(call.Started).Seconds())
+	if !call.Request.Operation.Session { // which lasts as long as people talk
+		r.settleDuration(i, s.Ended.Sub(call.Started))
+	}
 	if call.FirstToken > 0 && call.Request.Stream {
 		r.firstToken.get(func() prometheus.Observer {
 			return m.firstToken.WithLabelValues(r.genAI, r.provider, r.model)
@@ -78,6 +74,17 @@ func (r *row) settle(s *Settled) {
 	}
 	r.settleUsage(s)
 	r.settleStream(s)
+}
+
+// settleDuration counts how long a call took that ended in the i-th way.
+func (r *row) settleDuration(i int, took time.Duration) {
+	r.duration[i].get(func() prometheus.Observer {
+		errorType := string(outcomes[i])
+		if outcomes[i] == streaming.OutcomeOK {
+			errorType = ""
+		}
+		return r.metrics.duration.WithLabelValues(r.genAI, r.provider, r.model, errorType)
+	}).Observe(took.Seconds())
 }
 
 // settleUsage counts tokens and their cost.

@@ -10,7 +10,7 @@ import (
 
 // URL returns where to send the request at a provider with that base URL,
 // asking for model. in is the client's URL: its query is kept as it stands,
-// but for the client's key. The path is the one that [Recognize] has checked.
+// but for the client's key, and the model if it stands there. The path is the one that [Recognize] has checked.
 func (r *Request) URL(base *url.URL, in *url.URL, model string) *url.URL {
 	path := r.path
 	if model != r.Model && r.modelInPath {
@@ -22,7 +22,11 @@ func (r *Request) URL(base *url.URL, in *url.URL, model string) *url.URL {
 	out.RawPath = escaped
 	// What the path is made of has been unescaped before.
 	out.Path, _ = url.PathUnescape(escaped)
-	out.RawQuery = joinQueries(base.RawQuery, withoutKey(in.RawQuery))
+	query := withoutKey(in.RawQuery)
+	if model != r.Model && r.modelInQuery {
+		query = r.Family.placeInQuery(query, model)
+	}
+	out.RawQuery = joinQueries(base.RawQuery, query)
 	out.ForceQuery, out.Fragment, out.RawFragment = false, "", ""
 
 	return &out
