@@ -197,7 +197,9 @@ func TestRecordedAnswersPass(t *testing.T) {
 		t.Skip("LLM_CORPUS names no folder of recorded answers")
 	}
 	corpus := map[string]*recorded{}
-	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("the pieces are those of seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 1))
 	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { corpus[r.Header.Get("X-Case")].play(w, random) }))
 	defer up.Close()
 	var providers, models strings.Builder
