@@ -15,10 +15,15 @@ import (
 //
 //	llm_proxy {
 //		client <id> <sha256:hex|placeholder>... {
+//			group    <name>...
 //			models   <pattern>...
-//			limit    <kind> <n> [<window>|day|month [<time zone>]]
+//			limit    <kind> <n> [<window>|day|month [<time zone>]] [models <pattern>...]
 //			expires  <date>
 //			allow_ip <address or CIDR range>...
+//		}
+//		group <name> {
+//			models <pattern>...
+//			limit  <kind> <n> [<window>|day|month [<time zone>]] [each] [models <pattern>...]
 //		}
 //		clients <file>
 //		jwt {
@@ -30,8 +35,9 @@ import (
 //		}
 //		trust_user [<placeholder>]
 //		anonymous
-//		rate_limit user <kind> <n> [<window>|day|month [<time zone>]]
+//		rate_limit user <kind> <n> [<window>|day|month [<time zone>]] [models <pattern>...]
 //		shadow_limits
+//		usage_endpoint [<path>]
 //		auth_failures <n> <window>
 //		price [<provider>/]<model pattern> {
 //			<unit> <US dollars>
@@ -70,6 +76,8 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 	switch d.Val() {
 	case "client":
 		err = h.parseClient(d)
+	case "group":
+		err = h.parseGroup(d)
 	case "clients":
 		err = h.parseClients(d)
 	case "jwt":
@@ -82,6 +90,8 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		err = h.parseUserLimit(d)
 	case "shadow_limits":
 		err = parseFlag(d, &h.ShadowLimits)
+	case "usage_endpoint":
+		err = h.parseUsageEndpoint(d)
 	case "auth_failures":
 		err = h.parseAuthFailures(d)
 	case "ledger":

@@ -140,13 +140,13 @@ func (k *keeper) complain(doing string, err error) {
 	caddy.Log().Named("http.handlers.llm_proxy").Warn(doing+" what clients have used failed; limits go on in memory", zap.Error(err))
 }
 
-// keyOf returns where a group of the book is kept.
-func keyOf(group int) (string, error) {
+// keyOf returns where a part of the book is kept.
+func keyOf(part int) (string, error) {
 	instance, err := caddy.InstanceID()
 	if err != nil {
 		return "", fmt.Errorf("finding the instance's id: %w", err)
 	}
-	return path.Join("llm_proxy", "limits", instance.String(), fmt.Sprintf("%d.json", group)), nil
+	return path.Join("llm_proxy", "limits", instance.String(), fmt.Sprintf("%d.json", part)), nil
 }
 
 // restore reads all that was written down. What cannot be understood is lost,
@@ -156,14 +156,14 @@ func (k *keeper) restore() error {
 	if storage == nil {
 		return errors.New("no config with limits is alive")
 	}
-	texts := make([][]byte, limits.Groups)
-	for group := range texts {
-		key, err := keyOf(group)
+	texts := make([][]byte, limits.Parts)
+	for part := range texts {
+		key, err := keyOf(part)
 		if err != nil {
 			return err
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), keepTimeout)
-		texts[group], err = storage.Load(ctx, key)
+		texts[part], err = storage.Load(ctx, key)
 		cancel()
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -180,20 +180,20 @@ func (k *keeper) restore() error {
 	return nil
 }
 
-// keep writes down the groups that have changed.
+// keep writes down the parts that have changed.
 func (k *keeper) keep() error {
 	storage := k.storage()
 	if storage == nil {
 		return nil
 	}
-	for group := range limits.Groups {
-		text, changed, err := k.book.Snapshot(time.Now(), group)
+	for part := range limits.Parts {
+		text, changed, err := k.book.Snapshot(time.Now(), part)
 		if !changed {
 			continue
 		}
 		var key string
 		if err == nil {
-			key, err = keyOf(group)
+			key, err = keyOf(part)
 		}
 		if err == nil {
 			ctx, cancel := context.WithTimeout(context.Background(), keepTimeout)
@@ -201,7 +201,7 @@ func (k *keeper) keep() error {
 			cancel()
 		}
 		if err != nil {
-			k.book.Changed(group)
+			k.book.Changed(part)
 			return err
 		}
 	}

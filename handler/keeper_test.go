@@ -56,15 +56,18 @@ func (s *fakeStorage) breakDown(broken bool) {
 	s.broken = broken
 }
 
-var aDay = []limits.Rule{{Kind: limits.Requests, Amount: 10, Period: limits.Period{Calendar: limits.Month}}}
+var app = []*limits.Subject{limits.Client("app", []limits.Rule{{Kind: limits.Requests, Amount: 10, Period: limits.Period{Calendar: limits.Month}}})}
 
 func callOnce(book *limits.Book) {
-	if h, _ := book.Enter(time.Now(), "app", aDay, false); h != nil {
-		h.Settle(time.Now(), limits.Amounts{})
-	}
+	h := limits.Begin(book, app, false)
+	_, _ = h.Enter(context.Background(), time.Now())
+	h.Settle(time.Now(), limits.Amounts{})
 }
 
-func left(book *limits.Book) int64 { return book.States(time.Now(), "app", aDay)[0].Remaining }
+func left(book *limits.Book) int64 {
+	states, _ := limits.States(context.Background(), book, time.Now(), app)
+	return states[0].Remaining()
+}
 
 func newKeeper() *keeper { return &keeper{book: limits.NewBook()} }
 

@@ -228,6 +228,11 @@ func brokenOff(call *Call) wire.Error {
 	return e
 }
 
+// settle ends an answer that nobody has closed.
+func (a *answer) settle() { _ = a.Close() }
+
+func (a *answer) isEvents() bool { return a.view.Events() }
+
 // Close ends the answer: the provider's connection is released or broken off,
 // the key gets its verdict, and the call its result.
 func (a *answer) Close() error {
@@ -236,12 +241,12 @@ func (a *answer) Close() error {
 	}
 	a.closed = true
 	call := a.leg.call
-	left := !a.view.Ended() && a.end == nil
+	left := !a.view.Final() && a.end == nil
 	if left && a.leg.detached {
 		a.leg.drain()
 	}
 	call.Result = a.view.Result()
-	if a.leg.stream && !a.leg.scan.Ended() || !call.Result.Usage.Stated() && call.Request.Generates() {
+	if a.leg.stream && !a.leg.done && !a.leg.scan.Final() || !call.Result.Usage.Stated() && call.Request.Generates() {
 		a.view.Guess(call.size)
 		call.Result = a.view.Result()
 	}

@@ -66,10 +66,6 @@ func (r *rotation) send(ctx context.Context, to target, lease keypool.Lease, wit
 		}
 		l.cancel(nil)
 		return nil, r.fault(err)
-	case res.StatusCode == http.StatusSwitchingProtocols:
-		_ = res.Body.Close()
-		l.cancel(nil)
-		return nil, &failure{verdict: keypool.Verdict{Class: keypool.ClassUpstream}, cause: errSwitched}
 	case res.StatusCode >= 400:
 		l.response = res
 		f := r.readFailure(l)
@@ -78,6 +74,9 @@ func (r *rotation) send(ctx context.Context, to target, lease keypool.Lease, wit
 	}
 	l.response = res
 	dropValues(res.Header, with.secret.Reveal())
+	if res.StatusCode == http.StatusSwitchingProtocols || call.Request.Operation.Session {
+		return r.switched(l, out.Header)
+	}
 	l.scan = wire.NewScanner(call.Request.Operation, res.StatusCode, res.Header.Get("Content-Type"), res.Header.Get("Content-Encoding"))
 	l.scan.ReadHeader(res.Header)
 	l.stream = call.Request.Stream && call.Request.Operation.Dialect != nil && res.StatusCode == http.StatusOK

@@ -63,7 +63,16 @@ type Call struct {
 	// Cause is why the answer broke; nil if it did not, or was taken up again.
 	Cause error
 
-	answer *answer
+	// HearUntil bounds until when the client of a session is heard; nil where
+	// nobody can.
+	HearUntil func(deadline time.Time) error
+
+	// answer is what is still to be settled, once there is an answer.
+	answer interface {
+		settle()
+		// isEvents reports whether it is a stream of server-sent events.
+		isEvents() bool
+	}
 	// size is the length of Body, also when that has been given up.
 	size int
 }
@@ -106,7 +115,7 @@ const (
 // the request is over, whatever the way out; calling it again does nothing.
 func (c *Call) Close() {
 	if c.answer != nil {
-		_ = c.answer.Close()
+		c.answer.settle()
 	}
 	c.dropBody()
 }
@@ -139,6 +148,13 @@ func (c *Call) opener(body []byte) func() (io.ReadCloser, error) {
 	}
 }
 
+// TakesComments reports whether comments may stand in the answer that is being
+// passed on, as far as it was read: a stream of server-sent events, of a kind
+// whose SDKs skip them.
+func (c *Call) TakesComments() bool {
+	return c.answer != nil && c.answer.isEvents() && !c.Request.Operation.NoComments
+}
+
 // PerToken returns the time that a stream took for each token behind the first.
 // It says false where that cannot be told: of what came at once, or whole.
 func (c *Call) PerToken() (each time.Duration, known bool) {
@@ -148,10 +164,6 @@ func (c *Call) PerToken() (each time.Duration, known bool) {
 	}
 	return took / time.Duration(tokens), true
 }
-
-// Events reports whether the answer that is being passed on is a stream of
-// server-sent events, as far as it was read.
-func (c *Call) Events() bool { return c.answer != nil && c.answer.view.Events() }
 
 // record notes an attempt and returns its place.
 func (c *Call) record(a Attempt) int {

@@ -148,6 +148,9 @@ func (f *failure) explain() wire.Error {
 	case keypool.ClassNotSent, keypool.ClassReset:
 		return wire.Error{Status: http.StatusBadGateway, Code: "upstream_unreachable",
 			Message: "the connection to the provider failed"}
+	case keypool.ClassUpstream:
+		return wire.Error{Status: http.StatusBadGateway, Code: "upstream_error",
+			Message: "the provider's answer does not fit the request"}
 	case keypool.ClassRateLimited:
 		return wire.Error{Status: http.StatusTooManyRequests, Code: "rate_limit_exceeded",
 			Message: "every provider key for this model is rate limited"}

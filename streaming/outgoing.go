@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/seed83435595/caddy-llm-proxy/streaming/websocket"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -27,15 +28,18 @@ var withheld = []string{
 // withheldPrefixes are groups of such headers.
 var withheldPrefixes = []string{"Cf-", "Sec-", "X-Forwarded-"}
 
-// outgoingHeader returns what of the client's header goes to a provider.
-// The answer is asked for unencoded, so that its bytes can be read along
-// while they pass.
-func outgoingHeader(in http.Header) http.Header {
+// outgoingHeader returns what of the client's header goes to a provider, with
+// the handshake if it asks for a session. The answer is asked for unencoded,
+// so that its bytes can be read along while they pass.
+func outgoingHeader(in http.Header, session bool) http.Header {
 	out := make(http.Header, len(in)+2)
 	for name, values := range in {
 		if !isWithheld(name) {
 			out[name] = values
 		}
+	}
+	if session {
+		websocket.Ask(out, in)
 	}
 	wire.StripCredentials(out)
 	out["Accept-Encoding"] = []string{"identity"}
@@ -77,7 +81,7 @@ func (r *rotation) body(to target) (body []byte, asks bool) {
 func (r *rotation) outgoing(ctx context.Context, to target, with credential, body []byte) (*http.Request, error) {
 	req := r.call.Request
 	model := to.modelFor(req.Model)
-	header := outgoingHeader(r.in.Header)
+	header := outgoingHeader(r.in.Header, req.Operation.Session)
 	with.place(to.provider, header)
 
 	out := &http.Request{

@@ -78,6 +78,8 @@ func (r *rotation) run(ctx context.Context) (*http.Response, error) {
 		}
 	}
 	switch {
+	case l != nil && l.session != nil:
+		return l.session.open(r), nil
 	case l != nil:
 		return r.deliver(l), nil
 	case ctx.Err() != nil:

@@ -2,6 +2,8 @@
 
 package wire
 
+import "github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
+
 // openaiUsage is a usage object of OpenAI's APIs and of those compatible with
 // them. Chat says prompt and completion where others say input and output.
 // Sources: OpenAI's OpenAPI document, and the providers' references as noted.
@@ -134,11 +136,13 @@ var dialectStored = Dialect{totals: openaiTotals}.compile(paths{
 
 // dialectRealtime is a session of the Realtime API. The session states its
 // model, and each response its usage; what it took to transcribe the client's
-// voice comes apart. An error need not end the session.
+// voice comes apart. An error, in an event or of a response, need not end the
+// session.
 var dialectRealtime = Dialect{sum: true, totals: openaiTotals, asides: []string{"tokens", "duration"}}.compile(
 	paths{
 		"type":                factType,
 		"session.model":       factModel,
+		"error":               factMishap,
 		"response.status":     factStop,
 		"delta":               factOutput,
 		"usage":               factAside,
@@ -146,8 +150,31 @@ var dialectRealtime = Dialect{sum: true, totals: openaiTotals, asides: []string{
 		"usage.input_tokens":  factAsideInput,
 		"usage.output_tokens": factAsideOutput,
 		"usage.seconds":       factAsideSeconds,
+
+		"response.status_details.error": factMishap,
 	},
 	openaiUsage.under("response.usage"),
+)
+
+// dialectResponsesSession is the Responses API over a WebSocket: the events of
+// one response after the other, each asked for by a message that names its
+// model.
+var dialectResponsesSession = Dialect{
+	sum:    true,
+	totals: openaiTotals,
+	setup:  jsonscan.Compile(map[string]jsonscan.ID{"model": atModel}),
+}.compile(
+	paths{
+		"type":            factType,
+		"error":           factMishap,
+		"response.model":  factModel,
+		"response.status": factStop,
+		"response.error":  factMishap,
+
+		"response.incomplete_details.reason": factDetail,
+	},
+	openaiUsage.under("response.usage"),
+	outputs("", "delta", "partial_image_b64"),
 )
 
 // dialectImages is the generation of images, whole or in ever better drafts.

@@ -44,8 +44,9 @@ type facts struct {
 	apart bool
 
 	// What the current event has said: a type, something generated, that the
-	// answer is whole, that it failed.
-	typed, output, ended, failed bool
+	// answer is whole, that it failed, or that a turn of it has or is settled;
+	// and that it is only half an event.
+	typed, output, ended, failed, mishap, settled, cut bool
 }
 
 // word is a short text, as it stands in the JSON.
@@ -77,6 +78,8 @@ func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
 		}
 	case factError:
 		f.failed = f.failed || string(v.Raw) != "false"
+	case factMishap:
+		f.mishap = true
 	case factOutput:
 		f.output = true
 		f.generated += v.End - v.Start
@@ -152,6 +155,8 @@ func (f *facts) open(id jsonscan.ID, kind jsonscan.Kind) {
 	switch id {
 	case factError:
 		f.failed = true
+	case factMishap:
+		f.mishap = true
 	case factEnd:
 		f.ended = true
 	case factAsides:
@@ -170,6 +175,7 @@ func (f *facts) open(id jsonscan.ID, kind jsonscan.Kind) {
 	case factUsage:
 		f.stale = !f.dialect.overlay
 		if f.dialect.sum {
+			f.settled = true
 			f.earlier.add(f.usage)
 			f.usage = Usage{}
 		}
@@ -190,6 +196,7 @@ func (f *facts) close(id jsonscan.ID) {
 			f.usage.state(part, f.tokens)
 		}
 	case id == factAside && f.apart:
+		f.settled = true
 		f.usage.Aside.add(f.aside)
 	}
 }

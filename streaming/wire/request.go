@@ -50,6 +50,7 @@ const (
 	atStream
 	atSeveral
 	atStreamOptions
+	atPrompt
 	atStore
 	atObject
 )
@@ -58,8 +59,15 @@ var gzipMagic = []byte{0x1f, 0x8b}
 
 // ReadBody finds the model and the stream flag in the whole body, and
 // remembers where the model stands. What is wrong with it is a [*RequestError].
-// A body of an operation that is passed through is never wrong.
+// A body of an operation that is passed through is never wrong. The handshake
+// of a session has none; what is wrong with its query is told here.
 func (r *Request) ReadBody(contentType string, body []byte) error {
+	if r.doubt != nil {
+		return r.doubt
+	}
+	if r.Operation.Session {
+		return nil
+	}
 	var found bodyFacts
 	err := found.read(r.Family, contentType, body)
 	switch {
@@ -72,7 +80,7 @@ func (r *Request) ReadBody(contentType string, body []byte) error {
 	if r.Model == "" {
 		r.Model = found.model
 	}
-	if r.Model == "" && r.Operation.needsModel {
+	if r.Model == "" && r.Operation.needsModel && !found.prompt {
 		return badRequest("missing_model", `the request names no model: set "model" to the name of the model to use`)
 	}
 	if found.saysStream && r.Operation.streams {
@@ -137,6 +145,9 @@ type bodyFacts struct {
 	// several says that more than one answer is asked for, and options that
 	// there are options for streams.
 	several, options bool
+	// prompt says that a stored prompt is asked for, which may have a model of
+	// its own.
+	prompt bool
 
 	roots int
 	err   *RequestError
@@ -213,6 +224,8 @@ func (b *bodyFacts) Value(id jsonscan.ID, v jsonscan.Value) {
 	case atSeveral:
 		n, ok := v.Int()
 		b.several = ok && n > 1
+	case atPrompt:
+		b.prompt = v.Kind == jsonscan.String
 	case atStore:
 		b.store = string(v.Raw)
 	case atObject:

@@ -13,7 +13,7 @@ import (
 var dialects = []*Dialect{
 	dialectChat, dialectResponses, dialectEmbeddings, dialectImages, dialectAudio, dialectMessages, dialectCountTokens, dialectGenerate,
 	dialectConverse, dialectInvoke, dialectComplete, dialectCohere, dialectOllama, dialectOllamaEmbed, dialectTGI, dialectDashScope,
-	dialectInteractions, dialectLive, dialectRealtime, dialectBatch, dialectEmbed, dialectLlama, dialectTask,
+	dialectInteractions, dialectLive, dialectRealtime, dialectResponsesSession, dialectBatch, dialectEmbed, dialectLlama, dialectTask,
 }
 
 // FuzzScanner wants the same result however the answer is cut.

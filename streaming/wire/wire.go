@@ -30,10 +30,18 @@ type Family struct {
 	// placeModel returns the path's rest with another model in it. It is nil
 	// where the path names no model.
 	placeModel func(rest, model string) string
+	// modelParameters are what names the model in the query of a session's
+	// handshake.
+	modelParameters []string
 	// bodyPaths says where a JSON body has what interests us.
 	bodyPaths *jsonscan.Paths
 	// storage is how objects are named that it stores; nil if it stores none.
 	storage *storage
+	// list is the path of the list of models, which costs nothing but tells
+	// whether a key is accepted; the zero value is for families that have none,
+	// or that give it to anyone. query is what belongs to it.
+	list  address
+	query string
 	// modelPrefix may stand before a model's name in bodies.
 	modelPrefix string
 	// authorize places a credential.
@@ -70,9 +78,18 @@ type Operation struct {
 	// whether the provider has acted on it: nothing but an answer comes of it.
 	Repeatable bool
 
+	// Session says that the operation is a session over a WebSocket: a request
+	// is its handshake, and the answer is messages both ways; see
+	// [NewSessionScanner].
+	Session bool
+
 	// Standing says that an answer states the usage of other calls so far, as
 	// a batch does. Whoever asks again is told it again: it is not this call's.
 	Standing bool
+
+	// NoComments says that SDKs take every line of a stream for data, so that a
+	// comment would break them.
+	NoComments bool
 
 	// Free says that the answers cost nothing, though there is something to
 	// read in them.
