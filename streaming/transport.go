@@ -55,6 +55,12 @@ type Transport struct {
 	// The first that fits holds, before what is known of providers.
 	Verdicts []*VerdictRule `json:"verdicts,omitempty"`
 
+	// Probe is how often a key is tried by a call that costs nothing, such as
+	// for the list of models, while it rests as the provider has refused it:
+	// as soon as it is accepted, it is used again. Keys that were never used
+	// are tried once. Default: 15s. A negative value means never.
+	Probe caddy.Duration `json:"probe,omitempty"`
+
 	// Rescue says what happens when a stream breaks after some of it has
 	// reached the client: off ends it with an error; resume has another key
 	// or target take it up, so that the client gets one whole answer. With
@@ -90,7 +96,9 @@ type Transport struct {
 	logger *zap.Logger
 	events *events.Emitter
 	states []string
-	trials []trialKey
+	// probers are at work for the providers that have one.
+	probers []*prober
+	trials  []trialKey
 	// store is nil without Redis.
 	store      *store.Store
 	closeStore func() error
@@ -129,7 +137,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		return err
 	}
 	t.routes = routes
-	return nil
+	return t.startProbes()
 }
 
 func (t *Transport) openStore() (err error) {
@@ -178,6 +186,7 @@ func (t *Transport) Validate() error {
 // Cleanup gives back the shared state of keys and splits. Calls in flight keep what
 // they need.
 func (t *Transport) Cleanup() error {
+	t.stopProbes()
 	inForce.remove(t)
 	t.events.Close()
 	for _, key := range t.states {
