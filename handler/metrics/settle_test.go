@@ -217,6 +217,17 @@ func TestInventedNamesAreBounded(t *testing.T) {
 	}
 }
 
+// A model is named where a provider has taken up a session with it.
+func TestSessionsNameTheirModel(t *testing.T) {
+	m := New()
+	session := answeredCall(t)
+	session.Status, session.TargetModel = http.StatusSwitchingProtocols, "live"
+	m.Settle(settled(session))
+	if _, ok := m.rows.find(rowKey{"openai.chat", "openai", "live"}); !ok {
+		t.Error("the model is not named")
+	}
+}
+
 // Register may be called for each block of a config, and for each config; what
 // was counted goes on.
 func TestCountsSurviveConfigs(t *testing.T) {
