@@ -115,6 +115,11 @@ func start(t *testing.T, caddyfile string, env ...string) *gateway {
 			_ = cmd.Process.Kill()
 			<-exited
 		}
+		for _, word := range []string{"panic", "DATA RACE"} {
+			if at := strings.Index(g.log.String(), word); at >= 0 {
+				t.Errorf("Caddy's log says …%.3000s", g.log.String()[max(0, at-100):])
+			}
+		}
 		if t.Failed() {
 			t.Logf("Caddy's log ends:\n%s", g.log.tail(6000))
 		}

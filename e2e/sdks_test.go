@@ -21,6 +21,7 @@ const families = `{
 http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT
+		heartbeat 1s
 		provider openai http://127.0.0.1:SIM {
 			keys sim-limited sim-invalid sim-good
 		}
@@ -48,6 +49,7 @@ http://127.0.0.1:GATEWAY {
 		model gemini-* gemini
 		model text-embedding-* openai gemini
 		model slow-* openai anthropic gemini
+		model pausing-* openai anthropic gemini
 		model cut-* openai
 	}
 }
@@ -59,6 +61,10 @@ http://127.0.0.1:SIM {
 		model slow-* {
 			delay 100ms
 			chunks 100
+		}
+		model pausing-* {
+			delay 1200ms
+			chunks 3
 		}
 	}
 }
@@ -104,5 +110,55 @@ func (g *gateway) runSDK(t *testing.T, file string, env ...string) {
 	}
 	if !strings.Contains(string(out), "fail 0") || strings.Contains(string(out), "pass 0") {
 		t.Fatal("no test was run")
+	}
+}
+
+// told is a gateway that waits for no key, but tells its clients to.
+const told = `{
+	admin localhost:ADMIN
+	persist_config off
+	skip_install_trust
+}
+http://127.0.0.1:GATEWAY {
+	llm_proxy {
+		client app CLIENT
+		provider openai http://127.0.0.1:SIM {
+			key sim-good
+		}
+		provider anthropic http://127.0.0.1:SIM {
+			key sim-good
+		}
+		retry {
+			wait_for_key off
+		}
+	}
+}
+http://127.0.0.1:SIM {
+	llm_simulator {
+		key sim-good
+		model exhausted-* rate_limited 20s
+		model brief-* rate_limited 2s times 1
+	}
+}
+`
+
+// The official Go SDKs put streams together, raise their own error types, and
+// wait as long as they are told to. They are a module of their own.
+func TestOfficialGoSDKs(t *testing.T) {
+	for _, sdk := range []string{"OpenAI", "Anthropic"} {
+		t.Run(sdk, func(t *testing.T) {
+			g := start(t, told)
+			cmd := exec.Command("go", "test", "-count=1", "-v", "-run", "^Test"+sdk, ".")
+			cmd.Dir = "gosdk"
+			cmd.Env = append(os.Environ(), "GATEWAY_URL="+g.url, "GATEWAY_KEY="+clientKey)
+			out, err := cmd.CombinedOutput()
+			t.Logf("%s", out)
+			if err != nil {
+				t.Fatalf("%s: %v", sdk, err)
+			}
+			if strings.Count(string(out), "--- PASS") < 3 {
+				t.Fatal("not all tests were run")
+			}
+		})
 	}
 }

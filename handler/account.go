@@ -13,12 +13,14 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/handler/ledger"
 	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
 // account is what is written down about one call.
 type account struct {
 	logger *zap.Logger
+	events *events.Emitter
 	call   *streaming.Call
 	client string
 	// ledgers are held until the call is written down in them.
@@ -57,6 +59,8 @@ func (a *account) settle(r *http.Request, prices *pricing.Table) {
 	a.quota.settle(a.call, a.cost)
 	a.observe()
 	a.keep()
+	a.tellOfBreak()
+	a.trace(r.Context())
 	// One field that writes the others itself costs nothing where nobody logs,
 	// and the access log copies its list with each that is added.
 	fields := zap.Field{Key: "llm", Type: zapcore.InlineMarshalerType, Interface: a}
@@ -150,6 +154,9 @@ func (a *account) logAnswer(log zapcore.ObjectEncoder) {
 	if result.Finish != "" {
 		log.AddString("llm_finish", result.Finish)
 	}
+	if result.FinishReason != "" {
+		log.AddString("llm_finish_reason", result.FinishReason)
+	}
 	if a.call.Cause != nil {
 		log.AddString("llm_cause", a.call.Cause.Error())
 	}
@@ -159,7 +166,10 @@ func (a *account) logAnswer(log zapcore.ObjectEncoder) {
 	if a.call.FirstToken > 0 {
 		log.AddFloat64("llm_first_token_ms", milliseconds(a.call.FirstToken))
 	}
-	if result.Usage.Stated() {
+	if each, known := a.call.PerToken(); known {
+		log.AddFloat64("llm_per_token_ms", milliseconds(each))
+	}
+	if result.Usage.StatedTokens() {
 		log.AddInt64("llm_input_tokens", result.Usage.InputTotal())
 		log.AddInt64("llm_output_tokens", result.Usage.OutputTotal())
 		log.AddInt64("llm_cache_read_tokens", result.Usage.CacheRead)

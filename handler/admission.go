@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
@@ -22,7 +23,15 @@ func (h *Handler) welcome(a *account, r *http.Request, client *auth.Client) *ref
 	}
 	a.client = client.ID
 	_, a.known = h.directory.Load().Named(client.ID)
-	if client.Expired(a.call.Started) {
+	if refused := mayCome(client, r, a.call.Started); refused != nil {
+		return refused
+	}
+	return a.quota.enter(h, r, client)
+}
+
+// mayCome asks whether a client's time and its address are right.
+func mayCome(client *auth.Client, r *http.Request, now time.Time) *refusal {
+	if client.Expired(now) {
 		metrics.Process.FailAuth(metrics.AuthExpired)
 		return refuse(http.StatusUnauthorized, "expired_api_key", "this API key has expired")
 	}
@@ -30,7 +39,7 @@ func (h *Handler) welcome(a *account, r *http.Request, client *auth.Client) *ref
 		metrics.Process.FailAuth(metrics.AuthAddress)
 		return refuse(http.StatusForbidden, "address_not_allowed", "this API key may not be used from your address")
 	}
-	return a.quota.enter(h, r, client)
+	return nil
 }
 
 // allow asks what can be asked of a client once the body is known: whether it

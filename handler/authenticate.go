@@ -32,7 +32,8 @@ type AuthFailures struct {
 // one or two; a guesser would send as many as fit a head.
 const maxCredentials = 8
 
-// authenticate returns the client that is calling: none, where anyone may.
+// authenticate returns the client that is calling: none, where anyone may. The
+// request is nil where it is not for an API.
 func (h *Handler) authenticate(r *http.Request, request *wire.Request) (*auth.Client, *refusal) {
 	if h.Anonymous && otherOrigin(r, request) {
 		return nil, foreignPage()

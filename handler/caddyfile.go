@@ -37,6 +37,7 @@ import (
 //		anonymous
 //		rate_limit user <kind> <n> [<window>|day|month [<time zone>]] [models <pattern>...]
 //		shadow_limits
+//		usage_endpoint [<path>]
 //		auth_failures <n> <window>
 //		price [<provider>/]<model pattern> {
 //			<unit> <US dollars>
@@ -89,6 +90,8 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		err = h.parseUserLimit(d)
 	case "shadow_limits":
 		err = parseFlag(d, &h.ShadowLimits)
+	case "usage_endpoint":
+		err = h.parseUsageEndpoint(d)
 	case "auth_failures":
 		err = h.parseAuthFailures(d)
 	case "ledger":

@@ -115,7 +115,11 @@ func (h *Handler) join(client *auth.Client, own []limits.Rule) {
 	if len(client.Models) == 0 {
 		client.Models = models
 	}
-	if rules = withDefaults(rules, h.rules); len(rules) > 0 {
+	rules = withDefaults(rules, h.rules)
+	if h.UsageEndpoint != "" {
+		rules = append(slices.Clip(rules), tallies...)
+	}
+	if len(rules) > 0 {
 		client.Limits = append(client.Limits, limits.Client(client.ID, rules))
 	}
 	client.Limits = append(client.Limits, shared...)

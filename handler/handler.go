@@ -23,6 +23,9 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
 	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/startup"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/watch"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/websocket"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
@@ -50,6 +53,7 @@ func init() {
 // `{llm.usage.output}` | Output tokens, reasoning included
 // `{llm.cost}` | What the call cost in US dollars; empty if that is unknown
 // `{llm.first_token_ms}` | Milliseconds until the first generated event
+// `{llm.finish_reason}` | Why the answer ended: `stop`, `length`, `tool_calls`, `content_filter`, `error` or `other`
 // `{llm.outcome}` | `ok`, `refused`, `error`, `exhausted`, `broken` or `canceled`
 //
 // All but the first three are known only once the answer is complete, so
@@ -88,6 +92,10 @@ type Handler struct {
 	// Default: false.
 	Anonymous bool `json:"anonymous,omitempty"`
 
+	// UsageEndpoint is a path under which clients may ask for their own limits
+	// and usage, with their own key. Default: they may not.
+	UsageEndpoint string `json:"usage_endpoint,omitempty"`
+
 	// AuthFailures bounds how often an address may come with a wrong key.
 	// Default: no bound.
 	AuthFailures *AuthFailures `json:"auth_failures,omitempty"`
@@ -108,7 +116,9 @@ type Handler struct {
 
 	// Heartbeat is after how much silence the client of a stream of
 	// server-sent events gets a comment, so that nothing on the way takes the
-	// connection for dead. At least a second. Default: there are no comments.
+	// connection for dead. At least a second. Google's SDKs do not know
+	// comments, so there are none in the streams of generateContent.
+	// Default: there are no comments.
 	Heartbeat caddy.Duration `json:"heartbeat,omitempty"`
 
 	// Redis is where instances of Caddy share what clients use.
@@ -129,8 +139,9 @@ type Handler struct {
 	// counts is where use is counted, and closeCounts ends that.
 	counts      limits.Counts
 	closeCounts func() error
-	file        *watchedFile
-	pricesFile  *watchedFile
+	file        *watch.File
+	pricesFile  *watch.File
+	events      *events.Emitter
 	logger      *zap.Logger
 }
 
@@ -147,19 +158,42 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision gets ready what tells who is calling and what they may.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
+	start := startup.Of(ctx.GetMetricsRegistry())
+	defer start.Module()()
 	if err := metrics.Process.Register(ctx.GetMetricsRegistry()); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
+	}
+	var err error
+	if h.events, err = events.New(ctx, func() { start.Report(h.logger) }); err != nil {
+		return err
 	}
 	if h.MaxRequestBody == 0 {
 		h.MaxRequestBody = defaultMaxRequestBody
 	}
-	var err error
 	if h.rules, err = rulesOf(h.UserLimits); err != nil {
 		return fmt.Errorf("user limits: %w", err)
 	}
 	if err := h.openGroups(); err != nil {
 		return err
 	}
+	// None of these needs another. Only one of them loads modules, for which a
+	// caddy.Context must not be used by two at a time.
+	err = start.Together(
+		startup.Part{Name: "limits", Do: func() error { return h.openLimits(ctx) }},
+		startup.Part{Name: "jwt", Do: h.openJWT},
+		startup.Part{Name: "ledgers", Do: func() error { return h.openLedgers(ctx) }},
+		startup.Part{Name: "prices", Do: h.openPrices},
+		startup.Part{Name: "clients", Do: h.openClients},
+	)
+	if err == nil && h.prices.Load().Empty() && h.limitsCost() {
+		h.logger.Warn("there are limits of cost but no prices: only what providers state themselves will count")
+	}
+	return err
+}
+
+// openLimits opens the memory of what clients use, and has it read what was
+// written down before a restart.
+func (h *Handler) openLimits(ctx caddy.Context) (err error) {
 	if h.memory, err = openMemory(); err != nil {
 		return err
 	}
@@ -169,28 +203,15 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.hasLimits() {
 		h.memory.keeper.lend(h, ctx.Storage())
 	}
-	if h.JWT != nil {
-		if err := h.JWT.provision(); err != nil {
-			return fmt.Errorf("jwt: %w", err)
-		}
-	}
-	if err := h.openLedgers(ctx); err != nil {
-		return err
-	}
-	if err := h.openPrices(); err != nil {
-		return err
-	}
-	if h.prices.Load().Empty() && h.limitsCost() {
-		h.logger.Warn("there are limits of cost but no prices: only what providers state themselves will count")
-	}
-	return h.openClients()
+	return nil
 }
 
 // Cleanup gives back what is shared with other configs. Calls in flight keep
 // what they need.
 func (h *Handler) Cleanup() error {
-	h.file.close()
-	h.pricesFile.close()
+	h.events.Close()
+	h.file.Close()
+	h.pricesFile.Close()
 	err := errors.Join(h.JWT.cleanup(), h.records.close())
 	if h.closeCounts != nil {
 		err = errors.Join(err, h.closeCounts())
@@ -202,9 +223,9 @@ func (h *Handler) Cleanup() error {
 	return err
 }
 
-// hasLimits tells whether there may be clients with limits.
+// hasLimits tells whether there may be clients whose use is counted.
 func (h *Handler) hasLimits() bool {
-	return h.ClientsFile != "" || len(h.UserLimits) > 0 ||
+	return h.ClientsFile != "" || len(h.UserLimits) > 0 || h.UsageEndpoint != "" ||
 		slices.ContainsFunc(h.Groups, func(g *Group) bool { return len(g.Limits) > 0 }) ||
 		slices.ContainsFunc(h.Clients, func(c *Client) bool { return c != nil && len(c.Limits) > 0 })
 }
@@ -228,13 +249,17 @@ func (h *Handler) Validate() error {
 	case !h.Anonymous && !known:
 		return errors.New("nobody may call: add 'client <id> <sha256:…>' (caddy llm hash-key makes one), or say 'anonymous' to let anyone in")
 	}
-	return nil
+	return h.checkUsageEndpoint()
 }
 
 // ServeHTTP admits the call and hands it on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if h.UsageEndpoint != "" && r.URL.Path == h.UsageEndpoint {
+		return h.serveOwnUsage(w, r)
+	}
 	a := account{
 		logger:  h.logger,
+		events:  h.events,
 		call:    &streaming.Call{Started: time.Now(), Outcome: streaming.OutcomeRefused},
 		ledgers: h.records.hold(),
 	}
@@ -259,7 +284,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	a.call.Outcome = ""
 	a.begin()
 	if h.Heartbeat > 0 && a.call.Request.Stream {
-		beating := &heartbeat{ResponseWriter: w, every: time.Duration(h.Heartbeat), events: a.call.Events}
+		beating := &heartbeat{ResponseWriter: w, every: time.Duration(h.Heartbeat), takes: a.call.TakesComments}
 		defer beating.stop()
 		w = beating
 	}

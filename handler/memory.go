@@ -18,6 +18,7 @@ type memory struct {
 	book     *limits.Book
 	keeper   keeper
 	failures auth.Failures
+	reached  reached
 }
 
 var memories = caddy.NewUsagePool()

@@ -19,7 +19,7 @@ func (a *account) observe() {
 	if a.admitted {
 		metrics.Process.End(a.call.Request.Stream)
 	}
-	settled := metrics.Settled{Call: a.call, Cost: a.cost.USD(), Ended: time.Now()}
+	settled := metrics.Settled{Call: a.call, Cost: a.cost.USD(), CostUnknown: a.costUnknown, Ended: time.Now()}
 	if a.known {
 		settled.Client = a.client
 	}

@@ -20,6 +20,7 @@ import (
 // quota is what one call takes of its client's limits and those of its groups.
 // Without limits it is empty and everything is allowed.
 type quota struct {
+	client string
 	hold   *limits.Hold
 	demand wire.Demand
 	// exceeded is the first limit that the call has met.
@@ -31,6 +32,7 @@ func (q *quota) enter(h *Handler, r *http.Request, client *auth.Client) *refusal
 	if len(client.Limits) == 0 {
 		return nil
 	}
+	q.client = client.ID
 	q.hold = limits.Begin(h.counts, client.Limits, h.ShadowLimits)
 	exceeded, err := q.hold.Enter(r.Context(), time.Now())
 	return q.judge(h, r, exceeded, err)
@@ -57,7 +59,7 @@ func (q *quota) reserve(h *Handler, r *http.Request, model string, demand wire.D
 
 // tell returns a writer that states the client's limits in the answer's head.
 func (q *quota) tell(w http.ResponseWriter, family *wire.Family) http.ResponseWriter {
-	if q.hold == nil {
+	if q.hold == nil || !q.hold.Limited() {
 		return w
 	}
 	return &limitWriter{
@@ -73,6 +75,7 @@ func (q *quota) judge(h *Handler, r *http.Request, exceeded *limits.Exceeded, er
 	if q.exceeded == nil && exceeded != nil {
 		q.exceeded = exceeded
 		metrics.Process.MeetLimit(metrics.LayerUser, exceeded.Rule.Kind.String(), h.ShadowLimits)
+		h.tellOfLimit(q.client, exceeded)
 	}
 	switch {
 	case h.ShadowLimits:

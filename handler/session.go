@@ -42,7 +42,7 @@ func recognize(r *http.Request) (*wire.Request, *refusal) {
 // known that is not a key: cookies, a certificate, a place in the network.
 func otherOrigin(r *http.Request, request *wire.Request) bool {
 	origin := r.Header.Get("Origin")
-	if !request.Operation.Session || origin == "" {
+	if request == nil || !request.Operation.Session || origin == "" {
 		return false
 	}
 	u, err := url.Parse(origin)

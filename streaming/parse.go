@@ -3,6 +3,7 @@
 package streaming
 
 import (
+	"math"
 	"strconv"
 	"strings"
 
@@ -22,8 +23,22 @@ func parsePercent(d *caddyfile.Dispenser, into *float64) error {
 	return nil
 }
 
-// parseShare reads a share, or "off", for which a negative one stands.
+// parseShare reads a share up to 100%, or "off", for which a negative one
+// stands.
 func parseShare(d *caddyfile.Dispenser, into *float64) error {
+	option := d.Val()
+	if err := parseRatio(d, into); err != nil {
+		return err
+	}
+	if *into > 1 {
+		return d.Errf("%s: more than 100%%", option)
+	}
+	return nil
+}
+
+// parseRatio reads a percentage of any size, or "off", for which a negative
+// number stands.
+func parseRatio(d *caddyfile.Dispenser, into *float64) error {
 	option := d.Val()
 	if *into != 0 {
 		return d.Errf("%s: already specified", option)
@@ -38,7 +53,7 @@ func parseShare(d *caddyfile.Dispenser, into *float64) error {
 	}
 	number, isPercent := strings.CutSuffix(text, "%")
 	value, err := strconv.ParseFloat(number, 64)
-	if !isPercent || err != nil || value <= 0 || value > 100 {
+	if !isPercent || err != nil || !(value > 0 && value < math.Inf(1)) {
 		return d.Errf("%s: not a percentage above 0%%: %s", option, text)
 	}
 	*into = value / 100

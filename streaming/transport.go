@@ -17,6 +17,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool/store"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/startup"
 )
 
 func init() {
@@ -54,6 +55,12 @@ type Transport struct {
 	// The first that fits holds, before what is known of providers.
 	Verdicts []*VerdictRule `json:"verdicts,omitempty"`
 
+	// Probe is how often a key is tried by a call that costs nothing, such as
+	// for the list of models, while it rests as the provider has refused it:
+	// as soon as it is accepted, it is used again. Keys that were never used
+	// are tried once. Default: 15s. A negative value means never.
+	Probe caddy.Duration `json:"probe,omitempty"`
+
 	// Rescue says what happens when a stream breaks after some of it has
 	// reached the client: off ends it with an error; resume has another key
 	// or target take it up, so that the client gets one whole answer. With
@@ -89,7 +96,9 @@ type Transport struct {
 	logger *zap.Logger
 	events *events.Emitter
 	states []string
-	trials []trialKey
+	// probers are at work for the providers that have one.
+	probers []*prober
+	trials  []trialKey
 	// store is nil without Redis.
 	store      *store.Store
 	closeStore func() error
@@ -106,6 +115,8 @@ func (*Transport) CaddyModule() caddy.ModuleInfo {
 // Provision prepares the providers and the routes between them.
 func (t *Transport) Provision(ctx caddy.Context) error {
 	t.logger = ctx.Logger()
+	start := startup.Of(ctx.GetMetricsRegistry())
+	defer start.Module()()
 	if len(t.Providers) == 0 {
 		return errors.New("no provider: transport llm needs at least one 'provider' with a key")
 	}
@@ -115,21 +126,38 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	}
 	t.Retry.applyDefaults()
 	t.Timeouts.applyDefaults()
-	if t.Redis != nil {
-		if t.store, t.closeStore, err = OpenRedis(t.Redis); err != nil {
-			return fmt.Errorf("redis: %w", err)
-		}
+	if err := start.Do("redis", t.openStore); err != nil {
+		return err
 	}
-	for _, p := range t.Providers {
-		if err := t.provisionProvider(ctx, p); err != nil {
-			return fmt.Errorf("provider %q: %w", p.Name, err)
-		}
+	if err := start.Do("providers", func() error { return t.provisionProviders(ctx) }); err != nil {
+		return err
 	}
 	routes, err := t.newRoutes()
 	if err != nil {
 		return err
 	}
 	t.routes = routes
+	return t.startProbes()
+}
+
+func (t *Transport) openStore() (err error) {
+	if t.Redis == nil {
+		return nil
+	}
+	if t.store, t.closeStore, err = OpenRedis(t.Redis); err != nil {
+		return fmt.Errorf("redis: %w", err)
+	}
+	return nil
+}
+
+// provisionProviders prepares the providers one after the other: they load
+// modules, for which a caddy.Context must not be used by two at a time.
+func (t *Transport) provisionProviders(ctx caddy.Context) error {
+	for _, p := range t.Providers {
+		if err := t.provisionProvider(ctx, p); err != nil {
+			return fmt.Errorf("provider %q: %w", p.Name, err)
+		}
+	}
 	return nil
 }
 
@@ -158,6 +186,7 @@ func (t *Transport) Validate() error {
 // Cleanup gives back the shared state of keys and splits. Calls in flight keep what
 // they need.
 func (t *Transport) Cleanup() error {
+	t.stopProbes()
 	inForce.remove(t)
 	t.events.Close()
 	for _, key := range t.states {

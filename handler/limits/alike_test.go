@@ -28,7 +28,7 @@ func TestRedisCountsAsTheBookDoes(t *testing.T) {
 		{Kind: Concurrent, Amount: 8},
 		{Kind: Cost, Amount: 8000, Period: Period{Calendar: Day, Zone: tokyo}},
 		{Kind: Requests, Amount: 4, Period: Period{Window: 3 * time.Second}, Models: []string{"o*"}},
-		{Kind: OutputTokens, Period: Period{Calendar: Month}},
+		{Kind: OutputTokens, Period: Period{Calendar: Month}, Tally: true},
 	}
 	subjects := []*Subject{Client("app", rules), Group("app", rules[:3])}
 	book, shared := NewBook(), newClocked(t, redistest.Start(t), "alike")

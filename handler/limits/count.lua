@@ -14,7 +14,7 @@
 --
 -- ARGV are 1 to take whatever the rules say, or 0, and the lease; then for
 -- each count:
---   amount         how much is allowed; 0 for any
+--   amount         how much is allowed
 --   slot           the length of a slot of a window; 0 for a period of the
 --                  calendar, -1 for none
 --   begins (4)     when periods of the calendar begin, around now
@@ -155,7 +155,7 @@ for i = 1, #KEYS, 2 do
     c.used = c.used + added
     expire(c)
   end
-  c.full = c.amount > 0 and c.hold + c.want > 0 and c.used + c.held + c.hold + c.want > c.amount
+  c.full = c.hold + c.want > 0 and c.used + c.held + c.hold + c.want > c.amount
   over = over or c.full
   counts[#counts + 1] = c
 end

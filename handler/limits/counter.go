@@ -86,7 +86,7 @@ func (c *counter) idle() bool { return c.taken() == 0 }
 // would do, a second is all that can be said.
 func (c *counter) refuses(now time.Time, amount, n int64) time.Duration {
 	excess := c.taken() + n - amount
-	if n == 0 || amount == 0 || excess <= 0 {
+	if n == 0 || excess <= 0 {
 		return 0
 	}
 	if excess <= c.held {

@@ -86,6 +86,7 @@ func (h *Hold) asked() iter.Seq[*part] {
 // States returns where subjects stand with their rules.
 func States(ctx context.Context, counts Counts, now time.Time, subjects []*Subject) ([]State, error) {
 	h := Begin(counts, subjects, true)
+	h.at = now
 	for i := range h.parts {
 		h.parts[i].asked = true
 	}

@@ -53,7 +53,12 @@ func Begin(counts Counts, subjects []*Subject, shadow bool) *Hold {
 
 // Limits tells whether there is a limit of a kind.
 func (h *Hold) Limits(kind Kind) bool {
-	return slices.ContainsFunc(h.parts, func(p part) bool { return p.rule.Kind == kind && p.rule.Amount > 0 })
+	return slices.ContainsFunc(h.parts, func(p part) bool { return p.rule.Kind == kind && !p.rule.Tally })
+}
+
+// Limited tells whether there is any limit.
+func (h *Hold) Limited() bool {
+	return slices.ContainsFunc(h.parts, func(p part) bool { return !p.rule.Tally })
 }
 
 // Enter takes what can be taken before the body is read: the requests and the
@@ -64,12 +69,12 @@ func (h *Hold) Limits(kind Kind) bool {
 func (h *Hold) Enter(ctx context.Context, now time.Time) (*Exceeded, error) {
 	final := true
 	for i := range h.parts {
-		final = final && !h.parts[i].rule.late()
+		final = final && (h.parts[i].rule.Tally || !h.parts[i].rule.late())
 	}
 	for i := range h.parts {
 		p := &h.parts[i]
 		switch {
-		case p.rule.late() || p.rule.Amount == 0:
+		case p.rule.late() || p.rule.Tally:
 		case p.rule.Kind == Requests && final:
 			p.asked, p.use = true, 1
 		default:
@@ -89,7 +94,7 @@ func (h *Hold) Reserve(ctx context.Context, now time.Time, models []string, esti
 	for i := range h.parts {
 		p := &h.parts[i]
 		switch {
-		case p.rule.Amount == 0 || !p.rule.covers(models):
+		case p.rule.Tally || !p.rule.covers(models):
 		case p.rule.late() && p.rule.Kind == Requests:
 			p.asked, p.use = true, 1
 		case p.rule.late():
@@ -162,9 +167,9 @@ func (h *Hold) Settle(now time.Time, taken Amounts) {
 		p.drop = p.held
 		switch {
 		case h.stage == begun || h.stage == refused:
-		case p.rule.Kind == Requests && (p.rule.Amount == 0 || p.held > 0):
+		case p.rule.Kind == Requests && (p.rule.Tally || p.held > 0):
 			p.add = 1
-		case p.rule.estimated() && (p.rule.Amount == 0 || p.granted):
+		case p.rule.estimated() && (p.rule.Tally || p.granted):
 			p.add = taken.of(p.rule.Kind)
 		}
 		p.asked = p.drop > 0 || p.add > 0

@@ -84,21 +84,23 @@ func clamp(n int64) int64 { return min(max(n, 0), maxTaken) }
 // Rule is one limit.
 type Rule struct {
 	Kind Kind
-	// Amount is how much is allowed within the period. For Cost it is in
-	// billionths of a US dollar. A rule without an amount allows everything:
-	// it only counts what calls took in the end.
+	// Amount is how much is allowed within the period, at least 1. For Cost it
+	// is in billionths of a US dollar.
 	Amount int64
 	// Period is not used for Concurrent.
 	Period Period
 	// Models are patterns of the models that the rule is about, in which an
 	// asterisk stands for any text; none means all.
 	Models []string
+	// Tally says that the rule forbids nothing, and has no amount: it only
+	// counts what calls took in the end.
+	Tally bool
 }
 
 // Counts tells whether two rules count the same thing over the same period,
 // whatever their amounts.
 func (r *Rule) Counts(other *Rule) bool {
-	return r.Kind == other.Kind && r.Period.same(other.Period) && slices.Equal(r.Models, other.Models)
+	return r.Kind == other.Kind && r.Tally == other.Tally && r.Period.same(other.Period) && slices.Equal(r.Models, other.Models)
 }
 
 // estimated tells whether what a call takes of this kind is known only when it

@@ -65,6 +65,9 @@ func (p *part) path() string {
 	if p.subject.Group {
 		words[3] = "group"
 	}
+	if p.rule.Tally {
+		words[0] = "tally:" + words[0]
+	}
 	return strings.Join(words, ":")
 }
 

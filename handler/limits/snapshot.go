@@ -27,6 +27,7 @@ type record struct {
 	Calendar Calendar      `json:"calendar,omitempty"`
 	Zone     string        `json:"zone,omitempty"`
 	Models   []string      `json:"models,omitempty"`
+	Tally    bool          `json:"tally,omitempty"`
 	// Next is when the calendar period ends, Used what was used in it.
 	Next time.Time `json:"next,omitzero"`
 	Used int64     `json:"used,omitempty"`
@@ -106,7 +107,7 @@ func (c *counter) record() (record, bool) {
 	if c.rule.Kind == Concurrent || c.idle() || p.Calendar == 0 && p.Window < minKept {
 		return record{}, false
 	}
-	r := record{Kind: c.rule.Kind.String(), Window: p.Window, Calendar: p.Calendar, Zone: p.zone().String(), Models: c.rule.Models}
+	r := record{Kind: c.rule.Kind.String(), Window: p.Window, Calendar: p.Calendar, Zone: p.zone().String(), Models: c.rule.Models, Tally: c.rule.Tally}
 	if p.Calendar != 0 {
 		r.Next, r.Used = c.next, c.taken()
 		return r, true
@@ -130,7 +131,7 @@ func (r record) rule() (*Rule, bool) {
 	if !ok || kind == Concurrent || err != nil || r.Calendar > Month || r.Calendar == 0 && (r.Window < minKept || r.Window > maxKept) {
 		return nil, false
 	}
-	rule := &Rule{Kind: kind, Period: Period{Window: r.Window, Calendar: r.Calendar}, Models: r.Models}
+	rule := &Rule{Kind: kind, Period: Period{Window: r.Window, Calendar: r.Calendar}, Models: r.Models, Tally: r.Tally}
 	if r.Calendar != 0 {
 		rule.Period.Zone = zone
 	}

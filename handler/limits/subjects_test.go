@@ -108,19 +108,19 @@ func TestRulesAboutModels(t *testing.T) {
 	})
 }
 
-// A rule without an amount counts what was taken in the end and forbids
-// nothing.
+// A tally counts what was taken in the end and forbids nothing. It is not the
+// count of a limit for the same thing.
 func TestRulesThatOnlyCount(t *testing.T) {
 	everywhere(t, func(t *testing.T, fresh func() Counts) {
 		b := fresh()
 		day := Period{Calendar: Day}
-		app := Client("app", []Rule{{Kind: Requests, Period: day}, {Kind: OutputTokens, Period: day}, window(Requests, 2, time.Hour)})
-		for range 2 {
+		app := Client("app", []Rule{{Kind: Requests, Period: day, Tally: true}, {Kind: OutputTokens, Period: day, Tally: true}, {Kind: Requests, Amount: 2, Period: day}})
+		for i := range int64(2) {
 			h, exceeded := ask(b, start, "m", Amounts{Output: 1000}, app)
 			if exceeded != nil {
 				t.Fatalf("refused: %+v", exceeded)
 			}
-			checkUsed(t, b, start, Client("app", app.Rules[1:2]), usedBy(t, b, start, app)[1])
+			checkUsed(t, b, start, app, i, 7*i, i+1)
 			h.Settle(start, Amounts{Output: 7})
 		}
 		h, exceeded := ask(b, start, "m", Amounts{}, app)

@@ -17,8 +17,10 @@ type Settled struct {
 	// Client is the id of the client that called; "" if the config does not
 	// know it.
 	Client string
-	// Cost is what the call has cost, in US dollars; 0 if nobody knows.
-	Cost float64
+	// Cost is what the call has cost, in US dollars, or the part of it that is
+	// known if CostUnknown.
+	Cost        float64
+	CostUnknown bool
 	// Ended is when the call was over.
 	Ended time.Time
 }
@@ -91,6 +93,9 @@ func (r *row) settleUsage(s *Settled) {
 	if s.Cost > 0 {
 		r.cost.get(func() prometheus.Counter { return m.cost.WithLabelValues(r.provider, r.model) }).Add(s.Cost)
 	}
+	if s.CostUnknown {
+		r.unpriced.get(func() prometheus.Counter { return m.unpriced.WithLabelValues(r.provider, r.model) }).Inc()
+	}
 	if !usage.Stated() {
 		return
 	}
@@ -146,10 +151,10 @@ func (r *row) settleStream(s *Settled) {
 	r.streamDuration.get(func() prometheus.Observer {
 		return m.streamDuration.WithLabelValues(r.provider, r.model)
 	}).Observe(took.Seconds())
-	if tokens := call.Result.Usage.OutputTotal(); end == endOK && tokens > 1 {
+	if each, known := call.PerToken(); end == endOK && known {
 		r.perToken.get(func() prometheus.Observer {
 			return m.perToken.WithLabelValues(r.genAI, r.provider, r.model)
-		}).Observe(took.Seconds() / float64(tokens-1))
+		}).Observe(each.Seconds())
 	}
 }
 

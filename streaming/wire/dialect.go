@@ -24,6 +24,8 @@ type Dialect struct {
 	// sum says that every usage object is of a turn of its own, so that they
 	// add up.
 	sum bool
+	// repeats says that every event of a stream may say why it ended.
+	repeats bool
 	// lines says that streams have a JSON object on each line, whatever they
 	// are labelled as.
 	lines bool

@@ -5,9 +5,10 @@ package wire
 import "github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
 
 // dialectGenerate is generateContent of Gemini and Vertex AI, streamed or not,
-// and its counting of tokens. Every chunk may state the usage
-// so far, some of them only a part of it. Source: Google's API reference.
-var dialectGenerate = Dialect{overlay: true, totals: generateTotals, weave: weaveGenerate, prefill: prefillGenerate}.compile(
+// and its counting of tokens. Every chunk may state the usage so far, some of
+// them only a part of it. Older models state none, and the finish reason in
+// every chunk. Source: Google's API reference.
+var dialectGenerate = Dialect{overlay: true, repeats: true, totals: generateTotals, weave: weaveGenerate, prefill: prefillGenerate}.compile(
 	paths{
 		"modelVersion":               factModel,
 		"error":                      factError,

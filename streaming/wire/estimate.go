@@ -87,6 +87,9 @@ func (r *Request) Demand(body []byte) Demand {
 
 // Generates tells whether the answer is made token by token.
 func (r *Request) Generates() bool {
+	if r.Operation.Free {
+		return false // tokens are counted, not made
+	}
 	switch r.Operation.Dialect {
 	case dialectChat, dialectResponses, dialectMessages, dialectComplete, dialectGenerate, dialectInteractions,
 		dialectConverse, dialectInvoke, dialectCohere, dialectOllama, dialectTGI, dialectLlama, dialectDashScope:

@@ -44,6 +44,7 @@ func TestDemandedOutput(t *testing.T) {
 		"negative":       {"/v1/chat/completions", `{"model":"m","max_tokens":-1}`, defaultOutput},
 		"absurd":         {"/v1/chat/completions", `{"model":"m","max_tokens":9e18,"n":9e18}`, (1<<31 - 1) * 128},
 		"nothing comes":  {"/v1/embeddings", `{"model":"m","input":"x","max_tokens":7}`, 0},
+		"only counted":   {"/v1beta/models/g:countTokens", `{"contents":[]}`, 0},
 		"not at the top": {"/v1/chat/completions", `{"model":"m","messages":[{"max_tokens":5}]}`, defaultOutput},
 	} {
 		if got := demandOf(t, test.path, "application/json", test.body).Output; got != test.want {

@@ -44,8 +44,9 @@ type facts struct {
 	apart bool
 
 	// What the current event has said: a type, something generated, that the
-	// answer is whole, that it failed, or that a turn of it has or is settled.
-	typed, output, ended, failed, mishap, settled bool
+	// answer is whole, that it failed, or that a turn of it has or is settled;
+	// and that it is only half an event.
+	typed, output, ended, failed, mishap, settled, cut bool
 }
 
 // word is a short text, as it stands in the JSON.

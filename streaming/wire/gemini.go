@@ -35,6 +35,7 @@ var gemini = &Family{
 		"batch.inputConfig.fileName": atObject, "batch.input_config.file_name": atObject,
 	}),
 	storage:     googleStorage,
+	list:        address{version: "/v1beta", rest: "/models"},
 	modelPrefix: "models/",
 	authorize:   authorizeGemini,
 	errorBody:   geminiError,
@@ -55,7 +56,7 @@ var googleStorage = &storage{
 // colon.
 var geminiOperations = map[string]*Operation{
 	"generateContent":        {Name: "gemini.generate", Dialect: dialectGenerate, Repeatable: true, needsBody: true, needsModel: true},
-	"streamGenerateContent":  {Name: "gemini.stream", Dialect: dialectGenerate, Repeatable: true, needsBody: true, needsModel: true},
+	"streamGenerateContent":  {Name: "gemini.stream", Dialect: dialectGenerate, NoComments: true, Repeatable: true, needsBody: true, needsModel: true},
 	"countTokens":            {Name: "gemini.count_tokens", Dialect: dialectGenerate, Free: true, Repeatable: true, needsBody: true, needsModel: true},
 	"embedContent":           {Name: "gemini.embed", Dialect: dialectEmbed, Repeatable: true, needsBody: true, needsModel: true},
 	"batchEmbedContents":     {Name: "gemini.embed", Dialect: dialectEmbed, Repeatable: true, needsBody: true, needsModel: true},

@@ -16,9 +16,13 @@ var openai = &Family{
 	recognize: recognizeOpenAI,
 	join:      joinOpenAI,
 	bodyPaths: jsonscan.Compile(merge(
-		paths{"": atRoot, "model": atModel, "stream": atStream, "n": atSeveral, "store": atStore, "stream_options": atStreamOptions}, openaiObjects,
+		paths{
+			"": atRoot, "model": atModel, "stream": atStream, "n": atSeveral, "store": atStore, "stream_options": atStreamOptions,
+			"prompt.id": atPrompt,
+		}, openaiObjects,
 	)),
 	storage:   openaiStorage,
+	list:      address{version: "/v1", rest: "/models"},
 	authorize: authorizeBearer,
 	errorBody: openaiError,
 
@@ -52,6 +56,8 @@ var (
 	// was stored, which states the usage of the call that made it.
 	openaiBatch    = &Operation{Name: "openai.batch", Dialect: dialectBatch, Standing: true}
 	openaiResponse = &Operation{Name: "openai.response", Dialect: dialectResponses, Standing: true, streamsByQuery: true}
+	// openaiPrompt is a stored prompt, which has a model of its own, at Portkey.
+	openaiPrompt = &Operation{Name: "openai.prompt", Dialect: dialectChat, Repeatable: true, needsBody: true}
 	// openaiRealtime and openaiResponsesSession are sessions over a WebSocket.
 	openaiRealtime         = &Operation{Name: "openai.realtime", Dialect: dialectRealtime, Session: true}
 	openaiResponsesSession = &Operation{Name: "openai.responses_session", Dialect: dialectResponsesSession, Session: true}
@@ -64,6 +70,9 @@ func openaiOperation(method, rest string) (operation *Operation, ok bool) {
 	switch {
 	case method == http.MethodPost:
 		operation = openaiOperations[rest]
+		if collection == "/prompts" && below == "/completions" {
+			operation = openaiPrompt
+		}
 	case method == http.MethodGet && (rest == "/realtime" || rest == "/realtime/translations"):
 		operation = openaiRealtime
 	case method == http.MethodGet && rest == "/responses":

@@ -47,6 +47,8 @@ func TestPathTellsWhatIsAskedFor(t *testing.T) {
 		{"GET", "/v1/chat/completions", nil, "openai.other", "", false},
 		{"POST", "/v1/completions", nil, "openai.completions", "", false},
 		{"POST", "/v1/responses", nil, "openai.responses", "", false},
+		{"POST", "/v1/prompts/p1/completions", nil, "openai.prompt", "", false},
+		{"GET", "/v1/prompts/p1/completions", nil, "openai.other", "", false},
 		{"GET", "/v1/responses/resp_1", nil, "openai.response", "", false},
 		{"DELETE", "/v1/responses/resp_1", nil, "openai.other", "", false},
 		{"GET", "/v1/responses/resp_1/input_items", nil, "openai.other", "", false},

@@ -50,6 +50,7 @@ const (
 	atStream
 	atSeveral
 	atStreamOptions
+	atPrompt
 	atStore
 	atObject
 )
@@ -79,7 +80,7 @@ func (r *Request) ReadBody(contentType string, body []byte) error {
 	if r.Model == "" {
 		r.Model = found.model
 	}
-	if r.Model == "" && r.Operation.needsModel {
+	if r.Model == "" && r.Operation.needsModel && !found.prompt {
 		return badRequest("missing_model", `the request names no model: set "model" to the name of the model to use`)
 	}
 	if found.saysStream && r.Operation.streams {
@@ -144,6 +145,9 @@ type bodyFacts struct {
 	// several says that more than one answer is asked for, and options that
 	// there are options for streams.
 	several, options bool
+	// prompt says that a stored prompt is asked for, which may have a model of
+	// its own.
+	prompt bool
 
 	roots int
 	err   *RequestError
@@ -220,6 +224,8 @@ func (b *bodyFacts) Value(id jsonscan.ID, v jsonscan.Value) {
 	case atSeveral:
 		n, ok := v.Int()
 		b.several = ok && n > 1
+	case atPrompt:
+		b.prompt = v.Kind == jsonscan.String
 	case atStore:
 		b.store = string(v.Raw)
 	case atObject:
