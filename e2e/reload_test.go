@@ -28,6 +28,9 @@ http://127.0.0.1:GATEWAY {
 		provider main UPSTREAM {
 			key sk-limited
 			keys KEYS
+			transport http {
+				keepalive 1s
+			}
 		}
 		MORE
 		model * main
@@ -68,7 +71,12 @@ func newSlowUpstream(t *testing.T, pause time.Duration) *slowUpstream {
 			return
 		}
 		body, _ := io.ReadAll(r.Body)
-		user := userIn.FindStringSubmatch(string(body))[1]
+		found := userIn.FindStringSubmatch(string(body))
+		if found == nil {
+			http.NotFound(w, r) // somebody looks after the limited key
+			return
+		}
+		user := found[1]
 		w.Header().Set("Content-Type", "text/event-stream")
 		for _, event := range slowStory(user) {
 			_, _ = io.WriteString(w, event)
@@ -143,6 +151,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	}
 	after := g.settled(t, footprint{before.goroutines + 10, before.files + 5}, 20*time.Second)
 	if after.goroutines > before.goroutines+10 || after.files > before.files+5 {
-		t.Errorf("before %v, after %v", before, after)
+		_, profile := g.send(t, "GET", "/debug/pprof/goroutine?debug=1", "", "")
+		t.Errorf("before %v, after %v\n%.6000s", before, after, profile)
 	}
 }
