@@ -152,15 +152,15 @@ func (g *gateway) await(t *testing.T, text string, exited <-chan struct{}) {
 	}
 }
 
-// freePorts returns ports that nobody listens on. They lie below those that
-// the system gives to outgoing connections: of these there are many here, and
-// one of them could take the port before Caddy does.
+// freePorts returns ports that nobody listens on. They are below those that
+// systems give to outgoing connections, one of which could take a port before
+// Caddy does.
 func freePorts(t *testing.T, n int) []string {
 	t.Helper()
 	var ports []string
 	for range 1000 {
 		port := strconv.Itoa(10_000 + rand.IntN(20_000))
-		l, err := net.Listen("tcp", ":"+port) // as Caddy does
+		l, err := net.Listen("tcp", ":"+port)
 		if err != nil {
 			continue
 		}

@@ -53,6 +53,7 @@ func init() {
 // `{llm.usage.output}` | Output tokens, reasoning included
 // `{llm.cost}` | What the call cost in US dollars; empty if that is unknown
 // `{llm.first_token_ms}` | Milliseconds until the first generated event
+// `{llm.finish_reason}` | Why the answer ended: `stop`, `length`, `tool_calls`, `content_filter`, `error` or `other`
 // `{llm.outcome}` | `ok`, `refused`, `error`, `exhausted`, `broken` or `canceled`
 //
 // All but the first three are known only once the answer is complete, so

@@ -15,7 +15,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	"github.com/seed83435595/caddy-llm-proxy/keypool/store"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/startup"
 )
@@ -88,10 +87,6 @@ type Transport struct {
 	// never a key. Default: none is set.
 	TrailHeader string `json:"trail_header,omitempty"`
 
-	// Redis is where instances of Caddy share what they know of keys.
-	// Default: each goes by what it knows itself.
-	Redis *Redis `json:"redis,omitempty"`
-
 	routes routes
 	logger *zap.Logger
 	events *events.Emitter
@@ -99,9 +94,6 @@ type Transport struct {
 	// probers are at work for the providers that have one.
 	probers []*prober
 	trials  []trialKey
-	// store is nil without Redis.
-	store      *store.Store
-	closeStore func() error
 }
 
 // CaddyModule returns the Caddy module information.
@@ -126,9 +118,6 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	}
 	t.Retry.applyDefaults()
 	t.Timeouts.applyDefaults()
-	if err := start.Do("redis", t.openStore); err != nil {
-		return err
-	}
 	if err := start.Do("providers", func() error { return t.provisionProviders(ctx) }); err != nil {
 		return err
 	}
@@ -138,16 +127,6 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	}
 	t.routes = routes
 	return t.startProbes()
-}
-
-func (t *Transport) openStore() (err error) {
-	if t.Redis == nil {
-		return nil
-	}
-	if t.store, t.closeStore, err = OpenRedis(t.Redis); err != nil {
-		return fmt.Errorf("redis: %w", err)
-	}
-	return nil
 }
 
 // provisionProviders prepares the providers one after the other: they load
@@ -201,9 +180,6 @@ func (t *Transport) Cleanup() error {
 		}
 	}
 	t.trials = nil
-	if t.closeStore != nil {
-		return t.closeStore()
-	}
 	return nil
 }
 

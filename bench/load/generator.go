@@ -21,6 +21,9 @@ type Load struct {
 	Request func() []byte
 	// Status is the status that every answer should have.
 	Status int
+	// From returns the address to call from, for each connection. Nil leaves
+	// it to the system.
+	From func() net.IP
 	// Connections is how many calls are in flight at most.
 	Connections int
 	// Rate makes it an open loop: so many calls start per second, at random
@@ -185,7 +188,7 @@ func (g *Generator) take() (*connection, error) {
 		return c, nil
 	}
 	g.mu.Unlock()
-	c, err := dial(g.load.Address)
+	c, err := dial(g.load.Address, g.load.From)
 	if err != nil {
 		return nil, err
 	}

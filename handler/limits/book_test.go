@@ -5,6 +5,7 @@ package limits
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -47,5 +48,33 @@ func BenchmarkCall(b *testing.B) {
 		_, _ = h.Enter(context.Background(), now)
 		h.reserve(now, Amounts{Input: 100, Output: 200})
 		h.Settle(now, Amounts{Input: 90, Output: 20})
+	}
+}
+
+// What it takes to remember what a client has used.
+func BenchmarkMemory(b *testing.B) {
+	const n = 100_000
+	for name, rule := range map[string]Rule{"window": window(Requests, 1e6, time.Hour), "day": {Kind: Requests, Amount: 1e6, Period: Period{Calendar: Day}}} {
+		b.Run(name, func(b *testing.B) {
+			subjects := make([]*Subject, n)
+			for i := range subjects {
+				subjects[i] = Client(fmt.Sprintf("client-%d", i), []Rule{rule})
+			}
+			var before, after runtime.MemStats
+			for b.Loop() {
+				runtime.GC()
+				runtime.ReadMemStats(&before)
+				book := NewBook()
+				for _, s := range subjects {
+					h := Begin(book, []*Subject{s}, false)
+					_, _ = h.Enter(context.Background(), start)
+					h.Settle(start, Amounts{})
+				}
+				runtime.GC()
+				runtime.ReadMemStats(&after)
+				runtime.KeepAlive(book)
+			}
+			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/n, "B/client")
+		})
 	}
 }

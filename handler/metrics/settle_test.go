@@ -43,7 +43,7 @@ func answeredCall(t testing.TB) *streaming.Call {
 			{Provider: "openai", KeyID: "limited", Verdict: keypool.Verdict{Class: keypool.ClassRateLimited}},
 			{Provider: "openai", KeyID: "good"},
 		},
-		Status: http.StatusOK, FirstToken: time.Second, Sent: 3 * time.Millisecond, Result: result, Outcome: streaming.OutcomeOK,
+		Status: http.StatusOK, FirstToken: time.Second, LastToken: 4 * time.Second, Sent: 3 * time.Millisecond, Result: result, Outcome: streaming.OutcomeOK,
 	}
 }
 

@@ -273,6 +273,9 @@ func (s *Scanner) Final() bool {
 	return s.Ended() && (s.ended || !s.facts.dialect.repeats || s.facts.usage.Stated())
 }
 
+// Outputs returns how many events of a stream have generated something.
+func (s *Scanner) Outputs() int { return s.facts.outputs }
+
 // Failure returns the error that the answer reported in spite of its status:
 // the data of the event, or the body, of which at most 32 KiB; nil if there
 // was none. It is valid until Release.
