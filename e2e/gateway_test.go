@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -22,6 +23,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -242,11 +244,23 @@ func (g *gateway) newRequest(t *testing.T, method, path, body string) *http.Requ
 // do makes a call and returns the status and the whole answer.
 func (g *gateway) do(t *testing.T, method, path, body string) (int, string) {
 	t.Helper()
-	res, err := http.DefaultClient.Do(g.newRequest(t, method, path, body))
+	res, err := insist(http.DefaultClient, func() *http.Request { return g.newRequest(t, method, path, body) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	return readAll(t, res)
+}
+
+// insist makes a call again if it got no answer at all, as SDKs do. When a
+// config is loaded, the servers of the one before go on taking connections for
+// a moment, and close those whose first request comes too late.
+func insist(client *http.Client, request func() *http.Request) (res *http.Response, err error) {
+	for range 3 {
+		if res, err = client.Do(request()); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+			return res, err
+		}
+	}
+	return nil, err
 }
 
 func readAll(t *testing.T, res *http.Response) (int, string) {
