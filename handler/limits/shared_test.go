@@ -4,6 +4,7 @@ package limits
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -122,13 +123,13 @@ func TestRedisAwayDeny(t *testing.T) {
 		t.Fatalf("refused: %v, %v", exceeded, err)
 	}
 	server.Kill()
-	if _, err := h.Reserve(context.Background(), time.Now(), []string{"m"}, Amounts{Input: 5}); err != ErrUnavailable {
+	if _, err := h.Reserve(context.Background(), time.Now(), []string{"m"}, Amounts{Input: 5}); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
 	h.Settle(time.Now(), Amounts{Input: 5})
 	for range 5 {
 		h := Begin(s, []*Subject{app}, false)
-		if _, err := h.Enter(context.Background(), time.Now()); err != ErrUnavailable {
+		if _, err := h.Enter(context.Background(), time.Now()); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("got %v", err)
 		}
 		h.Settle(time.Now(), Amounts{Input: 5})
