@@ -7,7 +7,7 @@ BENCHCOUNT ?= 6
 BENCHSTAT := golang.org/x/perf/cmd/benchstat@v0.0.0-20230113213139-801c7ef9e5c5
 MODULE := github.com/seed83435595/caddy-llm-proxy
 
-.PHONY: help run build test unit lint fuzz xcaddy sdks redis postgres bench bench-micro bench-baseline bench-compare crashtest
+.PHONY: help run build test unit lint fuzz xcaddy sdks promtool alerts redis postgres bench bench-micro bench-baseline bench-compare crashtest
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -18,7 +18,7 @@ run: build ## start a gateway with a simulated provider behind it
 build: ## build bin/caddy
 	$(GO) build -o bin/caddy ./cmd/caddy
 
-test: sdks redis postgres build ## run everything that must pass
+test: sdks redis postgres promtool build ## run everything that must pass
 	$(GO) vet ./...
 	test -z "$$(gofmt -l .)" || { gofmt -l .; echo "these files want gofmt"; exit 1; }
 	./scripts/xcaddy.sh
@@ -35,6 +35,12 @@ redis: ## install the redis-server that the tests start
 
 postgres: ## install the PostgreSQL that the tests start
 	./scripts/install-postgres.sh
+
+promtool: ## fetch the promtool that the tests of the alerts use
+	./scripts/install-promtool.sh
+
+alerts: promtool ## test the alert rules and the dashboard
+	$(GO) test ./deploy
 
 xcaddy: ## build a Caddy with xcaddy and look for our modules in it
 	./scripts/xcaddy.sh

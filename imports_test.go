@@ -29,12 +29,13 @@ var rooms = map[string][]string{
 
 // parts are finer rules inside the rooms: what a folder must not import.
 var parts = map[string][]string{
-	"credentials":        {"github.com/caddyserver/", "go.uber.org/zap"},
-	"keypool":            {"github.com/caddyserver/", "go.uber.org/zap"},
-	"streaming":          {modulePath + "/credentials/"},
-	"streaming/jsonscan": {"github.com/", "net/http"},
-	"streaming/sse":      {"github.com/", "net/http"},
-	"streaming/wire":     {"github.com/caddyserver/", "go.uber.org/zap"},
+	"credentials":         {"github.com/caddyserver/", "go.uber.org/zap"},
+	"keypool":             {"github.com/caddyserver/", "go.uber.org/zap"},
+	"streaming":           {modulePath + "/credentials/"},
+	"streaming/jsonscan":  {"github.com/", "net/http"},
+	"streaming/sse":       {"github.com/", "net/http"},
+	"streaming/websocket": {"github.com/"},
+	"streaming/wire":      {"github.com/caddyserver/", "go.uber.org/zap"},
 }
 
 // Imports run one way: caddyfile, handler, streaming, credentials, keypool. The root holds

@@ -23,6 +23,8 @@ const (
 	clients100k = "clients_100k"
 	// rotating is full, with a failing key in front of the good ones.
 	rotating = "rotating"
+	// limited is full, with limits.
+	limited = "limited"
 )
 
 // work is one kind of load, done to several targets in turn.
@@ -47,6 +49,18 @@ type work struct {
 	key string
 	// fresh starts the target anew, since its memory is what counts.
 	fresh bool
+	// flood comes beside the load, and is not measured.
+	flood *flood
+}
+
+// flood is calls that are more than their limit allows, or just as many.
+type flood struct {
+	// rate is how many there are per second.
+	rate float64
+	// addresses is from how many they come.
+	addresses int
+	// key is whose they are. Default: the target's.
+	key string
 }
 
 // plan is a set of works, and what follows from them.
@@ -55,7 +69,7 @@ type plan struct {
 	measures []measure
 }
 
-var plans = map[string]func() plan{"budget": budgetPlan, "growth": growthPlan}
+var plans = map[string]func() plan{"budget": budgetPlan, "growth": growthPlan, "flood": floodPlan}
 
 func planNames() []string { return slices.Sorted(maps.Keys(plans)) }
 
@@ -87,7 +101,7 @@ func newPlan(o *options) (*plan, error) {
 }
 
 func (w *work) shorten() {
-	keep := []string{direct, bare, full, rotating}
+	keep := []string{direct, bare, full, rotating, limited}
 	w.targets = slices.DeleteFunc(slices.Clone(w.targets), func(name string) bool { return !slices.Contains(keep, name) })
 	w.warm = max(w.warm/2, 500*time.Millisecond)
 	w.measure = max(w.measure/3, time.Second)

@@ -37,10 +37,12 @@ const (
 	eventP50       = "event p50"
 	eventP99       = "event p99"
 	memoryStream   = "KB/stream"
+	// refusedPerSecond is how many calls of a flood were refused.
+	refusedPerSecond = "refused/s"
 )
 
 // columns is the order in which values are shown.
-var columns = []string{callsPerSecond, cpuCall, cpuEvent, latencyP50, latencyP99, firstP50, firstP99, eventP50, eventP99, memoryStream}
+var columns = []string{callsPerSecond, cpuCall, cpuEvent, latencyP50, latencyP99, firstP50, firstP99, eventP50, eventP99, memoryStream, refusedPerSecond}
 
 // samples are those of a run.
 type samples []sample
@@ -79,6 +81,7 @@ func drive(t *target, w *work, s *sample) {
 		Address: t.address, Request: requests(t, w), Status: status,
 		Connections: w.connections, Rate: w.rate, Ramp: w.ramp,
 	})
+	endFlood := w.startFlood(t)
 	time.Sleep(w.ramp + w.warm)
 	before, _ := proc.CPU(t.pid)
 	began := time.Now()
@@ -87,6 +90,9 @@ func drive(t *target, w *work, s *sample) {
 	seconds := time.Since(began).Seconds()
 	full, _ := proc.Memory(t.pid)
 	g.Stop()
+	if refused := endFlood(); w.flood != nil {
+		s.Values[refusedPerSecond] = refused
+	}
 
 	s.Calls, s.Failures, s.Failure = result.Calls, result.Failures, result.Failure
 	events := float64(result.Event.Count())

@@ -73,6 +73,7 @@ var recipes = map[string]recipe{
 	keys1000:    {"full.Caddyfile", 1000, 10},
 	clients100k: {"full.Caddyfile", 10, 100_000},
 	rotating:    {"rotation.Caddyfile", 10, 10},
+	limited:     {"limited.Caddyfile", 10, 10},
 }
 
 // clientSecret is the key of the last client, who is as hard to find as any.
@@ -94,6 +95,7 @@ func (r recipe) write(dir string, values map[string]string) (string, error) {
 	for i := range keys {
 		keys[i] = goodKey(i)
 	}
+	values["FLOODER"] = fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(flooderKey)))
 	values["KEYS"], values["DIR"], values["LOG"] = strings.Join(keys, " "), dir, filepath.Join(dir, "caddy.log")
 	text, err := configs.ReadFile("configs/" + r.config)
 	if err != nil {

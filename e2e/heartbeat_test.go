@@ -66,6 +66,61 @@ func TestSilentStreamIsKeptAlive(t *testing.T) {
 	}
 }
 
+const pausing = `{
+	admin localhost:ADMIN
+	persist_config off
+	skip_install_trust
+}
+http://127.0.0.1:GATEWAY {
+	llm_proxy {
+		client app CLIENT
+		heartbeat 1s
+		provider openai http://127.0.0.1:SIM {
+			key sim-good
+		}
+		provider gemini http://127.0.0.1:SIM {
+			key sim-good
+		}
+	}
+}
+http://127.0.0.1:SIM {
+	llm_simulator {
+		delay 1500ms
+		chunks 2
+	}
+}
+`
+
+// Google's SDKs take every line for data, so its streams get no comments.
+func TestCommentsAreForThoseWhoKnowThem(t *testing.T) {
+	g := start(t, pausing)
+	for _, test := range []struct {
+		path, body string
+		comments   bool
+	}{
+		{"/v1/chat/completions", chatStreamBody, true},
+		{"/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse", `{"contents":[{"parts":[{"text":"Tell me a story"}]}]}`, false},
+	} {
+		status, text := g.do(t, "POST", test.path, test.body)
+		if status != 200 || strings.Contains(text, comment) != test.comments {
+			t.Errorf("%s: got %d %s", test.path, status, text)
+		}
+	}
+}
+
+// Comments pass through what compresses answers in front.
+func TestCommentsAreCompressedLikeTheRest(t *testing.T) {
+	g := start(t, strings.Replace(pausing, "llm_proxy {", "encode {\n\t\tgzip\n\t\tminimum_length 1\n\t}\n\tllm_proxy {", 1))
+	res, err := http.DefaultClient.Do(g.newRequest(t, "POST", "/v1/chat/completions", chatStreamBody))
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, text := readAll(t, res)
+	if status != 200 || !res.Uncompressed || !strings.Contains(text, comment) || !strings.HasSuffix(text, "data: [DONE]\n\n") {
+		t.Errorf("got %d, compressed: %t, %s", status, res.Uncompressed, text)
+	}
+}
+
 const slowRescue = `{
 	admin localhost:ADMIN
 	persist_config off

@@ -130,6 +130,72 @@ func checkLimited(t *testing.T, g *gateway, address, key, code, english, chinese
 	}
 }
 
+// With many addresses and clients each layer refuses what is its own, before
+// those behind it are asked: the address, all together, wrong keys, the client.
+// What is refused reaches no provider.
+func TestEveryLayerInItsTurn(t *testing.T) {
+	const (
+		ofAddress, ofAll, wrongKeys, ofClient = 10, 120, 3, 5
+		otherKey                              = "clp-other-client"
+	)
+	g := start(t, strings.NewReplacer(
+		"rate_limit ip 3 1m", fmt.Sprintf("rate_limit ip %d 1m", ofAddress),
+		"rate_limit global 5 1m", fmt.Sprintf("rate_limit global %d 1m", ofAll),
+		"client app CLIENT", fmt.Sprintf("auth_failures %d 1m\nrate_limit user requests %d 1h\nclient app CLIENT\nclient other %s", wrongKeys, ofClient, hash(otherKey)),
+	).Replace(layered))
+	asked, served := 0, 0
+	// expect calls from an address; an empty code is an answer of the provider.
+	expect := func(address, key, code string) {
+		t.Helper()
+		asked++
+		res, text := g.call(t, address, key, "/v1/chat/completions", chatBody)
+		want := map[string]int{"": 200, "invalid_api_key": 401}[code]
+		if want == 0 {
+			want = http.StatusTooManyRequests
+		}
+		if res.StatusCode != want || code != "" && !strings.Contains(text, `"code":"`+code+`"`) {
+			t.Fatalf("request %d, from %s: got %d %s, want %s", asked, address, res.StatusCode, text, code)
+		}
+		if code == "" {
+			served++
+		}
+	}
+	// The client's own limit comes last: other clients go on, from the same
+	// address too.
+	for i := range ofClient {
+		expect(fmt.Sprintf("127.0.2.%d", i+1), clientKey, "")
+	}
+	expect("127.0.2.1", clientKey, "user_quota_exceeded")
+	expect("127.0.2.1", otherKey, "")
+	// Whoever brings wrong keys from one address is not let in there with a
+	// right one either, but elsewhere.
+	for range wrongKeys {
+		expect("127.0.3.1", "wrong", "invalid_api_key")
+	}
+	expect("127.0.3.1", otherKey, "rate_limit_exceeded")
+	expect("127.0.3.2", otherKey, "")
+	// An address that has used up its share is refused whoever it is: also one
+	// whose own limit is met, which would say something else.
+	for range ofAddress {
+		expect("127.0.4.1", clientKey, "user_quota_exceeded")
+	}
+	for _, key := range []string{clientKey, otherKey, "wrong"} {
+		expect("127.0.4.1", key, "rate_limit_exceeded")
+	}
+	// The rest of what all have together is used up by many addresses. What an
+	// address was refused does not count there.
+	for n := asked - 3; n < ofAll; n++ {
+		expect(fmt.Sprintf("127.0.5.%d", n), clientKey, "user_quota_exceeded")
+	}
+	for i, key := range []string{clientKey, otherKey, "wrong"} {
+		expect(fmt.Sprintf("127.0.6.%d", i), key, "service_busy")
+	}
+	expect("127.0.4.1", otherKey, "rate_limit_exceeded")
+	if got := g.asked(t)[fingerprint("sim-good")]; got != served {
+		t.Errorf("the provider was asked %d times for %d answers", got, served)
+	}
+}
+
 // A flood is refused on its headers: the body need not even come.
 func TestLimitedBeforeTheBody(t *testing.T) {
 	g := start(t, layered)

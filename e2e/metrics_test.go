@@ -3,9 +3,11 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -147,5 +149,64 @@ func TestRefusedConfigShowsNowhere(t *testing.T) {
 	g.reload(t, other)
 	if ours, theirs := count("openai"), count("elsewhere"); ours != 0 || theirs != 3 {
 		t.Errorf("after a reload there are %d keys of the old config and %d of the new", ours, theirs)
+	}
+}
+
+// The start is measured: in the log and in the metrics, by component.
+func TestStartIsMeasured(t *testing.T) {
+	g := start(t, threeKeys)
+	values := g.scrape(t)
+	for _, component := range []string{"clients", "limits", "providers"} {
+		if _, ok := values[`caddy_llm_startup_seconds{component="`+component+`"}`]; !ok {
+			t.Errorf("nothing is said of how long %s took", component)
+		}
+	}
+	ready, total := values["caddy_llm_startup_ready_seconds"], values["caddy_llm_startup_total_seconds"]
+	if total <= 0 || ready < total || ready > 5 || values["caddy_llm_startup_parallel_efficiency"] <= 0 {
+		t.Errorf("ready after %v s, of which %v s are ours", ready, total)
+	}
+	g.await(t, `"msg":"the gateway is ready"`, nil)
+}
+
+// With Caddy's tracing in front, a request's span tells of the call in
+// OpenTelemetry's words.
+func TestSpans(t *testing.T) {
+	traced := strings.Replace(threeKeys, "\tllm_proxy {", "\ttracing\n\tllm_proxy {", 1)
+	g := start(t, traced, "OTEL_TRACES_EXPORTER=console", "OTEL_BSP_SCHEDULE_DELAY=20")
+	g.do(t, "POST", "/v1/chat/completions", chatBody)
+	for _, word := range []string{
+		`"Key":"gen_ai.operation.name","Value":{"Type":"STRING","Value":"chat"}`,
+		`"Key":"gen_ai.request.model","Value":{"Type":"STRING","Value":"gpt-4o"}`,
+		`"Key":"gen_ai.usage.output_tokens","Value":{"Type":"INT64","Value":20}`,
+		`"Key":"llm.key.id","Value":{"Type":"STRING","Value":"good"}`,
+		`"Key":"llm.attempts","Value":{"Type":"INT64","Value":3}`,
+	} {
+		g.await(t, word, nil)
+	}
+}
+
+// A provider that answers to any name does not let clients make as many series
+// as they like.
+func TestInventedModelsHaveFewSeries(t *testing.T) {
+	g := start(t, threeKeys)
+	const models = 1000
+	var wg sync.WaitGroup
+	for worker := range 8 {
+		wg.Go(func() {
+			for i := worker; i < models; i += 8 {
+				g.do(t, "POST", "/v1/chat/completions", strings.Replace(chatBody, "gpt-4o", fmt.Sprintf("invented-%d", i), 1))
+			}
+		})
+	}
+	wg.Wait()
+	g.awaitCalls(t, models)
+	named, calls := 0, 0.0
+	for series, n := range g.scrape(t) {
+		if strings.HasPrefix(series, "caddy_llm_calls_total{") {
+			named, calls = named+1, calls+n
+		}
+	}
+	if named > 302 || named < 100 || calls != models {
+		t.Errorf("%d series of %v calls with %d models", named, calls, models)
 	}
 }

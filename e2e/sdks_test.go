@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -20,6 +21,7 @@ const families = `{
 http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT
+		heartbeat 1s
 		provider openai http://127.0.0.1:SIM {
 			keys sim-limited sim-invalid sim-good
 		}
@@ -47,6 +49,7 @@ http://127.0.0.1:GATEWAY {
 		model gemini-* gemini
 		model text-embedding-* openai gemini
 		model slow-* openai anthropic gemini
+		model pausing-* openai anthropic gemini
 		model cut-* openai
 	}
 }
@@ -58,6 +61,10 @@ http://127.0.0.1:SIM {
 		model slow-* {
 			delay 100ms
 			chunks 100
+		}
+		model pausing-* {
+			delay 1200ms
+			chunks 3
 		}
 	}
 }
@@ -71,17 +78,86 @@ func TestOfficialSDKs(t *testing.T) {
 	}
 	g := start(t, families)
 	for _, sdk := range []string{"openai", "anthropic", "gemini"} {
+		t.Run(sdk, func(t *testing.T) { g.runSDK(t, sdk) })
+	}
+}
+
+// Their sessions are over TLS only.
+func TestSessionsOfOfficialSDKs(t *testing.T) {
+	g := start(t, strings.Replace(strings.Replace(families,
+		"skip_install_trust", "skip_install_trust\n\thttp_port 0", 1),
+		"http://127.0.0.1:GATEWAY {", "https://localhost:GATEWAY {\n\ttls internal", 1))
+	g.await(t, "certificate obtained successfully", nil)
+	g.url = strings.Replace(g.url, "http://127.0.0.1", "https://localhost", 1)
+	g.runSDK(t, "sessions", "NODE_TLS_REJECT_UNAUTHORIZED=0") // the certificate is Caddy's own
+	for _, call := range g.awaitCalls(t, 2)[:2] {
+		if call["llm_outcome"] != "ok" || call["llm_output_tokens"] != 40.0 || !strings.Contains(fmt.Sprint(call["llm_attempts"]), ":ok:") {
+			t.Errorf("the log says %v", call)
+		}
+	}
+}
+
+// runSDK runs the tests of one file against the gateway.
+func (g *gateway) runSDK(t *testing.T, file string, env ...string) {
+	t.Helper()
+	cmd := exec.Command("node", "--test", "--test-reporter=spec", file+".test.mjs")
+	cmd.Dir = "sdk"
+	cmd.Env = append(append(os.Environ(), "GATEWAY_URL="+g.url, "GATEWAY_KEY="+clientKey), env...)
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	if !strings.Contains(string(out), "fail 0") || strings.Contains(string(out), "pass 0") {
+		t.Fatal("no test was run")
+	}
+}
+
+// told is a gateway that waits for no key, but tells its clients to.
+const told = `{
+	admin localhost:ADMIN
+	persist_config off
+	skip_install_trust
+}
+http://127.0.0.1:GATEWAY {
+	llm_proxy {
+		client app CLIENT
+		provider openai http://127.0.0.1:SIM {
+			key sim-good
+		}
+		provider anthropic http://127.0.0.1:SIM {
+			key sim-good
+		}
+		retry {
+			wait_for_key off
+		}
+	}
+}
+http://127.0.0.1:SIM {
+	llm_simulator {
+		key sim-good
+		model exhausted-* rate_limited 20s
+		model brief-* rate_limited 2s times 1
+	}
+}
+`
+
+// The official Go SDKs put streams together, raise their own error types, and
+// wait as long as they are told to. They are a module of their own.
+func TestOfficialGoSDKs(t *testing.T) {
+	for _, sdk := range []string{"OpenAI", "Anthropic"} {
 		t.Run(sdk, func(t *testing.T) {
-			cmd := exec.Command("node", "--test", "--test-reporter=spec", sdk+".test.mjs")
-			cmd.Dir = "sdk"
+			g := start(t, told)
+			cmd := exec.Command("go", "test", "-count=1", "-v", "-run", "^Test"+sdk, ".")
+			cmd.Dir = "gosdk"
 			cmd.Env = append(os.Environ(), "GATEWAY_URL="+g.url, "GATEWAY_KEY="+clientKey)
 			out, err := cmd.CombinedOutput()
 			t.Logf("%s", out)
 			if err != nil {
 				t.Fatalf("%s: %v", sdk, err)
 			}
-			if !strings.Contains(string(out), "fail 0") || strings.Contains(string(out), "pass 0") {
-				t.Fatal("no test was run")
+			if strings.Count(string(out), "--- PASS") < 3 {
+				t.Fatal("not all tests were run")
 			}
 		})
 	}

@@ -3,10 +3,13 @@
 package e2e
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/coder/websocket"
 )
 
 // leaky logs all that can be logged, with the filter that the documentation
@@ -23,8 +26,11 @@ http://127.0.0.1:GATEWAY {
 			request>headers>X-Api-Key delete
 			request>headers>Api-Key delete
 			request>headers>X-Goog-Api-Key delete
+			request>headers>Sec-Websocket-Protocol delete
 			request>uri query {
 				delete key
+				delete api-key
+				delete authorization
 			}
 		}
 	}
@@ -83,9 +89,24 @@ func TestSecretsStayIn(t *testing.T) {
 		call(google, "X-Goog-Api-Key", key, `{"contents":[]}`)
 		call(google+"?key="+key, "", "", `{"contents":[]}`)
 		call("/v1/nothing", "Authorization", "Bearer "+key, "{")
+		for path, opts := range map[string]*websocket.DialOptions{
+			realtimePath:                                    withProtocols("realtime", "openai-insecure-api-key."+key),
+			realtimePath + "&api-key=" + key:                nil,
+			realtimePath + "&authorization=Bearer%20" + key: nil,
+			livePath + "?key=" + key:                        nil,
+		} {
+			c, res := g.dial(t, path, opts)
+			answers.WriteString(fmt.Sprint(res.Header))
+			if c != nil {
+				_ = c.conn.Close(websocket.StatusNormalClosure, "")
+			} else {
+				_, body := readAll(t, res)
+				answers.WriteString(body)
+			}
+		}
 	}
 	_, config := g.send(t, "GET", "/config/apps/http/servers", "", "")
-	g.awaitCalls(t, 14)
+	g.awaitCalls(t, 22)
 	_, metrics := g.send(t, "GET", "/metrics", "", "")
 	_, pools := g.send(t, "GET", "/llm/pools", "", "")
 	keyID := "key-" + fingerprint("sk-canary-good")

@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"encoding/json"
+	"io"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -144,5 +146,75 @@ func TestTokenQuotaSurvivesARestart(t *testing.T) {
 	<-second.exited
 	if ended := remaining(start(t, config, data)); ended >= killed {
 		t.Errorf("after an end %d tokens are left, before it %d", ended, killed)
+	}
+}
+
+// A kill in the middle of load loses no more than was counted since the last
+// writing, which is a second ago and takes a moment itself.
+func TestKillUnderLoadLosesASecond(t *testing.T) {
+	const lost = 2 * time.Second
+	data := "XDG_DATA_HOME=" + t.TempDir()
+	config := strings.Replace(userLimits, "tokens 200 1h", "tokens 100000000 month", 1)
+	config = strings.Replace(config, "requests 1000 1h", "requests 1000000 1h", 1)
+	first := start(t, config, data)
+
+	type done struct {
+		at     time.Time
+		tokens int
+	}
+	var mu sync.Mutex
+	var all []done
+	var wg sync.WaitGroup
+	var killed atomic.Bool
+	for range 4 {
+		wg.Go(func() {
+			for !killed.Load() {
+				res, err := http.DefaultClient.Do(first.newRequest(t, "POST", "/v1/chat/completions", chatBody))
+				if err != nil {
+					return // it is killed
+				}
+				text, err := io.ReadAll(res.Body)
+				_ = res.Body.Close()
+				if err != nil {
+					return
+				}
+				mu.Lock()
+				all = append(all, done{time.Now(), usageOf(t, string(text))})
+				mu.Unlock()
+			}
+		})
+	}
+	time.Sleep(2 * lost) // some of it is to be written down in any case
+	at := time.Now()
+	killed.Store(true)
+	if err := first.process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-first.exited
+	wg.Wait()
+
+	var requests, tokens, early, earlyTokens int
+	for _, call := range all {
+		requests, tokens = requests+1, tokens+call.tokens
+		if at.Sub(call.at) > lost {
+			early, earlyTokens = early+1, earlyTokens+call.tokens
+		}
+	}
+	second := start(t, config, data)
+	res, text := second.call(t, "127.0.0.1", clientKey, "/v1/chat/completions", chatBody)
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("got %d %s", res.StatusCode, text)
+	}
+	left, _ := strconv.Atoi(res.Header.Get("X-Ratelimit-Remaining-Requests"))
+	if kept := 1000000 - left - 1; kept < early || kept > requests+4 {
+		t.Errorf("%d requests are known of, %d had ended %s before the kill, %d at all", kept, early, lost, requests)
+	}
+	// This call holds what it may take, and so did those that were under way.
+	left, _ = strconv.Atoi(res.Header.Get("X-Ratelimit-Remaining-Tokens"))
+	if kept := 100000000 - left; kept < earlyTokens || kept > tokens+5*2000 {
+		t.Errorf("%d tokens are known of, %d were taken %s before the kill, %d at all", kept, earlyTokens, lost, tokens)
+	}
+	if early == 0 {
+		t.Error("no call had ended in time: the test is no test")
 	}
 }

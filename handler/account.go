@@ -13,12 +13,14 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/handler/ledger"
 	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
 // account is what is written down about one call.
 type account struct {
 	logger *zap.Logger
+	events *events.Emitter
 	call   *streaming.Call
 	client string
 	// ledgers are held until the call is written down in them.
@@ -57,6 +59,8 @@ func (a *account) settle(r *http.Request, prices *pricing.Table) {
 	a.quota.settle(a.call, a.cost)
 	a.observe()
 	a.keep()
+	a.tellOfBreak()
+	a.trace(r.Context())
 	// One field that writes the others itself costs nothing where nobody logs,
 	// and the access log copies its list with each that is added.
 	fields := zap.Field{Key: "llm", Type: zapcore.InlineMarshalerType, Interface: a}
@@ -75,13 +79,16 @@ func (a *account) settle(r *http.Request, prices *pricing.Table) {
 // charge finds out what the call cost.
 func (a *account) charge(prices *pricing.Table) {
 	call := a.call
-	if call.Request == nil || !call.Request.Operation.Paid() || call.Status < 200 || call.Status > 299 {
+	if call.Request == nil || !call.Request.Operation.Paid() {
+		return
+	}
+	if (call.Status < 200 || call.Status > 299) && call.Status != http.StatusSwitchingProtocols {
 		return
 	}
 	a.charged = true
 	cost, known := prices.Cost(pricing.Call{
 		Provider:    call.Provider,
-		Services:    call.Services,
+		Service:     call.Service,
 		Model:       call.TargetModel,
 		Answered:    call.Result.Model,
 		ServiceTier: call.Result.ServiceTier,
@@ -115,11 +122,14 @@ func (a *account) level() zapcore.Level {
 func (a *account) MarshalLogObject(log zapcore.ObjectEncoder) error {
 	call := a.call
 	log.AddString("llm_outcome", string(call.Outcome))
+	if call.Refusal != "" {
+		log.AddString("llm_code", call.Refusal)
+	}
 	if a.client != "" {
 		log.AddString("llm_client", a.client)
 	}
 	if a.quota.exceeded != nil {
-		log.AddString("llm_limit", ruleWords(a.quota.exceeded.Rule))
+		log.AddString("llm_limit", limitWords(a.quota.exceeded))
 	}
 	if call.Request != nil {
 		log.AddString("llm_operation", call.Request.Operation.Name)
@@ -147,6 +157,9 @@ func (a *account) logAnswer(log zapcore.ObjectEncoder) {
 	if result.Finish != "" {
 		log.AddString("llm_finish", result.Finish)
 	}
+	if result.FinishReason != "" {
+		log.AddString("llm_finish_reason", result.FinishReason)
+	}
 	if a.call.Cause != nil {
 		log.AddString("llm_cause", a.call.Cause.Error())
 	}
@@ -156,7 +169,10 @@ func (a *account) logAnswer(log zapcore.ObjectEncoder) {
 	if a.call.FirstToken > 0 {
 		log.AddFloat64("llm_first_token_ms", milliseconds(a.call.FirstToken))
 	}
-	if result.Usage.Stated() {
+	if each, known := a.call.PerToken(); known {
+		log.AddFloat64("llm_per_token_ms", milliseconds(each))
+	}
+	if result.Usage.StatedTokens() {
 		log.AddInt64("llm_input_tokens", result.Usage.InputTotal())
 		log.AddInt64("llm_output_tokens", result.Usage.OutputTotal())
 		log.AddInt64("llm_cache_read_tokens", result.Usage.CacheRead)

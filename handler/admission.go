@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
@@ -22,16 +23,21 @@ func (h *Handler) welcome(a *account, r *http.Request, client *auth.Client) *ref
 	}
 	a.client = client.ID
 	_, a.known = h.directory.Load().Named(client.ID)
-	if client.Expired(a.call.Started) {
+	if refused := mayCome(client, r, a.call.Started); refused != nil {
+		return refused
+	}
+	return a.quota.enter(h, r, client)
+}
+
+// mayCome asks whether a client's time and its address are right.
+func mayCome(client *auth.Client, r *http.Request, now time.Time) *refusal {
+	if client.Expired(now) {
 		metrics.Process.FailAuth(metrics.AuthExpired)
 		return refuse(http.StatusUnauthorized, "expired_api_key", "this API key has expired")
 	}
 	if !client.AllowsAddress(clientAddress(r)) {
 		metrics.Process.FailAuth(metrics.AuthAddress)
 		return refuse(http.StatusForbidden, "address_not_allowed", "this API key may not be used from your address")
-	}
-	if exceeded := a.quota.enter(h, client); exceeded != nil {
-		return quotaRefusal(r.Header, exceeded)
 	}
 	return nil
 }
@@ -47,17 +53,15 @@ func (h *Handler) allow(a *account, r *http.Request, client *auth.Client) *refus
 	if refused := allowModels(client, r.Method, request, demand); refused != nil {
 		return refused
 	}
-	if exceeded := a.quota.reserve(h, request.Model, demand); exceeded != nil {
-		return quotaRefusal(r.Header, exceeded)
-	}
-	return nil
+	return a.quota.reserve(h, r, request.Model, demand)
 }
 
 // allowModels refuses models that are not the client's, also where they stand
 // as alternatives only. What names no model could reach any; so a client that
 // has not all models may only read there, such as the list of them.
 func allowModels(client *auth.Client, method string, request *wire.Request, demand wire.Demand) *refusal {
-	if len(client.Models) == 0 || request.Model == "" && (method == http.MethodGet || method == http.MethodHead) {
+	reads := !request.Operation.Session && (method == http.MethodGet || method == http.MethodHead)
+	if len(client.Models) == 0 || request.Model == "" && reads {
 		return nil
 	}
 	for _, model := range append([]string{request.Model}, demand.Models...) {

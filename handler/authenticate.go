@@ -32,8 +32,12 @@ type AuthFailures struct {
 // one or two; a guesser would send as many as fit a head.
 const maxCredentials = 8
 
-// authenticate returns the client that is calling: none, where anyone may.
-func (h *Handler) authenticate(r *http.Request) (*auth.Client, *refusal) {
+// authenticate returns the client that is calling: none, where anyone may. The
+// request is nil where it is not for an API.
+func (h *Handler) authenticate(r *http.Request, request *wire.Request) (*auth.Client, *refusal) {
+	if h.Anonymous && otherOrigin(r, request) {
+		return nil, foreignPage()
+	}
 	if h.Anonymous {
 		return nil, nil
 	}
@@ -41,7 +45,9 @@ func (h *Handler) authenticate(r *http.Request) (*auth.Client, *refusal) {
 		metrics.Process.MeetLimit(metrics.LayerIP, "auth_failures", false)
 		return nil, addressLayer.refuse(r.Header, wait)
 	}
-	if id := h.trustedUser(r); id != "" {
+	if id := h.trustedUser(r); id != "" && otherOrigin(r, request) {
+		return nil, foreignPage()
+	} else if id != "" {
 		return h.named(id)
 	}
 	refused, reason := unauthorized(), metrics.AuthMissing
@@ -118,7 +124,9 @@ func (h *Handler) vouchedFor(id string) *auth.Client {
 	if client, ok := h.directory.Load().Named(id); ok {
 		return client
 	}
-	return &auth.Client{ID: id, Rules: h.rules}
+	client := &auth.Client{ID: id}
+	h.join(client, nil)
+	return client
 }
 
 // failureWait returns how long the caller's address has to wait because it

@@ -9,16 +9,23 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming"
 )
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
 //
 //	llm_proxy {
 //		client <id> <sha256:hex|placeholder>... {
+//			group    <name>...
 //			models   <pattern>...
-//			limit    <kind> <n> [<window>|day|month [<time zone>]]
+//			limit    <kind> <n> [<window>|day|month [<time zone>]] [models <pattern>...]
 //			expires  <date>
 //			allow_ip <address or CIDR range>...
+//		}
+//		group <name> {
+//			models <pattern>...
+//			limit  <kind> <n> [<window>|day|month [<time zone>]] [each] [models <pattern>...]
 //		}
 //		clients <file>
 //		jwt {
@@ -30,8 +37,9 @@ import (
 //		}
 //		trust_user [<placeholder>]
 //		anonymous
-//		rate_limit user <kind> <n> [<window>|day|month [<time zone>]]
+//		rate_limit user <kind> <n> [<window>|day|month [<time zone>]] [models <pattern>...]
 //		shadow_limits
+//		usage_endpoint [<path>]
 //		auth_failures <n> <window>
 //		price [<provider>/]<model pattern> {
 //			<unit> <US dollars>
@@ -70,6 +78,8 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 	switch d.Val() {
 	case "client":
 		err = h.parseClient(d)
+	case "group":
+		err = h.parseGroup(d)
 	case "clients":
 		err = h.parseClients(d)
 	case "jwt":
@@ -82,6 +92,8 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		err = h.parseUserLimit(d)
 	case "shadow_limits":
 		err = parseFlag(d, &h.ShadowLimits)
+	case "usage_endpoint":
+		err = h.parseUsageEndpoint(d)
 	case "auth_failures":
 		err = h.parseAuthFailures(d)
 	case "ledger":
@@ -90,6 +102,8 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		err = h.parsePrice(d)
 	case "prices":
 		err = h.parsePrices(d)
+	case "redis":
+		err = h.parseRedis(d)
 	case "max_request_body":
 		err = h.parseMaxRequestBody(d)
 	case "heartbeat":
@@ -158,6 +172,15 @@ func (h *Handler) parseTrustUser(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	return nil
+}
+
+// parseRedis parses "redis <address>... { … }".
+func (h *Handler) parseRedis(d *caddyfile.Dispenser) error {
+	if h.Redis != nil {
+		return d.Err("redis: already specified")
+	}
+	h.Redis = new(streaming.Redis)
+	return h.Redis.UnmarshalCaddyfile(d.NewFromNextSegment())
 }
 
 // parseFlag parses an option without arguments.

@@ -13,7 +13,6 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
-	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
 )
 
 // Client is somebody who may call.
@@ -29,11 +28,16 @@ type Client struct {
 	Secrets []string `json:"secrets,omitempty"`
 
 	// Models are patterns of the models that the client may use, in which an
-	// asterisk stands for any text. Default: all.
+	// asterisk stands for any text. Default: those of its groups, or all.
 	Models []string `json:"models,omitempty"`
 
+	// Groups are the names of the groups that the client belongs to.
+	// Default: none.
+	Groups []string `json:"groups,omitempty"`
+
 	// Limits are how much the client may use. They take the place of the
-	// handler's user limits of the same kind.
+	// limits of the same kind that its groups set for each member, and of the
+	// handler's user limits.
 	Limits []*Limit `json:"limits,omitempty"`
 
 	// Expires is when the client's access ends: a date such as 2026-12-31,
@@ -46,18 +50,21 @@ type Client struct {
 	AllowIP []string `json:"allow_ip,omitempty"`
 }
 
-// ready resolves what the config says of the client.
-func (c *Client) ready(defaults []limits.Rule) (*auth.Client, []auth.Digest, error) {
+// ready resolves what the config says of a client.
+func (h *Handler) ready(c *Client) (*auth.Client, []auth.Digest, error) {
 	digests, err := c.digests()
 	if err != nil {
 		return nil, nil, err
 	}
-	client := &auth.Client{ID: c.ID, Models: c.Models}
+	client := &auth.Client{ID: c.ID, Models: c.Models, Groups: c.Groups}
 	own, err := rulesOf(c.Limits)
 	if err != nil {
 		return nil, nil, err
 	}
-	client.Rules = withDefaults(own, defaults)
+	if err := h.checkGroups(c.Groups); err != nil {
+		return nil, nil, err
+	}
+	h.join(client, own)
 	if client.Expires, err = parseExpiry(c.Expires); err != nil {
 		return nil, nil, err
 	}
@@ -144,6 +151,8 @@ func (c *Client) parseOption(d *caddyfile.Dispenser) error {
 			return err
 		}
 		c.Limits = append(c.Limits, limit)
+	case "group":
+		c.Groups = append(c.Groups, args...)
 	case "expires":
 		if c.Expires != "" {
 			return d.Errf("client %s: expires: already specified", c.ID)

@@ -77,7 +77,7 @@ func (h *Handler) fillDirectory(more []*Client) error {
 
 // enter adds a client to a directory.
 func (h *Handler) enter(directory *auth.Directory, c *Client) error {
-	client, digests, err := c.ready(h.rules)
+	client, digests, err := h.ready(c)
 	if err != nil {
 		return err
 	}

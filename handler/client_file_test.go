@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
+	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
 )
 
@@ -148,8 +149,8 @@ func BenchmarkHundredThousandClients(b *testing.B) {
 	}
 	size := float64(text.Len())
 	text.Reset()
-	load := func() *Handler {
-		h := new(Handler)
+	load := func(rules ...limits.Rule) *Handler {
+		h := &Handler{rules: rules}
 		text, err := os.ReadFile(path)
 		if err == nil {
 			_, err = h.takeClients(text)
@@ -165,20 +166,22 @@ func BenchmarkHundredThousandClients(b *testing.B) {
 		}
 		b.ReportMetric(size/1e6, "MB-file")
 	})
-	b.Run("find", func(b *testing.B) {
-		var before, after runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&before)
-		h := load()
-		runtime.GC()
-		runtime.ReadMemStats(&after)
-		b.ReportAllocs()
-		b.ResetTimer()
-		for b.Loop() {
-			if _, err := h.find(b.Context(), "key-99999"); err != nil {
-				b.Fatal(err)
+	for name, rules := range map[string][]limits.Rule{"find": nil, "find with limits": {{Kind: limits.Requests, Amount: 1e6}}} {
+		b.Run(name, func(b *testing.B) {
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			h := load(rules...)
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			b.ReportAllocs()
+			b.ResetTimer()
+			for b.Loop() {
+				if _, err := h.find(b.Context(), "key-99999"); err != nil {
+					b.Fatal(err)
+				}
 			}
-		}
-		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/n, "B/client")
-	})
+			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/n, "B/client")
+		})
+	}
 }

@@ -23,7 +23,10 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
 	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/startup"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/websocket"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -50,6 +53,7 @@ func init() {
 // `{llm.usage.output}` | Output tokens, reasoning included
 // `{llm.cost}` | What the call cost in US dollars; empty if that is unknown
 // `{llm.first_token_ms}` | Milliseconds until the first generated event
+// `{llm.finish_reason}` | Why the answer ended: `stop`, `length`, `tool_calls`, `content_filter`, `error` or `other`
 // `{llm.outcome}` | `ok`, `refused`, `error`, `exhausted`, `broken` or `canceled`
 //
 // All but the first three are known only once the answer is complete, so
@@ -58,6 +62,9 @@ type Handler struct {
 	// Clients are those who may call. A client, or another way to tell who is
 	// calling, or Anonymous is needed.
 	Clients []*Client `json:"clients,omitempty"`
+
+	// Groups are what several clients have in common.
+	Groups []*Group `json:"groups,omitempty"`
 
 	// ClientsFile is a file with more of them: a JSON object whose "clients"
 	// are objects as in Clients. It is read again when it changes; as long as
@@ -72,8 +79,8 @@ type Handler struct {
 	// it is empty, the caller needs a key. Default: nobody is trusted.
 	TrustUser string `json:"trust_user,omitempty"`
 
-	// UserLimits are how much each client may use, if it has no limit of its
-	// own of the same kind.
+	// UserLimits are how much each client may use, if neither it nor a group
+	// of its has a limit of the same kind for it.
 	UserLimits []*Limit `json:"user_limits,omitempty"`
 
 	// ShadowLimits counts what clients use and reports in the log when they
@@ -84,6 +91,10 @@ type Handler struct {
 	// where the network, or a handler in front, decides who gets here.
 	// Default: false.
 	Anonymous bool `json:"anonymous,omitempty"`
+
+	// UsageEndpoint is a path under which clients may ask for their own limits
+	// and usage, with their own key. Default: they may not.
+	UsageEndpoint string `json:"usage_endpoint,omitempty"`
 
 	// AuthFailures bounds how often an address may come with a wrong key.
 	// Default: no bound.
@@ -105,7 +116,9 @@ type Handler struct {
 
 	// Heartbeat is after how much silence the client of a stream of
 	// server-sent events gets a comment, so that nothing on the way takes the
-	// connection for dead. At least a second. Default: there are no comments.
+	// connection for dead. At least a second. Google's SDKs do not know
+	// comments, so there are none in the streams of generateContent.
+	// Default: there are no comments.
 	Heartbeat caddy.Duration `json:"heartbeat,omitempty"`
 
 	// Redis is where instances of Caddy share what clients use.
@@ -117,14 +130,19 @@ type Handler struct {
 	LedgersRaw []json.RawMessage `json:"ledgers,omitempty" caddy:"namespace=llm.ledger inline_key=sink"`
 
 	directory atomic.Pointer[auth.Directory]
-	// rules are the UserLimits made ready.
-	rules      []limits.Rule
-	records    records
-	prices     atomic.Pointer[pricing.Table]
-	memory     *memory
-	file       *filewatch.File
-	pricesFile *filewatch.File
-	logger     *zap.Logger
+	// rules are the UserLimits made ready, and groups the Groups by name.
+	rules   []limits.Rule
+	groups  map[string]group
+	records records
+	prices  atomic.Pointer[pricing.Table]
+	memory  *memory
+	// counts is where use is counted, and closeCounts ends that.
+	counts      limits.Counts
+	closeCounts func() error
+	file        *filewatch.File
+	pricesFile  *filewatch.File
+	events      *events.Emitter
+	logger      *zap.Logger
 }
 
 const defaultMaxRequestBody = 32 << 20
@@ -140,45 +158,64 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 // Provision gets ready what tells who is calling and what they may.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	h.logger = ctx.Logger()
+	start := startup.Of(ctx.GetMetricsRegistry())
+	defer start.Module()()
 	if err := metrics.Process.Register(ctx.GetMetricsRegistry()); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
+	}
+	var err error
+	if h.events, err = events.New(ctx, func() { start.Report(h.logger) }); err != nil {
+		return err
 	}
 	if h.MaxRequestBody == 0 {
 		h.MaxRequestBody = defaultMaxRequestBody
 	}
-	var err error
 	if h.rules, err = rulesOf(h.UserLimits); err != nil {
 		return fmt.Errorf("user limits: %w", err)
 	}
+	if err := h.openGroups(); err != nil {
+		return err
+	}
+	// None of these needs another. Only one of them loads modules, for which a
+	// caddy.Context must not be used by two at a time.
+	err = start.Together(
+		startup.Part{Name: "limits", Do: func() error { return h.openLimits(ctx) }},
+		startup.Part{Name: "jwt", Do: h.openJWT},
+		startup.Part{Name: "ledgers", Do: func() error { return h.openLedgers(ctx) }},
+		startup.Part{Name: "prices", Do: h.openPrices},
+		startup.Part{Name: "clients", Do: h.openClients},
+	)
+	if err == nil && h.prices.Load().Empty() && h.limitsCost() {
+		h.logger.Warn("there are limits of cost but no prices: only what providers state themselves will count")
+	}
+	return err
+}
+
+// openLimits opens the memory of what clients use, and has it read what was
+// written down before a restart.
+func (h *Handler) openLimits(ctx caddy.Context) (err error) {
 	if h.memory, err = openMemory(); err != nil {
+		return err
+	}
+	if err := h.openCounts(); err != nil {
 		return err
 	}
 	if h.hasLimits() {
 		h.memory.keeper.Lend(h, ctx.Storage())
 	}
-	if h.JWT != nil {
-		if err := h.JWT.provision(); err != nil {
-			return fmt.Errorf("jwt: %w", err)
-		}
-	}
-	if err := h.openLedgers(ctx); err != nil {
-		return err
-	}
-	if err := h.openPrices(); err != nil {
-		return err
-	}
-	if h.prices.Load().Empty() && h.limitsCost() {
-		h.logger.Warn("there are limits of cost but no prices: only what providers state themselves will count")
-	}
-	return h.openClients()
+	return nil
 }
 
 // Cleanup gives back what is shared with other configs. Calls in flight keep
 // what they need.
 func (h *Handler) Cleanup() error {
+	h.events.Close()
 	h.file.Close()
 	h.pricesFile.Close()
 	err := errors.Join(h.JWT.cleanup(), h.records.close())
+	if h.closeCounts != nil {
+		err = errors.Join(err, h.closeCounts())
+	}
 	if h.memory != nil {
 		err = errors.Join(err, closeMemory())
 		h.memory.keeper.GiveBack(h)
@@ -186,9 +223,10 @@ func (h *Handler) Cleanup() error {
 	return err
 }
 
-// hasLimits tells whether there may be clients with limits.
+// hasLimits tells whether there may be clients whose use is counted.
 func (h *Handler) hasLimits() bool {
-	return h.ClientsFile != "" || len(h.UserLimits) > 0 ||
+	return h.ClientsFile != "" || len(h.UserLimits) > 0 || h.UsageEndpoint != "" ||
+		slices.ContainsFunc(h.Groups, func(g *Group) bool { return len(g.Limits) > 0 }) ||
 		slices.ContainsFunc(h.Clients, func(c *Client) bool { return c != nil && len(c.Limits) > 0 })
 }
 
@@ -204,18 +242,24 @@ func (h *Handler) Validate() error {
 		return errors.New("auth_failures: a number of at least 1 and a window of at least a second are needed")
 	case h.Anonymous && len(h.UserLimits) > 0:
 		return errors.New("rate_limit user: with anonymous there are no users to tell apart; limit by ip or global")
+	case h.Anonymous && len(h.Groups) > 0:
+		return errors.New("group: with anonymous there are no clients that could belong to it")
 	case h.Anonymous && known:
 		return errors.New("anonymous and client, clients, jwt, trust_user exclude one another: with anonymous, no client would ever be asked for its key")
 	case !h.Anonymous && !known:
 		return errors.New("nobody may call: add 'client <id> <sha256:…>' (caddy llm hash-key makes one), or say 'anonymous' to let anyone in")
 	}
-	return nil
+	return h.checkUsageEndpoint()
 }
 
 // ServeHTTP admits the call and hands it on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	if h.UsageEndpoint != "" && r.URL.Path == h.UsageEndpoint {
+		return h.serveOwnUsage(w, r)
+	}
 	a := account{
 		logger:  h.logger,
+		events:  h.events,
 		call:    &streaming.Call{Started: time.Now(), Outcome: streaming.OutcomeRefused},
 		ledgers: h.records.hold(),
 	}
@@ -227,20 +271,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	refused := h.admit(&a, w, r)
 	w = a.quota.tell(w, a.family())
 	if refused != nil {
-		metrics.Process.Refuse(refused.Code)
-		a.call.Status = refused.Status
+		a.call.Status, a.call.Refusal = refused.Status, refused.Code
 		if a.call.Body == nil {
 			skipBody(w, r)
 		}
 		return refused.write(w, a.family(), a.call.ID)
 	}
 	r = r.WithContext(streaming.WithCall(r.Context(), a.call))
-	r.Body, r.ContentLength = http.NoBody, 0
+	handOn(w, r, a.call)
 	clean(r)
 	a.call.Outcome = ""
 	a.begin()
 	if h.Heartbeat > 0 && a.call.Request.Stream {
-		beating := &heartbeat{ResponseWriter: w, every: time.Duration(h.Heartbeat), events: a.call.Events}
+		beating := &heartbeat{ResponseWriter: w, every: time.Duration(h.Heartbeat), takes: a.call.TakesComments}
 		defer beating.stop()
 		w = beating
 	}
@@ -253,10 +296,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 // clean takes out of the request what must not go on. Nothing behind us needs
 // the client's credentials, and reverse_proxy logs the request it was given.
-// A connection that changed to another protocol would be a tunnel to the
-// provider, with our key and past all that is asked of a call.
 func clean(r *http.Request) {
-	r.Header.Del("Upgrade")
 	wire.StripCredentials(r.Header)
 	if stripped := wire.StripKey(r.URL); stripped != r.URL {
 		r.URL, r.RequestURI = stripped, stripped.RequestURI()
@@ -266,16 +306,13 @@ func clean(r *http.Request) {
 // admit finds out all that must be known of the call before it is handed on.
 // The cheap questions come first: a caller without a key costs no body.
 func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *refusal {
-	if r.Method == http.MethodConnect {
-		return refuse(http.StatusMethodNotAllowed, "method_not_allowed", "CONNECT is not served here")
-	}
-	request, err := wire.Recognize(r.Method, r.URL, r.Header)
-	if err != nil {
-		return refuse(http.StatusNotFound, "unknown_path", "no API is known under this path; the OpenAI, Anthropic and Gemini APIs are, such as /v1/chat/completions")
+	request, refused := recognize(r)
+	if refused != nil {
+		return refused
 	}
 	a.call.Request = request
 
-	client, refused := h.authenticate(r)
+	client, refused := h.authenticate(r, request)
 	if refused != nil {
 		return refused
 	}
@@ -283,8 +320,10 @@ func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *ref
 		return refused
 	}
 
-	if refused := h.readBody(w, r, a.call); refused != nil {
-		return refused
+	if !websocket.Extended(r) {
+		if refused := h.readBody(w, r, a.call); refused != nil {
+			return refused
+		}
 	}
 	if err := request.ReadBody(r.Header.Get("Content-Type"), a.call.Body); err != nil {
 		return refuseRequest(err)

@@ -28,9 +28,9 @@ var keepAlive = []byte(": keep-alive\n\n")
 type heartbeat struct {
 	http.ResponseWriter
 	every time.Duration
-	// events tells, once something was written, whether the provider's answer
-	// is a stream of events.
-	events func() bool
+	// takes tells, once something was written, whether there may be comments in
+	// the provider's answer.
+	takes func() bool
 	// fits says that the head is that of such a stream, and that there is room
 	// in it.
 	fits bool
@@ -68,7 +68,7 @@ func (b *heartbeat) Write(p []byte) (int, error) {
 	copy(b.tail[kept:], p[max(0, n-len(b.tail)):n])
 	b.last = time.Now()
 	if b.timer == nil {
-		if b.fits = b.events(); b.fits {
+		if b.fits = b.takes(); b.fits {
 			b.timer = time.AfterFunc(b.every, b.beat)
 		}
 	}

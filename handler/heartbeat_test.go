@@ -40,7 +40,7 @@ func beating(t *testing.T, change func(http.Header)) (*heartbeat, *client) {
 	if change != nil {
 		change(c.header)
 	}
-	b := &heartbeat{ResponseWriter: c, every: 10 * time.Second, events: func() bool { return true }}
+	b := &heartbeat{ResponseWriter: c, every: 10 * time.Second, takes: func() bool { return true }}
 	b.WriteHeader(http.StatusEarlyHints)
 	b.WriteHeader(http.StatusOK)
 	t.Cleanup(b.stop)
@@ -157,7 +157,7 @@ func TestOnlyStreamsOfEventsGetComments(t *testing.T) {
 		"no type":        func(_ *heartbeat, h http.Header) { h.Del("Content-Type") },
 		"encoded":        func(_ *heartbeat, h http.Header) { h.Set("Content-Encoding", "gzip") },
 		"stated length":  func(_ *heartbeat, h http.Header) { h.Set("Content-Length", "100") },
-		"only the name":  func(b *heartbeat, _ http.Header) { b.events = func() bool { return false } },
+		"only the name":  func(b *heartbeat, _ http.Header) { b.takes = func() bool { return false } },
 		"client is gone": func(b *heartbeat, _ http.Header) { b.ResponseWriter.(*client).gone = true },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -67,6 +67,17 @@ func (k *sharedKeys) Destruct() error {
 	return nil
 }
 
+// openJWT gets ready what tells who brings a token.
+func (h *Handler) openJWT() error {
+	if h.JWT == nil {
+		return nil
+	}
+	if err := h.JWT.provision(); err != nil {
+		return fmt.Errorf("jwt: %w", err)
+	}
+	return nil
+}
+
 func (j *JWT) provision() error {
 	if j.JWKS == "" || j.Issuer == "" || len(j.Audience) == 0 {
 		return errors.New("jwks, issuer and audience are needed")

@@ -34,6 +34,15 @@ type Limit struct {
 
 	// TimeZone says when a day begins, such as Europe/Berlin. Default: UTC.
 	TimeZone string `json:"time_zone,omitempty"`
+
+	// Models are patterns of the models that the limit is about, in which an
+	// asterisk stands for any text; they are counted apart, all of them
+	// together. Default: all models.
+	Models []string `json:"models,omitempty"`
+
+	// Each is for limits of a group: every member may use that much, rather
+	// than all members together. Default: false.
+	Each bool `json:"each,omitempty"`
 }
 
 const (
@@ -62,7 +71,7 @@ func (l *Limit) rule() (limits.Rule, error) {
 	if err != nil {
 		return limits.Rule{}, fmt.Errorf("limit %s: %w", l.Kind, err)
 	}
-	return limits.Rule{Kind: kind, Amount: int64(amount), Period: period}, nil
+	return limits.Rule{Kind: kind, Amount: int64(amount), Period: period, Models: l.Models}, nil
 }
 
 func (l *Limit) period(kind limits.Kind) (limits.Period, error) {
@@ -111,7 +120,10 @@ func rulesOf(all []*Limit) ([]limits.Rule, error) {
 		if err != nil {
 			return nil, err
 		}
-		if slices.ContainsFunc(rules, rule.Counts) {
+		if l.Each {
+			return nil, fmt.Errorf("limit %s: each: only a limit of a group says this", l.Kind)
+		}
+		if slices.ContainsFunc(rules, func(other limits.Rule) bool { return other.Counts(&rule) }) {
 			return nil, fmt.Errorf("limit %s: given twice for the same period", l.Kind)
 		}
 		rules = append(rules, rule)
@@ -120,26 +132,52 @@ func rulesOf(all []*Limit) ([]limits.Rule, error) {
 }
 
 // withDefaults returns a client's rules together with the default ones for
-// the kinds that it has no rule of its own for.
+// the kinds and models that it has no rule of its own for.
 func withDefaults(own, defaults []limits.Rule) []limits.Rule {
 	if len(own) == 0 {
 		return defaults
 	}
 	rules := slices.Clip(own)
 	for _, rule := range defaults {
-		if !slices.ContainsFunc(own, func(r limits.Rule) bool { return r.Kind == rule.Kind }) {
+		if !slices.ContainsFunc(own, func(r limits.Rule) bool {
+			return r.Kind == rule.Kind && slices.Equal(r.Models, rule.Models)
+		}) {
 			rules = append(rules, rule)
 		}
 	}
 	return rules
 }
 
-// parseLimit parses "<kind> <n> [<window>|day|month [<time zone>]]".
+// parseGroupLimit parses a limit of a group, which may be one of each member:
+// "each" stands before the models.
+func parseGroupLimit(d *caddyfile.Dispenser, option string, args []string) (*Limit, error) {
+	at := slices.Index(args, "each")
+	if models := slices.Index(args, "models"); at < 0 || models >= 0 && models < at {
+		return parseLimit(d, option, args)
+	}
+	l, err := parseLimit(d, option, slices.Delete(slices.Clone(args), at, at+1))
+	if err == nil {
+		l.Each = true
+	}
+	return l, err
+}
+
+// parseLimit parses "<kind> <n> [<window>|day|month [<time zone>]] [models
+// <pattern>...]".
 func parseLimit(d *caddyfile.Dispenser, option string, args []string) (*Limit, error) {
+	l := new(Limit)
+	if at := slices.Index(args, "models"); at >= 0 {
+		if args, l.Models = args[:at], args[at+1:]; len(l.Models) == 0 {
+			return nil, d.Errf("%s: models: wants patterns, such as 'models gpt-4o*'", option)
+		}
+	}
+	if slices.Contains(args, "each") {
+		return nil, d.Errf("%s: each: only a limit of a group says this, once", option)
+	}
 	if len(args) < 2 || len(args) > 4 {
 		return nil, d.Errf("%s: wants a kind, an amount and a period, such as '%s tokens 100000 1h' or '%s cost 5 day'", option, option, option)
 	}
-	l := &Limit{Kind: args[0]}
+	l.Kind = args[0]
 	amount, err := strconv.ParseFloat(args[1], 64)
 	if err != nil {
 		return nil, d.Errf("%s %s: not an amount: %s", option, l.Kind, args[1])

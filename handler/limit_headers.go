@@ -66,14 +66,14 @@ func (l limitHeaders) set(h http.Header, states []limits.State, now time.Time) {
 	}
 	tightest := map[limits.Kind]limits.State{}
 	for _, state := range states {
-		if least, ok := tightest[state.Rule.Kind]; !ok || state.Remaining < least.Remaining {
+		if least, ok := tightest[state.Rule.Kind]; !ok || state.Remaining() < least.Remaining() {
 			tightest[state.Rule.Kind] = state
 		}
 	}
 	for kind, state := range tightest {
 		if name, ok := headerKinds[kind]; ok {
 			h.Set(l.name(l.prefix, "Limit", name), strconv.FormatInt(state.Rule.Amount, 10))
-			h.Set(l.name(l.prefix, "Remaining", name), strconv.FormatInt(state.Remaining, 10))
+			h.Set(l.name(l.prefix, "Remaining", name), strconv.FormatInt(state.Remaining(), 10))
 			h.Set(l.name(l.prefix, "Reset", name), l.reset(now, state.Reset))
 		}
 	}
@@ -89,10 +89,10 @@ type limitWriter struct {
 
 // WriteHeader states the limits in the head that counts.
 func (w *limitWriter) WriteHeader(status int) {
-	if !w.stated && status >= http.StatusOK {
+	if !w.stated && (status >= http.StatusOK || status == http.StatusSwitchingProtocols) {
 		w.stated = true
 		now := time.Now()
-		w.headers.set(w.Header(), w.quota.book.States(now, w.quota.client.ID, w.quota.client.Rules), now)
+		w.headers.set(w.Header(), w.quota.hold.States(now), now)
 	}
 	w.ResponseWriterWrapper.WriteHeader(status)
 }

@@ -20,6 +20,7 @@ type memory struct {
 	book     *limits.Book
 	keeper   keep.Keeper
 	failures auth.Failures
+	reached  reached
 }
 
 var memories = caddy.NewUsagePool()
@@ -35,7 +36,7 @@ func openMemory() (*memory, error) {
 	shared, _, err := memories.LoadOrNew(memoryKey, func() (caddy.Destructor, error) {
 		book := limits.NewBook()
 		return &memory{book: book, keeper: keep.Keeper{
-			Book: book, Groups: limits.Groups, Folder: "limits", What: "what clients have used",
+			Book: book, Groups: limits.Parts, Folder: "limits", What: "what clients have used",
 			Logger: "http.handlers.llm_proxy", Every: keepEvery,
 		}}, nil
 	})

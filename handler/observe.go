@@ -16,10 +16,13 @@ func (a *account) begin() {
 
 // observe counts the call that is over in the metrics.
 func (a *account) observe() {
+	if a.call.Refusal != "" {
+		metrics.Process.Refuse(a.call.Refusal)
+	}
 	if a.admitted {
 		metrics.Process.End(a.call.Request.Stream)
 	}
-	settled := metrics.Settled{Call: a.call, Cost: a.cost.USD(), Ended: time.Now()}
+	settled := metrics.Settled{Call: a.call, Cost: a.cost.USD(), CostUnknown: a.costUnknown, Ended: time.Now()}
 	if a.known {
 		settled.Client = a.client
 	}

@@ -4,7 +4,7 @@ package handler
 
 import (
 	"net/http"
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -17,45 +17,49 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
-// quota is what one call takes of its client's limits. Without limits it is
-// empty and everything is allowed.
+// quota is what one call takes of its client's limits and those of its groups.
+// Without limits it is empty and everything is allowed.
 type quota struct {
-	book   *limits.Book
-	client *auth.Client
+	client string
 	hold   *limits.Hold
 	demand wire.Demand
-	// exceeded is the first rule that the call has met the end of.
+	// exceeded is the first limit that the call has met.
 	exceeded *limits.Exceeded
 }
 
 // enter counts the call, before its body is read.
-func (q *quota) enter(h *Handler, client *auth.Client) *limits.Exceeded {
-	if len(client.Rules) == 0 {
+func (q *quota) enter(h *Handler, r *http.Request, client *auth.Client) *refusal {
+	if len(client.Limits) == 0 {
 		return nil
 	}
-	q.book, q.client = h.memory.book, client
-	var exceeded *limits.Exceeded
-	q.hold, exceeded = h.memory.book.Enter(time.Now(), client.ID, client.Rules, h.ShadowLimits)
-	return q.judge(h, exceeded)
+	q.client = client.ID
+	q.hold = limits.Begin(h.counts, client.Limits, h.ShadowLimits)
+	exceeded, err := q.hold.Enter(r.Context(), time.Now())
+	return q.judge(h, r, exceeded, err)
 }
 
 // reserve holds what the call may take, now that its body is known.
-func (q *quota) reserve(h *Handler, model string, demand wire.Demand) *limits.Exceeded {
+func (q *quota) reserve(h *Handler, r *http.Request, model string, demand wire.Demand) *refusal {
 	if q.hold == nil {
 		return nil
 	}
 	q.demand = demand
 	amounts := limits.Amounts{Input: demand.Input, Output: demand.Output}
-	if slices.ContainsFunc(q.client.Rules, func(rule limits.Rule) bool { return rule.Kind == limits.Cost }) {
+	if q.hold.Limits(limits.Cost) {
 		cost, _ := h.prices.Load().Estimate(model, demand.Input, demand.Output)
 		amounts.Cost = int64(cost)
 	}
-	return q.judge(h, q.hold.Reserve(time.Now(), amounts))
+	models := demand.Models
+	if model != "" {
+		models = append([]string{model}, models...)
+	}
+	exceeded, err := q.hold.Reserve(r.Context(), time.Now(), models, amounts)
+	return q.judge(h, r, exceeded, err)
 }
 
 // tell returns a writer that states the client's limits in the answer's head.
 func (q *quota) tell(w http.ResponseWriter, family *wire.Family) http.ResponseWriter {
-	if q.book == nil {
+	if q.hold == nil || !q.hold.Limited() {
 		return w
 	}
 	return &limitWriter{
@@ -65,16 +69,23 @@ func (q *quota) tell(w http.ResponseWriter, family *wire.Family) http.ResponseWr
 	}
 }
 
-// judge remembers that a limit was met, and returns it if that is to matter.
-func (q *quota) judge(h *Handler, exceeded *limits.Exceeded) *limits.Exceeded {
+// judge remembers the limit that was met, and refuses the call if that is to
+// matter.
+func (q *quota) judge(h *Handler, r *http.Request, exceeded *limits.Exceeded, err error) *refusal {
 	if q.exceeded == nil && exceeded != nil {
 		q.exceeded = exceeded
 		metrics.Process.MeetLimit(metrics.LayerUser, exceeded.Rule.Kind.String(), h.ShadowLimits)
+		h.tellOfLimit(q.client, exceeded)
 	}
-	if h.ShadowLimits {
+	switch {
+	case h.ShadowLimits:
 		return nil
+	case err != nil:
+		return limitsUnavailable()
+	case exceeded != nil:
+		return quotaRefusal(r.Header, exceeded)
 	}
-	return exceeded
+	return nil
 }
 
 // settle gives back what the call holds and counts what it took.
@@ -109,12 +120,20 @@ func (q *quota) taken(call *streaming.Call, cost pricing.Cost) limits.Amounts {
 	return stated
 }
 
-// ruleWords names a rule in a message: "tokens per 1m".
-func ruleWords(r limits.Rule) string {
-	if r.Kind == limits.Concurrent {
-		return "concurrent calls"
+// limitWords names a limit in a message: "tokens per 1m", "requests per day
+// for gpt-4o* of group staff".
+func limitWords(e *limits.Exceeded) string {
+	words := "concurrent calls"
+	if e.Rule.Kind != limits.Concurrent {
+		words = e.Rule.Kind.String() + " per " + e.Rule.Period.String()
 	}
-	return r.Kind.String() + " per " + r.Period.String()
+	if len(e.Rule.Models) > 0 {
+		words += " for " + strings.Join(e.Rule.Models, ", ")
+	}
+	if e.Subject.Group {
+		words += " of group " + e.Subject.Name
+	}
+	return words
 }
 
 // userLayer is the layer of a client's own limits.
@@ -126,6 +145,6 @@ const longWait = time.Minute
 // quotaRefusal tells a client which of its limits it has met.
 func quotaRefusal(h http.Header, exceeded *limits.Exceeded) *refusal {
 	f := userLayer.refuse(h, exceeded.Wait)
-	f.Message += " (" + ruleWords(exceeded.Rule) + ")"
+	f.Message += " (" + limitWords(exceeded) + ")"
 	return f
 }

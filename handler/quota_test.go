@@ -182,11 +182,11 @@ func TestDefaultLimits(t *testing.T) {
 	h := newHandler(t, &Handler{Clients: []*Client{own, other}, UserLimits: []*Limit{{Kind: "requests", Amount: 1, Per: "day"}, {Kind: "tokens", Amount: 7, Per: "day"}}})
 	mine, _ := h.directory.Load().Named(own.ID)
 	theirs, _ := h.directory.Load().Named(other.ID)
-	if len(mine.Rules) != 2 || mine.Rules[0].Amount != 2 || mine.Rules[1].Amount != 7 {
-		t.Errorf("own limits: %+v", mine.Rules)
+	if rules := mine.Limits[0].Rules; len(rules) != 2 || rules[0].Amount != 2 || rules[1].Amount != 7 {
+		t.Errorf("own limits: %+v", rules)
 	}
-	if len(theirs.Rules) != 2 || theirs.Rules[0].Amount != 1 {
-		t.Errorf("default limits: %+v", theirs.Rules)
+	if rules := theirs.Limits[0].Rules; len(rules) != 2 || rules[0].Amount != 1 {
+		t.Errorf("default limits: %+v", rules)
 	}
 }
 

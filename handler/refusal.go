@@ -43,6 +43,14 @@ func unavailable() *refusal {
 	return f
 }
 
+// limitsUnavailable says that nobody can tell for now whether there is room
+// for a call, where a call is to be refused for that.
+func limitsUnavailable() *refusal {
+	f := refuse(http.StatusServiceUnavailable, "limits_unavailable", "the limits of this API key cannot be counted at the moment")
+	f.RetryAfter = time.Second
+	return f
+}
+
 // write answers the request in the shape of a family. id names the call in
 // our logs.
 func (f *refusal) write(w http.ResponseWriter, family *wire.Family, id string) error {
@@ -61,6 +69,9 @@ func (f *refusal) write(w http.ResponseWriter, family *wire.Family, id string) e
 	}
 	if f.Status == http.StatusUnauthorized {
 		header.Set("WWW-Authenticate", "Bearer")
+	}
+	if f.Status == http.StatusUpgradeRequired {
+		header.Set("Upgrade", "websocket")
 	}
 	w.WriteHeader(f.Status)
 	_, err := w.Write(body)

@@ -69,7 +69,7 @@ func TestTokensAsKeys(t *testing.T) {
 			checkPassed(t, h, request("/v1/chat/completions", chat))
 			checkRefused(t, h, request("/v1/chat/completions", `{"model":"o1"}`, "Authorization", "Bearer "+token), http.StatusForbidden, "model_not_allowed")
 			checkRefused(t, h, request("/v1/chat/completions", chat, "Authorization", "Bearer "+token[:len(token)-4]), http.StatusUnauthorized, "invalid_api_key")
-			if bob := h.vouchedFor("bob"); len(bob.Rules) != 1 || len(bob.Models) != 0 {
+			if bob := h.vouchedFor("bob"); len(bob.Limits) != 1 || len(bob.Models) != 0 {
 				t.Errorf("somebody else: %+v", bob)
 			}
 		})

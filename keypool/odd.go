@@ -61,9 +61,33 @@ func (p *Pool) judgeOdd(l *Lease, v Verdict, now time.Time) {
 	if !isFault(v.Class) {
 		return
 	}
-	if c := p.upstream.find(l.model); c != nil {
-		p.notify(l.index, p.members[l.index].state.restIfOdd(l, v, c.standing(), now))
+	c := p.upstream.find(l.model)
+	if c == nil {
+		return
 	}
+	state, all := p.members[l.index].state, c.standing()
+	inARow, often := state.faulty(l.model, all)
+	if inARow || often && p.othersServed(l.index, all.rules, now) {
+		p.notify(l.index, state.restFor(l, v, now))
+	}
+}
+
+// othersServed reports whether enough of the calls with other keys have lately
+// been served.
+func (p *Pool) othersServed(key int, rules Breaker, now time.Time) bool {
+	shares, keys := 0.0, 0
+	for i := range p.members {
+		s := p.members[i].state
+		if i == key {
+			continue
+		}
+		s.mu.Lock()
+		if now.Sub(s.health.lastSuccess) <= rules.Window {
+			shares, keys = shares+s.health.successRate(), keys+1
+		}
+		s.mu.Unlock()
+	}
+	return keys > 0 && shares >= rules.MinSuccess*float64(keys)
 }
 
 // standing is how a model is served, whichever key asks.
@@ -83,18 +107,25 @@ func (c *circuit) standing() standing {
 	return standing{c.rules, c.served, seen >= enoughCalls && float64(n.TotalSuccesses) >= c.rules.MinSuccess*seen}
 }
 
-// restIfOdd makes the key rest for the model if it has met enough faults in a
-// row, and others were served that began after the first; or if too small a
-// share of its calls was served, but enough of all.
-func (s *State) restIfOdd(l *Lease, v Verdict, others standing, now time.Time) Notice {
+// faulty reports whether the key has met enough faults with the model: in a
+// row, while others were served that began after the first; or often, as too
+// small a share of its calls was served, but enough of all.
+func (s *State) faulty(model string, all standing) (inARow, often bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := &s.faults
-	inARow := f.count >= others.rules.Failures && others.served.After(f.since)
-	often := f.seen >= enoughCalls && f.share() < others.rules.MinSuccess && others.well
-	if f.model != l.model || !inARow && !often {
-		return Notice{}
+	if f.model != model || f.seen == 0 {
+		return false, false
 	}
+	inARow = f.count >= all.rules.Failures && all.served.After(f.since)
+	often = f.seen >= enoughCalls && f.share() < all.rules.MinSuccess && all.well
+	return inARow, often
+}
+
+// restFor makes the key rest for the model that it has met a fault with.
+func (s *State) restFor(l *Lease, v Verdict, now time.Time) Notice {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	old := s.rests.Load()
 	r := old.clone()
 	r.at(l.model).penalise(Verdict{Class: v.Class}, l.began, now, 0)

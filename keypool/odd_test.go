@@ -87,6 +87,25 @@ func TestOneKeyIsServedBadly(t *testing.T) {
 	})
 }
 
+// A key that is the only one is never to blame, however suddenly it is served
+// badly.
+func TestOnlyKeyIsNotToBlame(t *testing.T) {
+	timed(t, func(t *testing.T) {
+		p := newTimedPool(t, 1, Options{Breaker: Breaker{MinSuccess: 0.3}})
+		for i := range 3000 {
+			lease, err := p.Acquire(Want{Model: "m"}, nil)
+			if err == nil {
+				bad := i > 1000 && i%4 != 0
+				lease.Report(Outcome{Verdict: Verdict{Class: map[bool]Class{true: ClassUpstream}[bad]}})
+			}
+			if status := p.Snapshot()[0]; len(status.CoolingModels) > 0 {
+				t.Fatalf("after %d calls the key rests: %+v", i, status)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	})
+}
+
 // When all are served badly, no key is to blame.
 func TestAllKeysAreServedBadly(t *testing.T) {
 	timed(t, func(t *testing.T) {

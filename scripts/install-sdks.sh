@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Installs the JavaScript SDKs that the end-to-end tests use, as pinned in
-# e2e/sdk/package-lock.json.
+# Installs the SDKs that the end-to-end tests use: those for JavaScript as
+# pinned in e2e/sdk/package-lock.json, those for Go as in e2e/gosdk/go.sum.
 set -euo pipefail
 cd "$(dirname "$0")/../e2e/sdk"
 for tool in node npm; do
 	command -v "$tool" >/dev/null || { echo "the end-to-end tests need $tool: install Node.js 20 or later" >&2; exit 1; }
 done
+echo "building the tests with the OpenAI and Anthropic SDKs for Go"
+(cd ../gosdk && "${GO:-go}" test -run '^$' . >/dev/null)
 if [ node_modules/.package-lock.json -nt package-lock.json ]; then
 	exit 0
 fi

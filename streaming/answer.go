@@ -19,6 +19,8 @@ type answer struct {
 	// held back, or the end of a broken stream. Behind it comes end, if set.
 	pending []byte
 	end     error
+	// room is the memory for what is pending, to be used again.
+	room []byte
 	// view has read what the client gets; it is the first leg's scanner.
 	view *wire.Scanner
 	// rescue is nil where a broken stream is not to be taken up again.
@@ -44,15 +46,19 @@ func (r *rotation) deliver(l *leg) *http.Response {
 		res.ContentLength = int64(len(l.held))
 		res.Header.Set("Content-Length", strconv.Itoa(len(l.held)))
 	}
-	a := &answer{leg: l, pending: l.held, view: l.scan, rescue: r.newRescue(l)}
-	if a.rescue != nil {
-		a.pending = nil
+	a := &answer{leg: l, view: l.scan, rescue: r.newRescue(l)}
+	switch {
+	case a.rescue != nil:
 		l.end = a.pass(l.held, l.end)
+	case l.filter != nil:
+		a.put(l.held)
+	default:
+		a.pending = l.held
 	}
 	if l.end != nil {
 		a.finish(l.end)
 	}
-	a.noteFirstToken()
+	a.noteTokens()
 	r.call.Status = res.StatusCode
 	r.call.answer = a
 	if a.rescue == nil {
@@ -65,39 +71,77 @@ func (r *rotation) deliver(l *leg) *http.Response {
 
 // Read passes on the provider's bytes as they come.
 func (a *answer) Read(p []byte) (int, error) {
-	if len(a.pending) > 0 {
-		n := copy(p, a.pending)
-		a.pending = a.pending[n:]
-		return n, nil
+	for len(p) > 0 {
+		if len(a.pending) > 0 {
+			n := copy(p, a.pending)
+			a.pending = a.pending[n:]
+			return n, nil
+		}
+		if a.end != nil {
+			return 0, a.end
+		}
+		n, err := a.leg.read(p)
+		a.noteTokens()
+		switch {
+		case a.rescue != nil:
+			n, err = 0, a.pass(p[:n], err)
+		case a.leg.filter != nil:
+			a.put(p[:n])
+			n = 0
+		}
+		if err != nil {
+			a.finish(err)
+		}
+		if n > 0 {
+			return n, nil
+		}
 	}
-	if a.end != nil {
-		return 0, a.end
-	}
-	n, err := a.leg.read(p)
-	a.noteFirstToken()
-	if a.rescue != nil {
-		n, err = 0, a.pass(p[:n], err)
-	}
-	if err != nil {
-		a.finish(err)
-	}
-	if n == 0 && (len(a.pending) > 0 || a.end != nil) {
-		return a.Read(p)
-	}
-	return n, nil
+	return 0, nil
 }
 
-// noteFirstToken notes when the client got the first generated event.
-func (a *answer) noteFirstToken() {
-	if l := a.leg; l.call.FirstToken == 0 && l.firstToken > 0 {
-		l.call.FirstToken = l.began.Sub(l.call.Started) + l.firstToken
+// noteTokens notes when the client got the first generated event, and the last
+// one so far.
+func (a *answer) noteTokens() {
+	l := a.leg
+	if l.firstToken == 0 {
+		return
+	}
+	since := l.began.Sub(l.call.Started)
+	if l.call.FirstToken == 0 {
+		l.call.FirstToken = since + l.firstToken
+	}
+	l.call.LastToken = since + l.lastToken
+}
+
+// put lets the client have a piece of the leg's stream, without what only our
+// asking for the usage has brought in.
+func (a *answer) put(piece []byte) {
+	drained := len(a.pending) == 0
+	if drained {
+		a.pending = a.room
+	}
+	if a.leg.filter != nil {
+		a.pending = a.leg.filter.Write(a.pending, piece)
+	} else {
+		a.pending = append(a.pending, piece...)
+	}
+	if drained {
+		a.room = a.pending[:0]
+	}
+}
+
+// flush lets the client have what may no longer be left out of the leg's
+// stream.
+func (a *answer) flush() {
+	if a.leg.filter != nil {
+		a.pending = a.leg.filter.End(a.pending)
 	}
 }
 
 // pass lets a piece through the rescue, which holds back what is not whole.
 func (a *answer) pass(piece []byte, err error) error {
 	out, diverged := a.rescue.take(a.leg, piece)
-	a.pending = append(a.pending, out...)
+	a.put(out)
 	switch {
 	case diverged != nil:
 		return diverged
@@ -111,7 +155,7 @@ func (a *answer) pass(piece []byte, err error) error {
 
 // letGo ends the rescue: what it holds back is passed on.
 func (a *answer) letGo() {
-	a.pending = append(a.pending, a.rescue.tail...)
+	a.put(a.rescue.tail)
 	a.rescue = nil
 }
 
@@ -125,6 +169,7 @@ func (a *answer) finish(err error) {
 		if a.rescue != nil {
 			a.letGo()
 		}
+		a.flush()
 		return
 	}
 	if a.leg.call.Cause == nil {
@@ -139,11 +184,14 @@ func (a *answer) finish(err error) {
 		a.rescue = nil
 		if err == errReported && len(lastWords) > 0 {
 			// The provider said itself what went wrong.
-			a.pending, a.end, a.broken = append(a.pending, lastWords...), io.EOF, true
+			a.put(lastWords)
+			a.flush()
+			a.end, a.broken = io.EOF, true
 			return
 		}
 	}
 	a.broken = true
+	a.flush()
 	if last := a.view.BreakOff(a.leg.call.Request.Family, brokenOff(a.leg.call)); last != nil {
 		a.pending, a.end = append(a.pending, last...), io.EOF
 	}
@@ -162,7 +210,7 @@ func (a *answer) resume(cause error) bool {
 		return false
 	}
 	a.leg, a.end = next, nil
-	a.pending = append(a.pending, out...)
+	a.put(out)
 	if next.end != nil {
 		a.finish(next.end)
 	}
@@ -180,6 +228,11 @@ func brokenOff(call *Call) wire.Error {
 	return e
 }
 
+// settle ends an answer that nobody has closed.
+func (a *answer) settle() { _ = a.Close() }
+
+func (a *answer) isEvents() bool { return a.view.Events() }
+
 // Close ends the answer: the provider's connection is released or broken off,
 // the key gets its verdict, and the call its result.
 func (a *answer) Close() error {
@@ -188,12 +241,12 @@ func (a *answer) Close() error {
 	}
 	a.closed = true
 	call := a.leg.call
-	left := !a.view.Ended() && a.end == nil
+	left := !a.view.Final() && a.end == nil
 	if left && a.leg.detached {
 		a.leg.drain()
 	}
 	call.Result = a.view.Result()
-	if a.leg.stream && !a.leg.scan.Ended() || !call.Result.Usage.Stated() && call.Request.Generates() {
+	if a.leg.stream && !a.leg.done && !a.leg.scan.Final() || !call.Result.Usage.Stated() && call.Request.Generates() {
 		a.view.Guess(call.size)
 		call.Result = a.view.Result()
 	}

@@ -33,7 +33,7 @@ const maxErrorBody = 64 << 10
 func (r *rotation) send(ctx context.Context, to target, lease keypool.Lease, with credential, last bool) (*leg, *failure) {
 	call, limits := r.call, &r.transport.Timeouts
 	call.Provider, call.KeyID = to.provider.Name, lease.KeyID()
-	call.Services = to.provider.services
+	call.Service = to.provider.serviceName()
 	call.TargetModel, call.ModelConfigured = to.modelFor(call.Request.Model), to.named
 
 	began := time.Now()
@@ -50,7 +50,8 @@ func (r *rotation) send(ctx context.Context, to target, lease keypool.Lease, wit
 		l.ctx, l.cancel = context.WithCancelCause(ctx)
 	}
 	l.watch = newWatch(l.cancel, r.until)
-	out, err := r.outgoing(l.ctx, to, with)
+	body, asks := r.body(to)
+	out, err := r.outgoing(l.ctx, to, with, body)
 	if err != nil {
 		l.cancel(nil)
 		return nil, unsigned(err)
@@ -65,26 +66,31 @@ func (r *rotation) send(ctx context.Context, to target, lease keypool.Lease, wit
 		}
 		l.cancel(nil)
 		return nil, r.fault(err)
-	case res.StatusCode == http.StatusSwitchingProtocols:
-		_ = res.Body.Close()
-		l.cancel(nil)
-		return nil, &failure{verdict: keypool.Verdict{Class: keypool.ClassUpstream}, cause: errSwitched}
 	case res.StatusCode >= 400:
 		l.response = res
-		return nil, r.readFailure(l)
+		f := r.readFailure(l)
+		f.asked = asks
+		return nil, f
 	}
 	l.response = res
 	dropValues(res.Header, with.secret.Reveal())
+	if res.StatusCode == http.StatusSwitchingProtocols || call.Request.Operation.Session {
+		return r.switched(l, out.Header)
+	}
 	l.scan = wire.NewScanner(call.Request.Operation, res.StatusCode, res.Header.Get("Content-Type"), res.Header.Get("Content-Encoding"))
 	l.scan.ReadHeader(res.Header)
 	l.stream = call.Request.Stream && call.Request.Operation.Dialect != nil && res.StatusCode == http.StatusOK
 	if f := r.hold(l); f != nil {
+		f.asked = asks
 		l.drop()
 		l.scan.Release()
 		f.hideSecret(with.secret)
 		return nil, f
 	}
 	l.to.share.answered(l)
+	if asks && l.scan.Events() && !encoded(res.Header) {
+		l.filter = new(wire.UsageFilter)
+	}
 	if !l.stream || l.scan.Started() {
 		l.lease.Answering(wire.ReadHeadroom(res.Header, time.Now()))
 	}

@@ -51,8 +51,8 @@ func TestRetriesOfAllCallsAreBounded(t *testing.T) {
 			tr := provision(t, &Transport{Providers: []*Provider{pool("p", up.URL, "a-"+t.Name())}, Retry: retry, Breaker: neverOpen})
 			chat(t, tr, chatBody)
 			for range calls {
-				if status, _, _ := chat(t, tr, chatBody); status != 500 {
-					t.Fatalf("got %d", status)
+				if status, text, _ := chat(t, tr, chatBody); status != 500 {
+					t.Fatalf("got %d %s", status, text)
 				}
 			}
 			if retries := len(up.requests()) - calls - 2; retries < test.least || retries > test.most {

@@ -4,10 +4,8 @@ package streaming
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
@@ -16,8 +14,8 @@ import (
 //
 //	transport llm {
 //		provider <name> [<base URL>] {
-//			api       openai|anthropic|gemini|azure|bedrock|vertex|cohere|ollama|dashscope|tgi
-//			key       [<secret>] {
+//			api         openai|anthropic|gemini|azure|bedrock|vertex|cohere|ollama|dashscope|llama|tgi
+//			key         [<secret>] {
 //				credentials   <source> { ... }
 //				id            <id>
 //				weight        <n>
@@ -29,13 +27,16 @@ import (
 //				tokens        <n> [<window>]
 //				expires       <date>
 //			}
-//			keys      <secret>...
-//			keys_file <file>
-//			select    round_robin|weighted|least_busy|fastest|headroom|sticky
-//			prefill   on|off
-//			verdict   <class> { ... }
-//			probe     <interval>|off
-//			transport <module> { ... }
+//			keys        <secret>...
+//			keys_file   <file>
+//			select      round_robin|weighted|least_busy|fastest|headroom|sticky
+//			prefill     on|off
+//			usage       inject|observe
+//			auth_header <name> [<scheme>]
+//			header      <name> <value>
+//			verdict     <class> { ... }
+//			probe       <interval>|off
+//			transport   <module> { ... }
 //		}
 //		model <pattern> <provider>[/<upstream model>]... {
 //			split          <weight>...
@@ -80,6 +81,7 @@ import (
 //		probe         <interval>|off
 //		state         memory|persist
 //		rescue        off|resume
+//		usage         inject|observe
 //		on_disconnect cancel|drain
 //		trail_header  [<name>]
 //	}
@@ -125,6 +127,8 @@ func (t *Transport) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 		err = parseOnce(d, &t.State)
 	case "rescue":
 		err = parseOnce(d, &t.Rescue)
+	case "usage":
+		err = parseOnce(d, &t.Usage)
 	case "on_disconnect":
 		err = parseOnce(d, &t.OnDisconnect)
 	case "trail_header":
@@ -167,6 +171,12 @@ func (p *Provider) parseBlock(d *caddyfile.Dispenser) error {
 			err = parseOnce(d, &p.Select)
 		case "prefill":
 			err = parseOnce(d, &p.Prefill)
+		case "usage":
+			err = parseOnce(d, &p.Usage)
+		case "auth_header":
+			err = p.parseAuthHeader(d)
+		case "header":
+			err = p.parseHeader(d)
 		case "key":
 			err = p.parseKey(d)
 		case "keys":
@@ -207,123 +217,6 @@ func (p *Provider) parseTransport(d *caddyfile.Dispenser) error {
 	}
 	p.TransportRaw = caddyconfig.JSONModuleObject(module, "protocol", name, nil)
 	return nil
-}
-
-// parsePercent reads a share such as 50%.
-func parsePercent(d *caddyfile.Dispenser, into *float64) error {
-	option := d.Val()
-	if err := parseShare(d, into); err != nil {
-		return err
-	}
-	if *into < 0 {
-		return d.Errf("%s: cannot be switched off", option)
-	}
-	return nil
-}
-
-// parseShare reads a share, or "off", for which a negative one stands.
-func parseShare(d *caddyfile.Dispenser, into *float64) error {
-	option := d.Val()
-	if *into != 0 {
-		return d.Errf("%s: already specified", option)
-	}
-	var text string
-	if !d.AllArgs(&text) {
-		return d.ArgErr()
-	}
-	if text == "off" {
-		*into = -1
-		return nil
-	}
-	number, isPercent := strings.CutSuffix(text, "%")
-	value, err := strconv.ParseFloat(number, 64)
-	if !isPercent || err != nil || value <= 0 || value > 100 {
-		return d.Errf("%s: not a percentage above 0%%: %s", option, text)
-	}
-	*into = value / 100
-	return nil
-}
-
-// parseOnce reads the one argument of an option that may stand only once.
-func parseOnce(d *caddyfile.Dispenser, into *string) error {
-	option := d.Val()
-	if *into != "" {
-		return d.Errf("%s: already specified", option)
-	}
-	if !d.AllArgs(into) {
-		return d.ArgErr()
-	}
-	if *into == "" {
-		return d.Errf("%s: must not be empty", option)
-	}
-	return nil
-}
-
-func parseDuration(d *caddyfile.Dispenser, into *caddy.Duration) error {
-	option := d.Val()
-	if err := parseLimit(d, into); err != nil {
-		return err
-	}
-	if *into < 0 {
-		return d.Errf("%s: cannot be switched off", option)
-	}
-	return nil
-}
-
-// parseLimit reads a duration, or "off", for which a negative one stands.
-func parseLimit(d *caddyfile.Dispenser, into *caddy.Duration) error {
-	option := d.Val()
-	if *into != 0 {
-		return d.Errf("%s: already specified", option)
-	}
-	var text string
-	if !d.AllArgs(&text) {
-		return d.ArgErr()
-	}
-	if text == "off" {
-		*into = -1
-		return nil
-	}
-	value, err := caddy.ParseDuration(text)
-	if err != nil {
-		return d.Errf("%s: invalid duration %s: %v", option, text, err)
-	}
-	if value <= 0 {
-		return d.Errf("%s: must be longer than nothing", option)
-	}
-	*into = caddy.Duration(value)
-	return nil
-}
-
-func parseCount(d *caddyfile.Dispenser) (int, error) {
-	option := d.Val()
-	var text string
-	if !d.AllArgs(&text) {
-		return 0, d.ArgErr()
-	}
-	return wholeNumber(d, option, text)
-}
-
-// parsePositiveOnce reads the number of an option that may stand only once.
-func parsePositiveOnce(d *caddyfile.Dispenser, into *int) error {
-	option := d.Val()
-	if *into != 0 {
-		return d.Errf("%s: already specified", option)
-	}
-	n, err := parseCount(d)
-	if err == nil && n == 0 {
-		err = d.Errf("%s: must be at least 1", option)
-	}
-	*into = n
-	return err
-}
-
-func wholeNumber(d *caddyfile.Dispenser, option, text string) (int, error) {
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 {
-		return 0, d.Errf("%s: not a whole number: %s", option, text)
-	}
-	return n, nil
 }
 
 // Interface guard

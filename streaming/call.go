@@ -37,9 +37,8 @@ type Call struct {
 
 	// Provider, KeyID and TargetModel name the target of the last attempt.
 	Provider, KeyID, TargetModel string
-	// Services are other names for that provider, by what it is: its API
-	// family. Lists of prices may know it by them.
-	Services []string
+	// Service is what that provider is known to be, or else its API family.
+	Service string
 	// ModelConfigured says that the config itself names TargetModel, and not
 	// the client alone.
 	ModelConfigured bool
@@ -52,9 +51,14 @@ type Call struct {
 	Sent time.Duration
 	// Status is the HTTP status that the client was given.
 	Status int
+	// Refusal is the code of the error that the gateway itself has given the
+	// client; "" if it has given none.
+	Refusal string
 	// FirstToken is the time from Started to the first generated event; 0
 	// where there was none.
 	FirstToken time.Duration
+	// LastToken is the time from Started to the last generated event.
+	LastToken time.Duration
 	// Result is what was read along the answer.
 	Result wire.Result
 	// Outcome says how the call ended.
@@ -62,7 +66,16 @@ type Call struct {
 	// Cause is why the answer broke; nil if it did not, or was taken up again.
 	Cause error
 
-	answer *answer
+	// HearUntil bounds until when the client of a session is heard; nil where
+	// nobody can.
+	HearUntil func(deadline time.Time) error
+
+	// answer is what is still to be settled, once there is an answer.
+	answer interface {
+		settle()
+		// isEvents reports whether it is a stream of server-sent events.
+		isEvents() bool
+	}
 	// size is the length of Body, also when that has been given up.
 	size int
 }
@@ -105,7 +118,7 @@ const (
 // the request is over, whatever the way out; calling it again does nothing.
 func (c *Call) Close() {
 	if c.answer != nil {
-		_ = c.answer.Close()
+		c.answer.settle()
 	}
 	c.dropBody()
 }
@@ -138,9 +151,22 @@ func (c *Call) opener(body []byte) func() (io.ReadCloser, error) {
 	}
 }
 
-// Events reports whether the answer that is being passed on is a stream of
-// server-sent events, as far as it was read.
-func (c *Call) Events() bool { return c.answer != nil && c.answer.view.Events() }
+// TakesComments reports whether comments may stand in the answer that is being
+// passed on, as far as it was read: a stream of server-sent events, of a kind
+// whose SDKs skip them.
+func (c *Call) TakesComments() bool {
+	return c.answer != nil && c.answer.isEvents() && !c.Request.Operation.NoComments
+}
+
+// PerToken returns the time that a stream took for each token behind the first.
+// It says false where that cannot be told: of what came at once, or whole.
+func (c *Call) PerToken() (each time.Duration, known bool) {
+	took, tokens := c.LastToken-c.FirstToken, c.Result.Usage.OutputTotal()-1
+	if c.Request == nil || !c.Request.Stream || took <= 0 || tokens < 1 {
+		return 0, false
+	}
+	return took / time.Duration(tokens), true
+}
 
 // record notes an attempt and returns its place.
 func (c *Call) record(a Attempt) int {

@@ -4,8 +4,7 @@ package streaming
 
 import (
 	"errors"
-	"strconv"
-	"strings"
+	"fmt"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -51,6 +50,8 @@ const (
 	defaultMinCalls         = 50
 	defaultCanaryWindow     = 5 * time.Minute
 	defaultCanaryRest       = time.Minute
+	// maxFirstTokenMargin keeps products of it far from overflowing.
+	maxFirstTokenMargin = 1000
 )
 
 // withDefaults returns the rules in which nothing is left open.
@@ -78,12 +79,18 @@ func (c Canary) validate() error {
 	switch {
 	case c.ErrorMargin > 1:
 		return errors.New("canary error_margin: must be a share up to 1")
+	case c.FirstTokenMargin > maxFirstTokenMargin:
+		return fmt.Errorf("canary first_token_margin: must be a factor up to %d", maxFirstTokenMargin)
 	case c.MinCalls < 0:
 		return errors.New("canary min_calls: must not be negative")
-	case time.Duration(c.Window) < time.Second || time.Duration(c.Rest) < time.Second:
-		return errors.New("canary window and rest: must be at least a second")
+	case !isCanaryTime(c.Window) || !isCanaryTime(c.Rest):
+		return errors.New("canary window and rest: must be from a second to 30 days")
 	}
 	return nil
+}
+
+func isCanaryTime(d caddy.Duration) bool {
+	return time.Duration(d) >= time.Second && time.Duration(d) <= 30*24*time.Hour
 }
 
 // worse reports whether a canary stands worse than the stable target by more
@@ -129,9 +136,9 @@ func (c *Canary) parse(d *caddyfile.Dispenser) error {
 		var err error
 		switch d.Val() {
 		case "error_margin":
-			err = parseMargin(d, &c.ErrorMargin)
+			err = parseShare(d, &c.ErrorMargin)
 		case "first_token_margin":
-			err = parseMargin(d, &c.FirstTokenMargin)
+			err = parseRatio(d, &c.FirstTokenMargin)
 		case "min_calls":
 			err = parsePositiveOnce(d, &c.MinCalls)
 		case "window":
@@ -145,28 +152,5 @@ func (c *Canary) parse(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	return nil
-}
-
-// parseMargin reads a percentage, or "off", for which a negative one stands.
-func parseMargin(d *caddyfile.Dispenser, into *float64) error {
-	option := d.Val()
-	if *into != 0 {
-		return d.Errf("%s: already specified", option)
-	}
-	var text string
-	if !d.AllArgs(&text) {
-		return d.ArgErr()
-	}
-	if text == "off" {
-		*into = -1
-		return nil
-	}
-	number, isPercent := strings.CutSuffix(text, "%")
-	value, err := strconv.ParseFloat(number, 64)
-	if !isPercent || err != nil || !(value > 0) {
-		return d.Errf("%s: neither off nor a percentage above 0%%: %s", option, text)
-	}
-	*into = value / 100
 	return nil
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/credentials"
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
-	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
 // credential is what one attempt is made with: a key's own secret, or what the
@@ -38,16 +37,19 @@ func (p *Provider) credential(ctx context.Context, keyID string, secret keypool.
 	return credential{secret: grant.Secret, grant: grant, keeper: keeper}, nil
 }
 
-// place puts the credential into a header. A signature comes later.
-func (c credential) place(family *wire.Family, h http.Header) {
+// place puts the credential, and what else the provider wants, into a header.
+// A signature comes later.
+func (c credential) place(p *Provider, h http.Header) {
+	signs := c.grant != nil && c.grant.Sign != nil
 	switch {
-	case c.grant == nil:
-		family.Authorize(h, c.secret.Reveal())
-	case c.grant.Sign == nil:
-		family.AuthorizeBearer(h, c.secret.Reveal())
+	case signs:
+		p.family.AuthorizeBearer(h, "")
+	case c.grant == nil || p.AuthHeader != nil:
+		p.authorize(h, c.secret.Reveal())
 	default:
-		family.AuthorizeBearer(h, "")
+		p.family.AuthorizeBearer(h, c.secret.Reveal())
 	}
+	p.addHeaders(h)
 }
 
 // sign puts a signature on a request that is complete, if it needs one.

@@ -31,6 +31,8 @@ type failure struct {
 	// echoes says that the provider repeats our key, so that none of its words
 	// may get out.
 	echoes bool
+	// asked says that the request asked for the usage on our own account.
+	asked bool
 	// rest is what the provider's answer holds behind body, if anything.
 	rest io.ReadCloser
 }
@@ -58,6 +60,13 @@ func (f *failure) rank() int {
 	default:
 		return 0
 	}
+}
+
+// mindsAsking reports whether the provider seems to refuse the request for what
+// we have put into it.
+func (f *failure) mindsAsking() bool {
+	return f.asked && f.verdict.Class == keypool.ClassCaller &&
+		(bytes.Contains(f.body, []byte("stream_options")) || bytes.Contains(f.body, []byte("include_usage")))
 }
 
 // withoutRest lets go of what was not read of the provider's answer.
@@ -139,6 +148,9 @@ func (f *failure) explain() wire.Error {
 	case keypool.ClassNotSent, keypool.ClassReset:
 		return wire.Error{Status: http.StatusBadGateway, Code: "upstream_unreachable",
 			Message: "the connection to the provider failed"}
+	case keypool.ClassUpstream:
+		return wire.Error{Status: http.StatusBadGateway, Code: "upstream_error",
+			Message: "the provider's answer does not fit the request"}
 	case keypool.ClassRateLimited:
 		return wire.Error{Status: http.StatusTooManyRequests, Code: "rate_limit_exceeded",
 			Message: "every provider key for this model is rate limited"}
@@ -169,7 +181,11 @@ func (r *rotation) exhausted() *http.Response {
 	case r.best != nil && (r.cooling == nil || !r.best.private()):
 		res = r.best.response(r.in, r.call)
 	case r.cooling != nil:
-		res = refuse(r.in, r.call, r.explainCooling())
+		e := r.explainCooling()
+		if r.cooling.Class != keypool.ClassDisabled {
+			e.RetryAfter = max(time.Until(r.cooling.Until), 0)
+		}
+		res = refuse(r.in, r.call, e)
 	default:
 		res = refuse(r.in, r.call, new(failure).explain())
 	}
@@ -210,7 +226,7 @@ func unknownModel(req *wire.Request) wire.Error {
 // refuse answers the call ourselves, in its family's own shape.
 func refuse(in *http.Request, call *Call, e wire.Error) *http.Response {
 	e.RequestID = call.ID
-	call.Status = e.Status
+	call.Status, call.Refusal = e.Status, e.Code
 	call.Outcome = OutcomeRefused
 	body := call.Request.Family.ErrorBody(e)
 	header := http.Header{

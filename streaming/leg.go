@@ -44,6 +44,10 @@ type leg struct {
 	// was cut off.
 	stream bool
 
+	// filter takes out what asking for the usage has brought in; nil where it
+	// was not asked for.
+	filter *wire.UsageFilter
+
 	// held is what was read before anything was passed on, and end how that
 	// reading ended, if it did.
 	held []byte
@@ -52,8 +56,14 @@ type leg struct {
 	// that.
 	done  bool
 	fault error
-	// firstToken is the time until something was generated; 0 before that.
-	firstToken time.Duration
+	// firstToken is the time until something was generated, and lastToken
+	// until it was for the last time so far; 0 before that. outputs is how many
+	// events have generated something.
+	firstToken, lastToken time.Duration
+	outputs               int
+	// session is the connection of a session over a WebSocket; nil for every
+	// other answer.
+	session *session
 	// attempt is the leg's place among the call's attempts.
 	attempt  int
 	finished bool
@@ -79,18 +89,20 @@ func (l *leg) read(p []byte) (int, error) {
 		l.scan.Write(p[:n])
 		l.keep()
 	}
-	if l.firstToken == 0 && l.scan.Started() {
-		l.firstToken = time.Since(l.began)
+	if err != nil {
+		l.left = l.client.Err() != nil
+		if err = l.ending(err); err == io.EOF {
+			l.done = true
+		} else {
+			l.fault = err
+		}
 	}
-	if err == nil {
-		return n, nil
-	}
-	l.left = l.client.Err() != nil
-	err = l.ending(err)
-	if err == io.EOF {
-		l.done = true
-	} else {
-		l.fault = err
+	// Of what is encoded, the end may tell more.
+	if outputs := l.scan.Outputs(); outputs > l.outputs || l.firstToken == 0 && l.scan.Started() {
+		l.outputs, l.lastToken = outputs, time.Since(l.began)
+		if l.firstToken == 0 {
+			l.firstToken = l.lastToken
+		}
 	}
 	return n, err
 }
@@ -98,7 +110,7 @@ func (l *leg) read(p []byte) (int, error) {
 // limit returns how long the provider may now be silent.
 func (l *leg) limit() (time.Duration, *timeoutError) {
 	switch {
-	case l.stream && l.scan.Ended() && !l.call.Request.Several:
+	case l.over():
 		return endGrace, errEnded
 	case l.urgent && !l.scan.Started():
 		return max(time.Duration(l.limits.FirstToken)-time.Since(l.began), 1), errFirstTokenTimeout
@@ -119,7 +131,7 @@ func (l *leg) lingers() bool {
 func (l *leg) ending(err error) error {
 	cause := context.Cause(l.ctx)
 	switch {
-	case err == io.EOF, cause == errEnded, l.stream && l.scan.Ended() && !l.left && !l.call.Request.Several:
+	case err == io.EOF, cause == errEnded, l.over() && !l.left:
 		l.scan.Close()
 		if l.stream && l.truncated() || l.response.StatusCode == http.StatusOK && l.scan.CutOff() {
 			return errTruncated
@@ -131,6 +143,10 @@ func (l *leg) ending(err error) error {
 		return err
 	}
 }
+
+// over reports whether a stream is whole and nothing more of it is to come, but
+// perhaps its usage.
+func (l *leg) over() bool { return l.stream && l.scan.Final() && !l.call.Request.Several }
 
 // truncated reports whether a stream that is over lacks its end. Of one that
 // says nothing we understand, it cannot be said.
@@ -147,13 +163,16 @@ func (l *leg) finish(verdict keypool.Verdict) {
 	}
 	l.finished = true
 	l.drop()
+	l.report(keypool.Outcome{Verdict: verdict, Latency: time.Since(l.began), FirstToken: l.firstToken})
+}
+
+// report tells all who count how the leg went.
+func (l *leg) report(o keypool.Outcome) {
 	usage := l.scan.Result().Usage
-	l.lease.Report(keypool.Outcome{
-		Verdict: verdict, Latency: time.Since(l.began), FirstToken: l.firstToken,
-		Tokens: int(usage.InputTotal() + usage.OutputTotal()),
-	})
-	l.to.share.failed(l.began, verdict, false)
-	l.call.judge(l.attempt, verdict)
+	o.Tokens = int(usage.InputTotal() + usage.OutputTotal())
+	l.lease.Report(o)
+	l.to.share.failed(l.began, o.Verdict, false)
+	l.call.judge(l.attempt, o.Verdict)
 }
 
 // judgeInside judges an error that came within a success.
@@ -180,7 +199,7 @@ func (l *leg) verdict() (keypool.Verdict, Outcome) {
 	switch {
 	case failure != nil:
 		return l.judgeInside(failure), OutcomeBroken
-	case l.scan.Ended() || l.done:
+	case l.done || l.scan.Final() && (l.left || l.fault == nil):
 		return keypool.Verdict{Class: keypool.ClassOK}, OutcomeOK
 	case l.left || l.fault == nil:
 		// Nobody read to the end, and no fault was seen: the client is gone.

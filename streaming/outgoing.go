@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/seed83435595/caddy-llm-proxy/streaming/websocket"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -27,15 +28,18 @@ var withheld = []string{
 // withheldPrefixes are groups of such headers.
 var withheldPrefixes = []string{"Cf-", "Sec-", "X-Forwarded-"}
 
-// outgoingHeader returns what of the client's header goes to a provider.
-// The answer is asked for unencoded, so that its bytes can be read along
-// while they pass.
-func outgoingHeader(in http.Header) http.Header {
+// outgoingHeader returns what of the client's header goes to a provider, with
+// the handshake if it asks for a session. The answer is asked for unencoded,
+// so that its bytes can be read along while they pass.
+func outgoingHeader(in http.Header, session bool) http.Header {
 	out := make(http.Header, len(in)+2)
 	for name, values := range in {
 		if !isWithheld(name) {
 			out[name] = values
 		}
+	}
+	if session {
+		websocket.Ask(out, in)
 	}
 	wire.StripCredentials(out)
 	out["Accept-Encoding"] = []string{"identity"}
@@ -58,13 +62,27 @@ func isWithheld(name string) bool {
 // do not take it from the URL.
 const dialInfoKey = caddy.CtxKey("reverse_proxy.dial_info")
 
-// outgoing builds the request for one attempt. It has a header of its own, since
-// the client's request is logged by others.
-func (r *rotation) outgoing(ctx context.Context, to target, with credential) (*http.Request, error) {
+// body returns what is sent to a target, and whether it asks for the usage of
+// a stream on our own account.
+func (r *rotation) body(to target) (body []byte, asks bool) {
 	req := r.call.Request
 	model := to.modelFor(req.Model)
-	header := outgoingHeader(r.in.Header)
-	with.place(to.provider.family, header)
+	if body = r.prefilled; body == nil {
+		body = req.Body(r.call.Body, model)
+	}
+	if r.plain || !to.provider.asks.takes(model) {
+		return body, false
+	}
+	return req.AskForUsage(body)
+}
+
+// outgoing builds the request for one attempt. It has a header of its own, since
+// the client's request is logged by others.
+func (r *rotation) outgoing(ctx context.Context, to target, with credential, body []byte) (*http.Request, error) {
+	req := r.call.Request
+	model := to.modelFor(req.Model)
+	header := outgoingHeader(r.in.Header, req.Operation.Session)
+	with.place(to.provider, header)
 
 	out := &http.Request{
 		Method:     r.in.Method,
@@ -74,10 +92,6 @@ func (r *rotation) outgoing(ctx context.Context, to target, with credential) (*h
 		ProtoMinor: 1,
 		Header:     header,
 		Host:       to.provider.base.Host,
-	}
-	body := r.prefilled
-	if body == nil {
-		body = req.Body(r.call.Body, model)
 	}
 	if len(body) > 0 {
 		out.ContentLength = int64(len(body))

@@ -85,3 +85,45 @@ func TestOutgoingHeaders(t *testing.T) {
 		}
 	}
 }
+
+// A provider may want its keys elsewhere than its API family does, and more
+// headers, which take the place of the client's.
+func TestProvidersOwnHeaders(t *testing.T) {
+	t.Setenv("LLM_TEST_PROJECT", "project-1")
+	up := newUpstream(t, func(w http.ResponseWriter, _ *http.Request, _ string) { answerJSON(w, 200, chatAnswer) })
+	for _, test := range []struct {
+		auth   *AuthHeader
+		header string
+		want   string
+	}{
+		{nil, "Authorization", "Bearer "},
+		{&AuthHeader{Name: "x-token"}, "X-Token", ""},
+		{&AuthHeader{Name: "Authorization", Scheme: "Token"}, "Authorization", "Token "},
+	} {
+		key := test.header + test.want + t.Name()
+		p := pool("p", up.URL, key)
+		p.AuthHeader = test.auth
+		p.Headers = map[string]string{"x-project": "{env.LLM_TEST_PROJECT}", "Accept": "application/json"}
+		chat(t, provision(t, &Transport{Providers: []*Provider{p}, Retry: quick}), chatBody)
+		seen := up.requests()
+		got := seen[len(seen)-1].header
+		if got.Get(test.header) != test.want+key || got.Get("X-Project") != "project-1" || got.Get("Accept") != "application/json" {
+			t.Errorf("%+v: got %v", test.auth, got)
+		}
+		if test.header != "Authorization" && got.Get("Authorization") != "" {
+			t.Errorf("the key went to Authorization too: %v", got)
+		}
+	}
+	for name, p := range map[string]*Provider{
+		"header \"a b\": not a name of a header":           {Headers: map[string]string{"a b": "c"}},
+		"header Host: cannot be set":                       {Headers: map[string]string{"host": "c"}},
+		"header a: the value has a control character":      {Headers: map[string]string{"a": "b\r\nc: d"}},
+		"header a: unrecognized placeholder":               {Headers: map[string]string{"a": "{nothing.like.it}"}},
+		"auth_header: header Accept-Encoding":              {AuthHeader: &AuthHeader{Name: "Accept-Encoding"}},
+		"auth_header: the scheme has a control character ": {AuthHeader: &AuthHeader{Name: "A", Scheme: "\n"}},
+	} {
+		if err := p.provisionHeaders(); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("want %q, got %v", name, err)
+		}
+	}
+}

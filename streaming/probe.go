@@ -120,7 +120,7 @@ func (b *prober) ask(ctx context.Context, next keypool.Probe) (keypool.Verdict, 
 		return nothing, err
 	}
 	header := http.Header{"Accept": {"application/json"}, "Accept-Encoding": {"identity"}}
-	with.place(p.family, header)
+	with.place(p, header)
 	req := &http.Request{
 		Method: http.MethodGet, URL: p.family.ProbeURL(p.base, next.Model()),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header, Host: p.base.Host,

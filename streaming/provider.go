@@ -35,13 +35,13 @@ type Provider struct {
 	// BaseURL is where the provider's API is: http or https, with a path
 	// where the API has one. For the openai family a path is what its SDKs
 	// would be given, version included; without any path it is /v1.
-	// Default: the family's own service, for a provider named after its
-	// family.
+	// Default: that of the service that the provider is named after.
 	BaseURL string `json:"base_url,omitempty"`
 
 	// API is the provider's API family: openai, anthropic, gemini, azure, bedrock,
-	// vertex, cohere, ollama, dashscope or tgi.
-	// Default: the provider's name if it is one of these, otherwise openai.
+	// vertex, cohere, ollama, dashscope, llama or tgi.
+	// Default: that of the service that the provider is named after, otherwise
+	// openai.
 	API string `json:"api,omitempty"`
 
 	// Keys are the provider's credentials. At least one key is needed, here
@@ -70,6 +70,19 @@ type Provider struct {
 	// is not asked like that again. Default: on, but off for the openai family.
 	Prefill string `json:"prefill,omitempty"`
 
+	// Usage says whether the provider is asked for the usage of streams whose
+	// client does not ask for it: inject or observe. Default: that of the
+	// transport.
+	Usage string `json:"usage,omitempty"`
+
+	// AuthHeader is where the provider wants its keys.
+	// Default: where those of its API family do.
+	AuthHeader *AuthHeader `json:"auth_header,omitempty"`
+
+	// Headers are sent with each request, in the place of the client's headers
+	// of the same names. Placeholders are evaluated when the config is loaded.
+	Headers map[string]string `json:"headers,omitempty"`
+
 	// Verdicts are rules of what an answer of this provider means. They come
 	// before those for all providers, and the first that fits holds.
 	Verdicts []*VerdictRule `json:"verdicts,omitempty"`
@@ -84,10 +97,12 @@ type Provider struct {
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 
 	family *wire.Family
-	// services are what else the provider is called.
-	services []string
-	base     *url.URL
-	dial     reverseproxy.DialInfo
+	// service is what the provider is known to be; nil if nothing is known of
+	// it.
+	service *wire.Service
+	base    *url.URL
+	headers http.Header
+	dial    reverseproxy.DialInfo
 	// pool is of the keys of the config, which are fixed, and of those of the
 	// file. With the file it is replaced by another.
 	pool    atomic.Pointer[keypool.Pool]
@@ -104,10 +119,12 @@ type Provider struct {
 	lenders   map[string]*lender
 	keepers   map[string]*credentials.Keeper
 	transport http.RoundTripper
-	prefills  *prefills
-	budget    *keypool.Budget
-	stored    stored
-	rules     wire.OwnRules
+	// prefills and asks are which models take a prefill, and which are asked
+	// for the usage of their streams.
+	prefills, asks *feature
+	budget         *keypool.Budget
+	stored         stored
+	rules          wire.OwnRules
 	// successes are those of the rules that may hold for a success.
 	successes wire.OwnRules
 }
@@ -125,8 +142,14 @@ func (p *Provider) provision(ctx caddy.Context, t *Transport) error {
 	if err := p.provisionAddress(); err != nil {
 		return err
 	}
-	var err error
+	err := p.provisionHeaders()
+	if err != nil {
+		return err
+	}
 	if p.prefills, err = newPrefills(p.Prefill, p.family.Name); err != nil {
+		return err
+	}
+	if p.asks, err = newAsks(p.Usage, t.Usage, p.service); err != nil {
 		return err
 	}
 	if err := p.provisionTransport(ctx, t.Timeouts.Connect); err != nil {
@@ -148,7 +171,7 @@ func (p *Provider) provision(ctx caddy.Context, t *Transport) error {
 
 // provisionAddress settles the API family and where the provider is.
 func (p *Provider) provisionAddress() error {
-	named, isFamily := wire.Lookup(p.Name)
+	named, known := wire.ServiceNamed(p.Name)
 	switch {
 	case p.API != "":
 		family, ok := wire.Lookup(p.API)
@@ -156,26 +179,50 @@ func (p *Provider) provisionAddress() error {
 			return fmt.Errorf("api: unknown API family %q; known are %s", p.API, strings.Join(wire.Names(), ", "))
 		}
 		p.family = family
-	case isFamily:
-		p.family = named
+	case known:
+		p.family = named.Family
 	default:
 		p.family, _ = wire.Lookup("openai")
 	}
 
-	p.services = []string{p.family.Name}
 	base := p.BaseURL
 	if base == "" {
-		if !isFamily || named != p.family || named.DefaultBase == "" {
-			return fmt.Errorf("a base URL is needed, such as https://api.example.com/v1; only a provider named after its API family (%s) has a default",
-				strings.Join(wire.Names(), ", "))
+		if !known || named.Family != p.family || named.Base == "" {
+			return fmt.Errorf("a base URL is needed, such as https://api.example.com/v1; only a provider named after a service that is known (%s) has a default",
+				strings.Join(wire.ServiceNames(), ", "))
 		}
-		base = p.family.DefaultBase
+		base = named.Base
 	}
 	base, err := caddy.NewReplacer().ReplaceOrErr(base, true, true)
 	if err != nil {
 		return fmt.Errorf("base URL: %w", err)
 	}
-	return p.setBase(base)
+	if err := p.setBase(base); err != nil {
+		return err
+	}
+	p.recognize(named)
+	return nil
+}
+
+// recognize finds out what the provider is: by its address, or by its name if
+// that is the name of a server that may run at any address. A service that is
+// asked for at another address is not what is known: it may be a proxy.
+func (p *Provider) recognize(named *wire.Service) {
+	at, known := wire.ServiceAt(p.base.Hostname(), p.family)
+	switch {
+	case known:
+		p.service = at
+	case named != nil && named.Runnable():
+		p.service = named
+	}
+}
+
+// serviceName returns what the provider is known to be, or else its family.
+func (p *Provider) serviceName() string {
+	if p.service == nil {
+		return p.family.Name
+	}
+	return p.service.Name
 }
 
 func (p *Provider) setBase(base string) error {

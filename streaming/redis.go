@@ -3,6 +3,7 @@
 package streaming
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
@@ -87,6 +89,19 @@ const (
 // stores holds the connections. Handlers and transports that mean the same
 // Redis share them, also over reloads.
 var stores = caddy.NewUsagePool()
+
+func init() {
+	redis.SetLogger(redisLogger{})
+}
+
+// redisLogger takes what the library has to say, which would go to stderr: the
+// same failures come back as errors.
+type redisLogger struct{}
+
+// Printf logs a message.
+func (redisLogger) Printf(_ context.Context, format string, v ...any) {
+	caddy.Log().Named("llm.redis").Debug(fmt.Sprintf(format, v...))
+}
 
 // OpenRedis returns the store that r means, and what closes it again, which
 // must be called once. The network is not asked.

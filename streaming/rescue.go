@@ -30,6 +30,9 @@ const (
 	maxRescues = 3
 )
 
+// errNoEvents is an answer that is none that a stream of events can go on with.
+var errNoEvents = errors.New("the second answer is no stream of events, or encoded")
+
 // rescue takes a stream up again that broke after some of it had reached the
 // client: from another key or target, so that the client gets one whole
 // answer. It needs whole events, so nothing else is passed on while it is on.
@@ -68,13 +71,15 @@ func (s *rescue) take(l *leg, piece []byte) ([]byte, error) {
 	}
 	s.tail = append(s.tail, piece...)
 	whole := max(int(l.scan.Whole()-s.seen), 0)
-	if whole > 0 && whole < len(s.tail) && s.tail[whole-1] == '\r' && s.tail[whole] == '\n' {
-		whole++ // an event counts as whole at the CR
-	}
 	out := s.tail[:whole]
 	s.sent = append(s.sent, out...)
-	s.seen += int64(whole)
-	s.tail = slices.Clone(s.tail[whole:])
+	// An event counts as whole at the CR, and the LF may come late.
+	if bytes.HasSuffix(s.sent, []byte("\r")) && bytes.HasPrefix(s.tail[whole:], []byte("\n")) {
+		out = s.tail[:whole+1]
+		s.sent = append(s.sent, '\n')
+	}
+	s.seen += int64(len(out))
+	s.tail = slices.Clone(s.tail[len(out):])
 	return out, nil
 }
 
@@ -151,6 +156,9 @@ func (s *rescue) ask(ctx context.Context, to target, prefill bool) (*leg, []byte
 	}
 	s.thread.Join(prefill)
 	out, err := s.thread.Write(l.held)
+	if err == nil && !l.scan.Events() {
+		err = errNoEvents
+	}
 	if err != nil {
 		s.log(l, "it differs", err)
 		l.finish(keypool.Verdict{Class: keypool.ClassCanceled})

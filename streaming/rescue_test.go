@@ -370,6 +370,36 @@ func TestNoRescueUnlessWanted(t *testing.T) {
 	}
 }
 
+// The LF that ends an event may come after its CR: it does not wait for the
+// event behind it.
+func TestRescueHoldsNoLineEndBack(t *testing.T) {
+	next := make(chan struct{})
+	first := strings.ReplaceAll(strings.Join(story("first", words)[:3], ""), "\n", "\r\n")
+	up := tellsAll(t, func(w http.ResponseWriter, r *http.Request, _ int) {
+		stream(w, first[:len(first)-1])
+		<-next
+		stream(w, "\n")
+		select {
+		case <-next:
+		case <-r.Context().Done():
+		}
+		stream(w, strings.ReplaceAll(strings.Join(story("first", words)[3:], ""), "\n", "\r\n"))
+	})
+	res, _ := post(t, context.Background(), rescuing(t, up, nil), "/v1/chat/completions", chatStreamBody)
+	got := make([]byte, len(first)-1)
+	if _, err := io.ReadFull(res.Body, got); err != nil {
+		t.Fatal(err)
+	}
+	next <- struct{}{}
+	if _, err := io.ReadFull(res.Body, got[:1]); err != nil || got[0] != '\n' {
+		t.Fatalf("got %q, %v", got[:1], err)
+	}
+	next <- struct{}{}
+	if _, err := io.ReadAll(res.Body); err != nil {
+		t.Error(err)
+	}
+}
+
 // A whole stream passes byte for byte with rescue on, too, and event by event.
 func TestRescueLeavesWholeStreamsAlone(t *testing.T) {
 	sent := "\ufeff: hello\r\n\r\n" + strings.Join(story("first", words), "") +

@@ -37,6 +37,9 @@ type rotation struct {
 	elsewhere bool
 	// prefilled is sent in place of the client's body, if there is one.
 	prefilled []byte
+	// plain says that the target at hand is not asked for the usage, since it
+	// seems to mind that.
+	plain bool
 	// tried are the keys of pool that were asked as asked, the target at hand.
 	tried keypool.Tried
 	asked target
@@ -76,6 +79,8 @@ func (r *rotation) run(ctx context.Context) (*http.Response, error) {
 		}
 	}
 	switch {
+	case l != nil && l.session != nil:
+		return l.session.open(r), nil
 	case l != nil:
 		return r.deliver(l), nil
 	case ctx.Err() != nil:
@@ -104,7 +109,7 @@ func (r *rotation) find(ctx context.Context) (*leg, *failure) {
 // when the next target should be asked; last says that there is none.
 func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failure) {
 	if r.asked != to {
-		r.asked, r.pool, r.tried, r.limited = to, to.provider.pool.Load(), keypool.Tried{}, 0
+		r.asked, r.pool, r.tried, r.limited, r.plain = to, to.provider.pool.Load(), keypool.Tried{}, 0, false
 		to.provider.budget.Call()
 	}
 	want := keypool.Want{Model: to.modelFor(r.call.Request.Model), Affinity: r.call.Affinity, Insist: last}
@@ -133,10 +138,20 @@ func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failur
 		}
 		l, failed := r.attempt(ctx, to, lease, last)
 		if l != nil {
+			if r.plain {
+				to.provider.asks.refuse(want.Model)
+			}
 			return l, nil
 		}
 		if ctx.Err() != nil {
 			return nil, nil
+		}
+		if failed.mindsAsking() {
+			// If it answers without, that was it. A client may have made it
+			// say so.
+			failed.withoutRest()
+			r.plain = true
+			continue
 		}
 		next := r.next(failed, last)
 		switch {

@@ -340,7 +340,9 @@ func TestRefusedSplits(t *testing.T) {
 		"none without a split":          {Canary: Canary{MinCalls: 1}, Targets: []Target{a, b}},
 		"error_margin: must be a share": {Split: []int{1, 1}, Canary: Canary{ErrorMargin: 5}, Targets: []Target{a, b}},
 		"min_calls":                     {Split: []int{1, 1}, Canary: Canary{MinCalls: -1}, Targets: []Target{a, b}},
-		"at least a second":             {Split: []int{1, 1}, Canary: Canary{Rest: 1}, Targets: []Target{a, b}},
+		"first_token_margin: must be":   {Split: []int{1, 1}, Canary: Canary{FirstTokenMargin: 1e300}, Targets: []Target{a, b}},
+		"to 30 days":                    {Split: []int{1, 1}, Canary: Canary{Window: math.MaxInt64}, Targets: []Target{a, b}},
+		"from a second":                 {Split: []int{1, 1}, Canary: Canary{Rest: 1}, Targets: []Target{a, b}},
 	} {
 		line.Match = "*"
 		if err := line.validate(); err == nil || !strings.Contains(err.Error(), says) {

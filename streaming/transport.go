@@ -15,8 +15,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	"github.com/seed83435595/caddy-llm-proxy/keypool/store"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/startup"
 )
 
 func init() {
@@ -67,6 +67,14 @@ type Transport struct {
 	// kept in memory while it lasts. Default: off.
 	Rescue string `json:"rescue,omitempty"`
 
+	// Usage says what is done so that the usage of a chat's stream is known if
+	// its client does not ask for it. With inject the provider is asked for
+	// it, unless it states it by itself, and what comes of that is taken out
+	// of the stream again; observe changes nothing, and what is not stated is
+	// estimated. Default: inject for services that are known to need it and
+	// to take it, observe for all others.
+	Usage string `json:"usage,omitempty"`
+
 	// OnDisconnect says what happens when the client of an answer goes away:
 	// cancel breaks off the provider's work at once; drain reads the answer to
 	// its end, for at most 30s and 16 MiB, so that its usage is known.
@@ -84,19 +92,12 @@ type Transport struct {
 	// which of them made which stored object. Default: memory.
 	State string `json:"state,omitempty"`
 
-	// Redis is where instances of Caddy share what they know of keys.
-	// Default: each goes by what it knows itself.
-	Redis *Redis `json:"redis,omitempty"`
-
 	routes routes
 	logger *zap.Logger
 	events *events.Emitter
 	// probers are at work for the providers that have one.
 	probers []*prober
 	trials  []trialKey
-	// store is nil without Redis.
-	store      *store.Store
-	closeStore func() error
 }
 
 // CaddyModule returns the Caddy module information.
@@ -110,6 +111,8 @@ func (*Transport) CaddyModule() caddy.ModuleInfo {
 // Provision prepares the providers and the routes between them.
 func (t *Transport) Provision(ctx caddy.Context) error {
 	t.logger = ctx.Logger()
+	start := startup.Of(ctx.GetMetricsRegistry())
+	defer start.Module()()
 	if len(t.Providers) == 0 {
 		return errors.New("no provider: transport llm needs at least one 'provider' with a key")
 	}
@@ -119,11 +122,20 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	}
 	t.Retry.applyDefaults()
 	t.Timeouts.applyDefaults()
-	if t.Redis != nil {
-		if t.store, t.closeStore, err = OpenRedis(t.Redis); err != nil {
-			return fmt.Errorf("redis: %w", err)
-		}
+	if err := start.Do("providers", func() error { return t.provisionProviders(ctx) }); err != nil {
+		return err
 	}
+	routes, err := t.newRoutes()
+	if err != nil {
+		return err
+	}
+	t.routes = routes
+	return t.startProbes()
+}
+
+// provisionProviders prepares the providers one after the other: they load
+// modules, for which a caddy.Context must not be used by two at a time.
+func (t *Transport) provisionProviders(ctx caddy.Context) error {
 	for i, p := range t.Providers {
 		if p == nil {
 			return fmt.Errorf("provider %d: null", i+1)
@@ -132,12 +144,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("provider %q: %w", p.Name, err)
 		}
 	}
-	routes, err := t.newRoutes()
-	if err != nil {
-		return err
-	}
-	t.routes = routes
-	return t.startProbes()
+	return nil
 }
 
 // Validate checks what Provision could not make sense of.
@@ -172,9 +179,6 @@ func (t *Transport) Cleanup() error {
 		}
 	}
 	t.trials = nil
-	if t.closeStore != nil {
-		return t.closeStore()
-	}
 	return nil
 }
 

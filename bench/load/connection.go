@@ -31,8 +31,12 @@ const (
 	callTimeout = 2 * time.Minute
 )
 
-func dial(address string) (*connection, error) {
-	conn, err := net.DialTimeout("tcp", address, dialTimeout)
+func dial(address string, from func() net.IP) (*connection, error) {
+	dialer := net.Dialer{Timeout: dialTimeout}
+	if from != nil {
+		dialer.LocalAddr = &net.TCPAddr{IP: from()}
+	}
+	conn, err := dialer.Dial("tcp", address)
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,9 @@ type Load struct {
 	Request func() []byte
 	// Status is the status that every answer should have.
 	Status int
+	// From returns the address to call from, for each connection. Nil leaves
+	// it to the system.
+	From func() net.IP
 	// Connections is how many calls are in flight at most.
 	Connections int
 	// Rate makes it an open loop: so many calls start per second, at random
@@ -151,10 +154,11 @@ func (g *Generator) call(due time.Time) {
 		}
 		first = false
 	})
+	over := c.at // once it is put back, another call has it
 	g.put(c, keep && err == nil)
 	if err == nil {
 		if result := g.recording.Load(); result != nil {
-			result.Latency.Add(c.at.Sub(due))
+			result.Latency.Add(over.Sub(due))
 		}
 	}
 	g.count(err)
@@ -185,7 +189,7 @@ func (g *Generator) take() (*connection, error) {
 		return c, nil
 	}
 	g.mu.Unlock()
-	c, err := dial(g.load.Address)
+	c, err := dial(g.load.Address, g.load.From)
 	if err != nil {
 		return nil, err
 	}

@@ -40,14 +40,13 @@ func Explain(err error, secrets ...string) error {
 	if err == nil {
 		return nil
 	}
-	text := err.Error()
+	text := oneLine(err.Error())
 	for _, secret := range secrets {
-		if secret != "" {
+		if secret = oneLine(secret); secret != "" {
 			text = strings.ReplaceAll(text, secret, "REDACTED")
 		}
 	}
 	text = signedToken.ReplaceAllString(text, "REDACTED")
-	text = strings.Join(strings.Fields(text), " ")
 	if len(text) > maxExplanation {
 		cut := maxExplanation
 		for !utf8.RuneStart(text[cut]) {
@@ -57,3 +56,5 @@ func Explain(err error, secrets ...string) error {
 	}
 	return errors.New(text)
 }
+
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }

@@ -27,6 +27,11 @@ test('streamed message', async () => {
   assert.equal(final.usage.output_tokens, deltas);
 });
 
+test('comments in the pauses of a stream are skipped', async () => {
+  const final = await client.messages.stream({ ...request, model: 'pausing-model' }).finalMessage();
+  assert.match(final.content[0].text, /^the quick brown/);
+});
+
 test('tool use, plain and streamed', async () => {
   const answer = await client.messages.create({ ...request, tools });
   assert.equal(answer.stop_reason, 'tool_use');

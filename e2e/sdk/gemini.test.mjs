@@ -31,6 +31,12 @@ test('streamed answer', async () => {
   assert.equal(last.candidates[0].finishReason, 'STOP');
 });
 
+test('a stream that pauses', async () => {
+  let text = '';
+  for await (const chunk of await ai.models.generateContentStream({ ...request, model: 'pausing-model' })) text += chunk.text ?? '';
+  assert.match(text, /^the quick brown/);
+});
+
 test('function call, plain and streamed', async () => {
   const answer = await ai.models.generateContent({ ...request, config });
   assert.deepEqual(answer.functionCalls[0].args, { city: 'sample' });

@@ -24,6 +24,14 @@ test('plain chat', async () => {
   assert.equal(answer.usage.total_tokens, answer.usage.prompt_tokens + answer.usage.completion_tokens);
 });
 
+test('comments in the pauses of a stream are skipped', async () => {
+  let text = '';
+  for await (const chunk of await client.chat.completions.create({ model: 'pausing-model', messages, stream: true })) {
+    text += chunk.choices[0]?.delta?.content ?? '';
+  }
+  assert.match(text, /^the quick brown/);
+});
+
 test('streamed chat, with usage', async () => {
   const stream = await client.chat.completions.create({
     model: 'gpt-4o', messages, stream: true, stream_options: { include_usage: true },

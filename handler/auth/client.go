@@ -20,8 +20,10 @@ type Client struct {
 	ID string
 	// Models are patterns of the models that it may use; none means all.
 	Models []string
-	// Rules are how much it may use.
-	Rules []limits.Rule
+	// Groups are the names of those it belongs to.
+	Groups []string
+	// Limits are whose limits hold for it: its own, and those of its groups.
+	Limits []*limits.Subject
 	// Expires is when its access ends; zero means never.
 	Expires time.Time
 	// Networks are where it may call from; none means anywhere.

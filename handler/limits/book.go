@@ -3,21 +3,27 @@
 package limits
 
 import (
+	"context"
 	"hash/fnv"
+	"math/bits"
 	"slices"
 	"sync"
 	"time"
 )
 
-// Book holds what all clients have used. It is safe for concurrent use. Make
-// one with [NewBook].
+// Book holds what all subjects have used, in memory. It is safe for concurrent
+// use. Make one with [NewBook].
 //
-// It knows a client by its id and a counter by its kind and period, so the
-// rules may change while the counts go on. A client that has used nothing for
-// so long that nothing counts any more is forgotten.
-type Book struct{ shards [64]shard }
+// It knows a subject by its name and a counter by its kind, period and models,
+// so the rules may change while the counts go on. A subject that has used
+// nothing for so long that nothing counts any more is forgotten.
+type Book struct{ shards [manyShards]shard }
 
-// shard holds some of the clients, so that one lock is not everybody's.
+// manyShards is how many shards there are: a call that concerns several locks
+// them in the order of their bits.
+const manyShards = 64
+
+// shard holds some of the subjects, so that one lock is not everybody's.
 type shard struct {
 	mu       sync.Mutex
 	accounts map[string]*account
@@ -27,14 +33,14 @@ type shard struct {
 	sweepAt int
 }
 
-// minSweep keeps small shards from being swept at every new client.
+// minSweep keeps small shards from being swept at every new subject.
 const minSweep = 64
 
-// manyCounters is at how many counters of one client the idle ones are looked
+// manyCounters is at how many counters of one subject the idle ones are looked
 // for.
 const manyCounters = 8
 
-// account holds the counters of one client.
+// account holds the counters of one subject.
 type account struct{ counters []*counter }
 
 // NewBook returns an empty book.
@@ -46,7 +52,7 @@ func NewBook() *Book {
 	return b
 }
 
-// Len returns how many clients the book remembers.
+// Len returns how many subjects the book remembers.
 func (b *Book) Len() int {
 	n := 0
 	for i := range b.shards {
@@ -58,70 +64,108 @@ func (b *Book) Len() int {
 	return n
 }
 
-// Enter begins a call: it counts the request and takes a place among the
-// concurrent calls. If a rule forbids that, nothing is counted and there is no
-// hold; unless in shadow, where everything goes on and the rule is only
-// reported. A hold must be settled.
-func (b *Book) Enter(now time.Time, client string, rules []Rule, shadow bool) (*Hold, *Exceeded) {
-	s := b.shard(client)
-	h := &Hold{shard: s, client: client, rules: rules, shadow: shadow}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	exceeded := h.take(now, false, Amounts{})
-	if exceeded != nil && !shadow {
-		return nil, exceeded
+func (b *Book) take(_ context.Context, now time.Time, h *Hold) error {
+	locked := b.lock(h)
+	defer b.unlock(locked)
+	granted := true
+	for p := range h.asked() {
+		c := b.counter(now, p)
+		p.force(c)
+		if p.ask(now, c); p.wait > 0 && !h.shadow {
+			granted = false
+		}
 	}
-	return h, exceeded
+	// A counter that counts nothing may have been forgotten since, so it is
+	// looked for again.
+	for p := range h.asked() {
+		c := b.counter(now, p)
+		if granted {
+			p.grant(c)
+		}
+		p.note(now, c)
+		b.mark(p, granted)
+	}
+	return nil
 }
 
-// States returns where a client stands with each of its rules.
-func (b *Book) States(now time.Time, client string, rules []Rule) []State {
-	s := b.shard(client)
-	states := make([]State, len(rules))
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a := s.account(now, client)
-	for i, rule := range rules {
-		c := a.counter(now, rule)
-		states[i] = State{Rule: rule, Remaining: max(rule.Amount-c.taken(), 0), Reset: c.leaves(now, c.used)}
+func (b *Book) settle(now time.Time, h *Hold) { b.follow(now, h, true) }
+
+// follow does what was decided elsewhere.
+func (b *Book) follow(now time.Time, h *Hold, granted bool) {
+	locked := b.lock(h)
+	defer b.unlock(locked)
+	for p := range h.asked() {
+		c := b.counter(now, p)
+		if p.force(c); granted {
+			p.grant(c)
+		}
+		b.mark(p, granted)
 	}
-	return states
 }
 
-// shard returns where a client is kept: always the same, so that what was
-// written down of a group is about the same clients for ever.
-func (b *Book) shard(client string) *shard {
+// lock locks the shards of all that is asked, and returns which these are.
+func (b *Book) lock(h *Hold) (locked uint64) {
+	for p := range h.asked() {
+		locked |= 1 << p.subject.shard
+	}
+	for rest := locked; rest != 0; rest &= rest - 1 {
+		b.shards[bits.TrailingZeros64(rest)].mu.Lock()
+	}
+	return locked
+}
+
+func (b *Book) unlock(locked uint64) {
+	for rest := locked; rest != 0; rest &= rest - 1 {
+		b.shards[bits.TrailingZeros64(rest)].mu.Unlock()
+	}
+}
+
+// shardOf returns where a subject is kept: always the same, so that what was
+// written down of a shard is about the same subjects for ever.
+func shardOf(key string) uint8 {
 	hash := fnv.New32a()
-	_, _ = hash.Write([]byte(client))
-	return &b.shards[hash.Sum32()%uint32(len(b.shards))]
+	_, _ = hash.Write([]byte(key))
+	return uint8(hash.Sum32() % manyShards)
 }
 
-// account returns the client's account.
-func (s *shard) account(now time.Time, client string) *account {
-	if known, ok := s.accounts[client]; ok {
+// counter returns the counter that a part is about.
+func (b *Book) counter(now time.Time, p *part) *counter {
+	return b.shards[p.subject.shard].account(now, p.subject.key).counter(now, p.rule)
+}
+
+// mark marks what has changed.
+func (b *Book) mark(p *part, granted bool) {
+	if p.drop+p.add > 0 || granted && p.hold+p.use > 0 {
+		b.shards[p.subject.shard].changed = true
+	}
+}
+
+// account returns the subject's account.
+func (s *shard) account(now time.Time, key string) *account {
+	if known, ok := s.accounts[key]; ok {
 		return known
 	}
 	if len(s.accounts) >= s.sweepAt {
 		s.sweep(now)
 	}
 	opened := new(account)
-	s.accounts[client] = opened
+	s.accounts[key] = opened
 	return opened
 }
 
-// sweep forgets the clients for whom nothing counts. It runs when the shard
+// sweep forgets the subjects for whom nothing counts. It runs when the shard
 // has doubled, so that its cost is shared by many calls.
 func (s *shard) sweep(now time.Time) {
-	for client, a := range s.accounts {
+	for key, a := range s.accounts {
 		if a.forget(now); len(a.counters) == 0 {
-			delete(s.accounts, client)
+			delete(s.accounts, key)
 		}
 	}
 	s.sweepAt = max(minSweep, 2*len(s.accounts))
 }
 
 // counter returns the account's counter for a rule, brought up to now.
-func (a *account) counter(now time.Time, r Rule) *counter {
+func (a *account) counter(now time.Time, r *Rule) *counter {
 	for _, c := range a.counters {
 		if c.rule.Counts(r) {
 			c.advance(now)
@@ -133,7 +177,7 @@ func (a *account) counter(now time.Time, r Rule) *counter {
 	if len(a.counters) >= manyCounters {
 		a.forget(now)
 	}
-	made := &counter{rule: r}
+	made := newCounter(r)
 	made.advance(now)
 	a.counters = append(a.counters, made)
 	return made

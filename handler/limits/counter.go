@@ -9,37 +9,53 @@ import "time"
 // for at most one part longer than the window.
 const slots = 32
 
-// counter is what one client has used of one thing within one period, and
+// ring holds what was used in each part of a window, by its number modulo the
+// length.
+type ring [slots + 1]int64
+
+// counter is what one subject has used of one thing within one period, and
 // what is held for its calls under way.
 type counter struct {
 	// rule says what is counted, and when. Its amount may be out of date.
-	rule Rule
+	rule *Rule
 	// held is reserved for calls under way.
 	held int64
 	// used is the sum of what was used within the period.
 	used int64
 	// newest is the number of the newest slot: the time since 1970 divided by
-	// a slot's length.
-	newest int64
-	ring   [slots + 1]int64
+	// a slot's length. last is that of the newest one with something in it.
+	newest, last int64
+	// ring is nil if the period is none.
+	ring *ring
 	// next is when the next calendar period begins.
 	next time.Time
 }
+
+func newCounter(r *Rule) *counter {
+	c := &counter{rule: r}
+	if r.windowed() {
+		c.ring = new(ring)
+	}
+	return c
+}
+
+// windowed tells whether the rule counts over a sliding window.
+func (r *Rule) windowed() bool { return r.Kind != Concurrent && r.Period.Calendar == 0 }
 
 // advance forgets what has left the period. A clock that goes backwards
 // changes nothing.
 func (c *counter) advance(now time.Time) {
 	switch {
 	case c.rule.Kind == Concurrent:
-	case c.rule.Period.Calendar != 0:
+	case c.ring == nil:
 		if !now.Before(c.next) {
 			c.used = 0
 			c.next = c.rule.Period.begin(now, 1)
 		}
 	default:
-		n := c.slot(now)
+		n := now.UnixNano() / c.rule.Period.slot()
 		for k := max(c.newest+1, n-slots); k <= n; k++ {
-			at := &c.ring[ringIndex(k)]
+			at := c.ring.at(k)
 			c.used -= *at
 			*at = 0
 		}
@@ -47,17 +63,15 @@ func (c *counter) advance(now time.Time) {
 	}
 }
 
-func (c *counter) slot(t time.Time) int64 { return t.UnixNano() / c.width() }
-
-// width is the length of a slot, rounded up so that all of them are no
-// shorter than the window.
-func (c *counter) width() int64 { return (int64(c.rule.Period.Window) + slots - 1) / slots }
-
 // use counts n as used now. It wants an advance first.
 func (c *counter) use(n int64) {
+	if n == 0 {
+		return
+	}
 	c.used += n
-	if c.rule.Period.Calendar == 0 {
-		c.ring[ringIndex(c.newest)] += n
+	if c.ring != nil {
+		*c.ring.at(c.newest) += n
+		c.last = c.newest
 	}
 }
 
@@ -67,10 +81,14 @@ func (c *counter) taken() int64 { return c.used + c.held }
 // idle tells whether the counter may be forgotten.
 func (c *counter) idle() bool { return c.taken() == 0 }
 
-// wait returns how long it takes until excess is gone. What calls under way
-// hold may be given back at any time: if that would do, a second is all that
-// can be said.
-func (c *counter) wait(now time.Time, excess int64) time.Duration {
+// refuses returns for how long a call must wait that wants n more; 0 if it
+// need not. What calls under way hold may be given back at any time: if that
+// would do, a second is all that can be said.
+func (c *counter) refuses(now time.Time, amount, n int64) time.Duration {
+	excess := c.taken() + n - amount
+	if n == 0 || excess <= 0 {
+		return 0
+	}
 	if excess <= c.held {
 		return time.Second
 	}
@@ -81,20 +99,34 @@ func (c *counter) wait(now time.Time, excess int64) time.Duration {
 // left the period.
 func (c *counter) leaves(now time.Time, n int64) time.Duration {
 	n = min(n, c.used)
-	if n <= 0 {
-		return 0
-	}
-	if c.rule.Period.Calendar != 0 {
-		return c.next.Sub(now)
+	if n <= 0 || c.ring == nil {
+		return c.reset(now)
 	}
 	at := c.newest - slots
 	for ; at < c.newest; at++ {
-		if n -= c.ring[ringIndex(at)]; n <= 0 {
+		if n -= *c.ring.at(at); n <= 0 {
 			break
 		}
 	}
-	return time.Duration((at+slots+1)*c.width() - now.UnixNano())
+	return c.over(now, at)
 }
 
-// ringIndex is where a slot stands; its number may be below zero.
-func ringIndex(n int64) int64 { return (n%(slots+1) + slots + 1) % (slots + 1) }
+// reset returns how long it takes until all that was used has left the period.
+func (c *counter) reset(now time.Time) time.Duration {
+	switch {
+	case c.used == 0:
+		return 0
+	case c.ring == nil:
+		return c.next.Sub(now)
+	default:
+		return c.over(now, c.last)
+	}
+}
+
+// over returns how long it takes until a slot has left the window.
+func (c *counter) over(now time.Time, slot int64) time.Duration {
+	return time.Duration((slot+slots+1)*c.rule.Period.slot() - now.UnixNano())
+}
+
+// at returns where a slot stands; its number may be below zero.
+func (r *ring) at(n int64) *int64 { return &r[(n%(slots+1)+slots+1)%(slots+1)] }

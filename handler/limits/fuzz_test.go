@@ -70,7 +70,7 @@ func (o *oracle) step(what byte, n int64) {
 // refused must be beyond them, give or take one part of the window.
 func (o *oracle) call(n int64) {
 	before, wide := o.length, o.length+o.length/slots
-	h, exceeded := o.book.Enter(o.now, "app", o.rules, false)
+	h, exceeded := try(o.book, o.now, false, o.rules...)
 	if exceeded != nil {
 		full := o.within(o.requests, wide) >= 10
 		if !full && len(o.open) < 4 {
@@ -78,8 +78,7 @@ func (o *oracle) call(n int64) {
 		}
 		return
 	}
-	o.requests = append(o.requests, event{o.now, 1})
-	if sum := o.within(o.requests, before); sum > 10 || len(o.open) >= 4 {
+	if sum := o.within(o.requests, before) + 1; sum > 10 || len(o.open) >= 4 {
 		o.t.Fatalf("let in request %d of 10 with %d under way", sum, len(o.open))
 	}
 	n = max(n, 1)
@@ -87,7 +86,7 @@ func (o *oracle) call(n int64) {
 	for _, h := range o.held {
 		held += h
 	}
-	exceeded = h.Reserve(o.now, Amounts{Input: n / 2, Output: n - n/2})
+	exceeded = h.reserve(o.now, Amounts{Input: n / 2, Output: n - n/2})
 	if exceeded == nil && o.within(o.tokens, before)+held+n > 300 {
 		o.t.Fatalf("reserved %d tokens beside %d used and %d held", n, o.within(o.tokens, before), held)
 	}
@@ -96,8 +95,9 @@ func (o *oracle) call(n int64) {
 			o.t.Fatalf("refused %d tokens beside %d used and %d held", n, o.within(o.tokens, wide), held)
 		}
 		h.Settle(o.now, Amounts{})
-		return
+		return // what a limit refuses is not counted
 	}
+	o.requests = append(o.requests, event{o.now, 1})
 	o.open, o.held = append(o.open, h), append(o.held, n)
 }
 

@@ -2,102 +2,192 @@
 
 package limits
 
-import "time"
+import (
+	"context"
+	"slices"
+	"time"
+)
 
-// Hold is what one call has taken: a place among the concurrent calls and,
-// once reserved, the tokens and the cost it is thought to take. It must be
-// settled, whatever becomes of the call.
+// Hold is what one call has taken of what its subjects may use: its requests,
+// its places among the concurrent calls and, once reserved, the tokens and the
+// cost it is thought to take. Make one with [Begin]. It must be settled,
+// whatever becomes of the call, and belongs to the goroutine that serves it.
 type Hold struct {
-	shard  *shard
-	client string
-	rules  []Rule
+	counts Counts
 	shadow bool
-	// parts are what is to be given back.
-	parts            []part
-	reserved, closed bool
+	parts  []part
+	at     time.Time
+	stage  stage
+	// alone says that a shared store has failed the call: it is not asked
+	// again, so that no call waits for it twice.
+	alone bool
 }
 
-// part is what a call holds of one counter. A counter of which something is
-// held is never forgotten.
-type part struct {
-	counter *counter
-	held    int64
-}
+// stage is how far a call has come.
+type stage uint8
 
-// Reserve holds what the call is thought to take. If a rule forbids that,
-// nothing is reserved; unless in shadow. It may be called once.
-//
-// An estimate beyond the whole amount is held as the whole: a guess keeps no
-// call out for ever, but it waits until nothing else is counted.
-func (h *Hold) Reserve(now time.Time, estimate Amounts) *Exceeded {
-	h.shard.mu.Lock()
-	defer h.shard.mu.Unlock()
-	if h.reserved || h.closed {
-		return nil
+const (
+	begun stage = iota
+	entered
+	reserved
+	refused
+	settled
+)
+
+// Begin returns the hold of a call by subjects, of which nothing is taken yet.
+// In shadow all is counted and reported, and nothing refused.
+func Begin(counts Counts, subjects []*Subject, shadow bool) *Hold {
+	h := &Hold{counts: counts, shadow: shadow}
+	n := 0
+	for _, s := range subjects {
+		n += len(s.Rules)
 	}
-	exceeded := h.take(now, true, estimate)
-	h.reserved = exceeded == nil || h.shadow
-	return exceeded
+	h.parts = make([]part, 0, n)
+	for _, s := range subjects {
+		for i := range s.Rules {
+			h.parts = append(h.parts, part{subject: s, rule: &s.Rules[i]})
+		}
+	}
+	return h
 }
 
-// Settle gives back all that the call holds and counts what it really took,
-// as far as it was reserved for. Only the first time counts.
+// Limits tells whether there is a limit of a kind.
+func (h *Hold) Limits(kind Kind) bool {
+	return slices.ContainsFunc(h.parts, func(p part) bool { return p.rule.Kind == kind && !p.rule.Tally })
+}
+
+// Limited tells whether there is any limit.
+func (h *Hold) Limited() bool {
+	return slices.ContainsFunc(h.parts, func(p part) bool { return !p.rule.Tally })
+}
+
+// Enter takes what can be taken before the body is read: the requests and the
+// places among the concurrent calls. If a rule forbids that, nothing is taken.
+//
+// As long as a later rule may refuse the call, its requests are only held:
+// what limits refuse is not counted.
+func (h *Hold) Enter(ctx context.Context, now time.Time) (*Exceeded, error) {
+	final := true
+	for i := range h.parts {
+		final = final && (h.parts[i].rule.Tally || !h.parts[i].rule.late())
+	}
+	for i := range h.parts {
+		p := &h.parts[i]
+		switch {
+		case p.rule.late() || p.rule.Tally:
+		case p.rule.Kind == Requests && final:
+			p.asked, p.use = true, 1
+		default:
+			p.asked, p.hold = true, 1
+		}
+	}
+	return h.take(ctx, now, entered)
+}
+
+// Reserve takes the rest, now that it is known which models the call names and
+// what it is thought to take. If a rule forbids that, nothing is taken, and
+// the requests are given back.
+func (h *Hold) Reserve(ctx context.Context, now time.Time, models []string, estimate Amounts) (*Exceeded, error) {
+	if h.stage != entered {
+		return nil, nil
+	}
+	for i := range h.parts {
+		p := &h.parts[i]
+		switch {
+		case p.rule.Tally || !p.rule.covers(models):
+		case p.rule.late() && p.rule.Kind == Requests:
+			p.asked, p.use = true, 1
+		case p.rule.late():
+			p.asked, p.hold = true, p.rule.need(estimate)
+		case p.rule.Kind == Requests && p.held > 0:
+			p.asked, p.drop, p.use = true, p.held, p.held
+		}
+	}
+	return h.take(ctx, now, reserved)
+}
+
+// take takes what was asked for, and tells which rule forbids it.
+func (h *Hold) take(ctx context.Context, now time.Time, next stage) (*Exceeded, error) {
+	h.stage = next
+	if h.at = now; !h.asks() {
+		return nil, nil
+	}
+	if err := h.counts.take(ctx, now, h); err != nil {
+		h.stage = refused
+		for p := range h.asked() {
+			p.done()
+		}
+		return nil, err
+	}
+	exceeded := h.exceeded()
+	if exceeded != nil && !h.shadow {
+		h.stage = refused
+	}
+	for p := range h.asked() {
+		p.held -= p.drop
+		if h.stage != refused {
+			p.held += p.hold
+			p.granted = true
+		}
+		p.done()
+	}
+	return exceeded, nil
+}
+
+// exceeded returns the rule that forbids what was asked for and takes the
+// longest to allow it; nil if none does.
+func (h *Hold) exceeded() *Exceeded {
+	var worst *Exceeded
+	for p := range h.asked() {
+		if p.wait > 0 && (worst == nil || p.wait > worst.Wait) {
+			worst = &Exceeded{Subject: p.subject, Rule: p.rule, Wait: p.wait}
+		}
+	}
+	return worst
+}
+
+func (h *Hold) asks() bool {
+	for range h.asked() {
+		return true
+	}
+	return false
+}
+
+// done forgets what was asked.
+func (p *part) done() { p.asked, p.drop, p.add, p.hold, p.use = false, 0, 0, 0, 0 }
+
+// Settle gives back all that the call holds and counts what it really took, as
+// far as it was let in for that. Only the first time counts.
 func (h *Hold) Settle(now time.Time, taken Amounts) {
-	h.shard.mu.Lock()
-	defer h.shard.mu.Unlock()
-	if h.closed {
+	if h.stage == settled {
 		return
 	}
-	h.closed = true
-	h.shard.changed = true
-	for _, p := range h.parts {
-		p.counter.held -= p.held
-		if n := taken.of(p.counter.rule.Kind); n > 0 {
-			p.counter.advance(now)
-			p.counter.use(n)
+	for i := range h.parts {
+		p := &h.parts[i]
+		p.drop = p.held
+		switch {
+		case h.stage == begun || h.stage == refused:
+		case p.rule.Kind == Requests && (p.rule.Tally || p.held > 0):
+			p.add = 1
+		case p.rule.estimated() && (p.rule.Tally || p.granted):
+			p.add = taken.of(p.rule.Kind)
 		}
+		p.asked = p.drop > 0 || p.add > 0
+	}
+	h.stage = settled
+	if h.asks() {
+		h.counts.settle(now, h)
 	}
 }
 
-// take takes what the rules of one stage count: requests and places at first,
-// later what is reserved. It returns the rule that forbids it and takes the
-// longest to allow it, and then takes nothing; but in shadow it always takes.
-// The shard must be locked.
-func (h *Hold) take(now time.Time, reserved bool, estimate Amounts) *Exceeded {
-	a := h.shard.account(now, h.client)
-	var exceeded *Exceeded
-	for _, rule := range h.rules {
-		if rule.reserved() != reserved {
-			continue
-		}
-		c := a.counter(now, rule)
-		if excess := c.taken() + need(rule, estimate) - rule.Amount; excess > 0 {
-			if wait := c.wait(now, excess); exceeded == nil || wait > exceeded.Wait {
-				exceeded = &Exceeded{Rule: rule, Wait: wait}
-			}
+// States returns where the subjects stood with the rules that the call was
+// asked about, when it was asked last.
+func (h *Hold) States(now time.Time) []State {
+	states := make([]State, 0, len(h.parts))
+	for i := range h.parts {
+		if p := &h.parts[i]; p.known {
+			states = append(states, State{Subject: p.subject, Rule: p.rule, Used: p.used, Reset: max(p.reset-now.Sub(h.at), 0)})
 		}
 	}
-	if exceeded != nil && !h.shadow {
-		return exceeded
-	}
-	h.shard.changed = true
-	for _, rule := range h.rules {
-		if rule.reserved() != reserved {
-			continue
-		}
-		c, n := a.counter(now, rule), need(rule, estimate)
-		if rule.Kind == Requests {
-			c.use(n)
-			continue
-		}
-		c.held += n
-		h.parts = append(h.parts, part{c, n})
-	}
-	return exceeded
-}
-
-// need is what a call takes at first of what a rule counts: at least 1, so
-// that an amount that is used up lets nothing through.
-func need(r Rule, estimate Amounts) int64 {
-	return min(max(estimate.of(r.Kind), 1), max(r.Amount, 1))
+	return states
 }

@@ -52,11 +52,26 @@ func (p Period) same(q Period) bool {
 	return p.Window == q.Window && p.Calendar == q.Calendar && p.zone().String() == q.zone().String()
 }
 
+// spans tells whether what was used at one time still counts at another.
+func (p Period) spans(then, now time.Time) bool {
+	if p.Calendar == 0 {
+		return now.Sub(then) < p.Window
+	}
+	return p.begin(then, 0).Equal(p.begin(now, 0))
+}
+
 func (p Period) zone() *time.Location {
 	if p.Zone == nil {
 		return time.UTC
 	}
 	return p.Zone
+}
+
+// slot is the length of a part of the window, in nanoseconds: whole
+// microseconds, rounded up so that all parts are no shorter than the window.
+func (p Period) slot() int64 {
+	const part = slots * time.Microsecond
+	return int64((p.Window+part-1)/part) * int64(time.Microsecond)
 }
 
 // begin returns when the calendar period of a time began, offset periods

@@ -10,7 +10,12 @@
 // callers say what time it is.
 package limits
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"github.com/seed83435595/caddy-llm-proxy/keypool"
+)
 
 // Kind is what a rule counts.
 type Kind uint8
@@ -79,34 +84,67 @@ func clamp(n int64) int64 { return min(max(n, 0), maxTaken) }
 // Rule is one limit.
 type Rule struct {
 	Kind Kind
-	// Amount is how much is allowed within the period, at least 1. For Cost
-	// it is in billionths of a US dollar.
+	// Amount is how much is allowed within the period, at least 1. For Cost it
+	// is in billionths of a US dollar.
 	Amount int64
 	// Period is not used for Concurrent.
 	Period Period
+	// Models are patterns of the models that the rule is about, in which an
+	// asterisk stands for any text; none means all.
+	Models []string
+	// Tally says that the rule forbids nothing, and has no amount: it only
+	// counts what calls took in the end.
+	Tally bool
 }
 
-// reserved tells whether what a call takes of this kind is known only when it
+// Counts tells whether two rules count the same thing over the same period,
+// whatever their amounts.
+func (r *Rule) Counts(other *Rule) bool {
+	return r.Kind == other.Kind && r.Tally == other.Tally && r.Period.same(other.Period) && slices.Equal(r.Models, other.Models)
+}
+
+// estimated tells whether what a call takes of this kind is known only when it
 // is over.
-func (r Rule) reserved() bool { return r.Kind >= Tokens }
+func (r *Rule) estimated() bool { return r.Kind >= Tokens }
+
+// late tells whether the rule can be asked only when the body has been read.
+func (r *Rule) late() bool { return r.estimated() || len(r.Models) > 0 }
+
+// covers tells whether the rule is about a call that names these models. An
+// empty name stands for any.
+func (r *Rule) covers(models []string) bool {
+	return len(r.Models) == 0 || slices.ContainsFunc(models, func(model string) bool {
+		return model == "" || slices.ContainsFunc(r.Models, func(pattern string) bool { return keypool.Matches(pattern, model) })
+	})
+}
+
+// need is what a call takes at first of what the rule counts: at least 1, so
+// that an amount that is used up lets nothing through. An estimate beyond the
+// whole amount is taken for the whole: a guess keeps no call out for ever, but
+// it waits until nothing else is counted.
+func (r *Rule) need(estimate Amounts) int64 {
+	return min(max(estimate.of(r.Kind), 1), max(r.Amount, 1))
+}
 
 // Exceeded says which rule a call would break.
 type Exceeded struct {
-	Rule Rule
+	Subject *Subject
+	Rule    *Rule
 	// Wait is how long it takes until there is room again: a second, where the
 	// end of the calls under way would make it.
 	Wait time.Duration
 }
 
-// State is where a client stands with one rule.
+// State is where a subject stands with one of its rules.
 type State struct {
-	Rule Rule
-	// Remaining is what is left of the amount.
-	Remaining int64
+	Subject *Subject
+	Rule    *Rule
+	// Used is what was used of the amount, what is held for calls under way
+	// included.
+	Used int64
 	// Reset is the time until all that was used is forgotten.
 	Reset time.Duration
 }
 
-// Counts tells whether two rules count the same thing over the same period,
-// whatever their amounts.
-func (r Rule) Counts(other Rule) bool { return r.Kind == other.Kind && r.Period.same(other.Period) }
+// Remaining is what is left of the amount.
+func (s State) Remaining() int64 { return max(s.Rule.Amount-s.Used, 0) }

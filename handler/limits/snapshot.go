@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Groups is into how many parts a book is divided to be written down, so that
+// Parts is into how many parts a book is divided to be written down, so that
 // what changes every second is not always all of it.
-const Groups = 8
+const Parts = 8
 
 // minKept is the shortest window that is written down: what is forgotten so
 // soon is not worth it. What claims to be longer than maxKept is none of ours.
@@ -26,6 +26,8 @@ type record struct {
 	Window   time.Duration `json:"window,omitempty"`
 	Calendar Calendar      `json:"calendar,omitempty"`
 	Zone     string        `json:"zone,omitempty"`
+	Models   []string      `json:"models,omitempty"`
+	Tally    bool          `json:"tally,omitempty"`
 	// Next is when the calendar period ends, Used what was used in it.
 	Next time.Time `json:"next,omitzero"`
 	Used int64     `json:"used,omitempty"`
@@ -33,11 +35,11 @@ type record struct {
 	Slots map[int64]int64 `json:"slots,omitempty"`
 }
 
-// Snapshot returns what the clients of a group have used, if that has changed
-// since the last time. Groups are numbered from 0.
-func (b *Book) Snapshot(now time.Time, group int) (text []byte, changed bool, err error) {
-	clients := map[string][]record{}
-	for i := group; i < len(b.shards); i += Groups {
+// Snapshot returns what the subjects of a part of the book have used, if that
+// has changed since the last time. Parts are numbered from 0.
+func (b *Book) Snapshot(now time.Time, part int) (text []byte, changed bool, err error) {
+	subjects := map[string][]record{}
+	for i := part; i < len(b.shards); i += Parts {
 		s := &b.shards[i]
 		s.mu.Lock()
 		changed = changed || s.changed
@@ -46,16 +48,16 @@ func (b *Book) Snapshot(now time.Time, group int) (text []byte, changed bool, er
 	if !changed {
 		return nil, false, nil
 	}
-	for i := group; i < len(b.shards); i += Groups {
-		b.shards[i].write(now, clients)
+	for i := part; i < len(b.shards); i += Parts {
+		b.shards[i].write(now, subjects)
 	}
-	text, err = json.Marshal(clients)
+	text, err = json.Marshal(subjects)
 	return text, true, err
 }
 
-// Changed says that a snapshot of a group did not get to where it should.
-func (b *Book) Changed(group int) {
-	s := &b.shards[group]
+// Changed says that a snapshot of a part did not get to where it should.
+func (b *Book) Changed(part int) {
+	s := &b.shards[part]
 	s.mu.Lock()
 	s.changed = true
 	s.mu.Unlock()
@@ -63,16 +65,16 @@ func (b *Book) Changed(group int) {
 
 // Restore adds to the book what a snapshot says, as far as it still counts.
 func (b *Book) Restore(now time.Time, text []byte) error {
-	var clients map[string][]record
-	if err := json.Unmarshal(text, &clients); err != nil {
+	var subjects map[string][]record
+	if err := json.Unmarshal(text, &subjects); err != nil {
 		return fmt.Errorf("reading a snapshot of limits: %w", err)
 	}
-	for client, records := range clients {
-		s := b.shard(client)
+	for key, records := range subjects {
+		s := &b.shards[shardOf(key)]
 		s.mu.Lock()
 		for _, r := range records {
 			if rule, ok := r.rule(); ok {
-				r.addTo(s.account(now, client).counter(now, rule))
+				r.addTo(s.account(now, key).counter(now, rule))
 			}
 		}
 		s.mu.Unlock()
@@ -80,12 +82,12 @@ func (b *Book) Restore(now time.Time, text []byte) error {
 	return nil
 }
 
-// write enters the shard's clients, whose shard is unchanged from then on.
-func (s *shard) write(now time.Time, clients map[string][]record) {
+// write enters the shard's subjects. The shard is unchanged from then on.
+func (s *shard) write(now time.Time, subjects map[string][]record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.changed = false
-	for client, a := range s.accounts {
+	for key, a := range s.accounts {
 		var records []record
 		for _, c := range a.counters {
 			c.advance(now)
@@ -94,7 +96,7 @@ func (s *shard) write(now time.Time, clients map[string][]record) {
 			}
 		}
 		if len(records) > 0 {
-			clients[client] = records
+			subjects[key] = records
 		}
 	}
 }
@@ -105,14 +107,14 @@ func (c *counter) record() (record, bool) {
 	if c.rule.Kind == Concurrent || c.idle() || p.Calendar == 0 && p.Window < minKept {
 		return record{}, false
 	}
-	r := record{Kind: c.rule.Kind.String(), Window: p.Window, Calendar: p.Calendar, Zone: p.zone().String()}
+	r := record{Kind: c.rule.Kind.String(), Window: p.Window, Calendar: p.Calendar, Zone: p.zone().String(), Models: c.rule.Models, Tally: c.rule.Tally}
 	if p.Calendar != 0 {
 		r.Next, r.Used = c.next, c.taken()
 		return r, true
 	}
 	r.Slots = map[int64]int64{}
 	for n := c.newest - slots; n <= c.newest; n++ {
-		if used := c.ring[ringIndex(n)]; used > 0 {
+		if used := *c.ring.at(n); used > 0 {
 			r.Slots[n] = used
 		}
 	}
@@ -123,13 +125,13 @@ func (c *counter) record() (record, bool) {
 }
 
 // rule returns what a record counts; false if that cannot be said any more.
-func (r record) rule() (Rule, bool) {
+func (r record) rule() (*Rule, bool) {
 	kind, ok := ParseKind(r.Kind)
 	zone, err := time.LoadLocation(r.Zone)
-	if !ok || err != nil || r.Calendar > Month || r.Calendar == 0 && (r.Window < minKept || r.Window > maxKept) {
-		return Rule{}, false
+	if !ok || kind == Concurrent || err != nil || r.Calendar > Month || r.Calendar == 0 && (r.Window < minKept || r.Window > maxKept) {
+		return nil, false
 	}
-	rule := Rule{Kind: kind, Period: Period{Window: r.Window, Calendar: r.Calendar}}
+	rule := &Rule{Kind: kind, Period: Period{Window: r.Window, Calendar: r.Calendar}, Models: r.Models, Tally: r.Tally}
 	if r.Calendar != 0 {
 		rule.Period.Zone = zone
 	}
@@ -146,8 +148,9 @@ func (r record) addTo(c *counter) {
 	}
 	for n, used := range r.Slots {
 		if n >= c.newest-slots && n <= c.newest {
-			c.ring[ringIndex(n)] += clamp(used)
+			*c.ring.at(n) += clamp(used)
 			c.used += clamp(used)
+			c.last = max(c.last, n)
 		}
 	}
 }

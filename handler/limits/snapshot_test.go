@@ -3,6 +3,7 @@
 package limits
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -12,8 +13,8 @@ import (
 func copyOf(t *testing.T, b *Book, written, read time.Time) *Book {
 	t.Helper()
 	fresh := NewBook()
-	for group := range Groups {
-		text, changed, err := b.Snapshot(written, group)
+	for part := range Parts {
+		text, changed, err := b.Snapshot(written, part)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,7 +45,7 @@ func TestSnapshot(t *testing.T) {
 	b := NewBook()
 	for i := range 3 {
 		h := enter(t, b, start.Add(time.Duration(i)*15*time.Minute), rules...)
-		h.Reserve(start, Amounts{Input: 100, Cost: 10})
+		h.reserve(start, Amounts{Input: 100, Cost: 10})
 		if i < 2 {
 			h.Settle(start, Amounts{Input: 50, Cost: 10})
 		}
@@ -61,34 +62,56 @@ func TestSnapshot(t *testing.T) {
 		for i := range b.shards {
 			b.shards[i].changed = true
 		}
-		for i, state := range fresh.States(now.Add(at), "app", rules) {
-			if state.Remaining != want[i] {
-				t.Errorf("after %s: %s: %d left, want %d", at, state.Rule.Kind, state.Remaining, want[i])
+		for i, n := range left(t, fresh, now.Add(at), rules...) {
+			if n != want[i] {
+				t.Errorf("after %s: %s: %d left, want %d", at, rules[i].Kind, n, want[i])
 			}
 		}
 	}
+}
+
+// Groups and rules about models are kept apart from clients and from rules
+// about all models, as they are in memory; and what was written down before groups
+// were known counts on.
+func TestSnapshotOfGroupsAndModels(t *testing.T) {
+	rules := []Rule{window(Tokens, 100, time.Hour), {Kind: Tokens, Amount: 100, Period: Period{Window: time.Hour}, Models: []string{"o3", "o4*"}}}
+	client, group := Client("staff", rules), Group("staff", rules)
+	b := NewBook()
+	ask(b, start, "m", Amounts{Input: 5}, client, group)
+	ask(b, start, "o4-mini", Amounts{Input: 3}, group)
+	fresh := copyOf(t, b, start, start)
+	checkUsed(t, fresh, start, client, 5, 0)
+	checkUsed(t, fresh, start, group, 8, 3)
+
+	old := NewBook()
+	text := `{"staff":[{"kind":"tokens","window":3600000000000,"zone":"UTC","slots":{"15764453":5}}]}`
+	if err := old.Restore(start, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	checkUsed(t, old, start, client, 5, 0)
 }
 
 // What has not changed is not written again; what could not be written is.
 func TestSnapshotOfWhatChanged(t *testing.T) {
 	b := NewBook()
 	changed := func() (n int) {
-		for group := range Groups {
-			if _, changed, _ := b.Snapshot(start, group); changed {
+		for part := range Parts {
+			if _, changed, _ := b.Snapshot(start, part); changed {
 				n++
 			}
 		}
 		return n
 	}
 	if n := changed(); n != 0 {
-		t.Errorf("%d groups of an empty book", n)
+		t.Errorf("%d parts of an empty book", n)
 	}
 	h := enter(t, b, start, window(Tokens, 100, time.Hour))
+	h.reserve(start, Amounts{Input: 1})
 	if n := changed(); n != 1 {
-		t.Errorf("%d groups after one client's call", n)
+		t.Errorf("%d parts after one client's call", n)
 	}
 	if n := changed(); n != 0 {
-		t.Errorf("%d groups are written again", n)
+		t.Errorf("%d parts are written again", n)
 	}
 	h.Settle(start, Amounts{})
 	b.Changed(5)
@@ -121,16 +144,17 @@ func BenchmarkSnapshot(b *testing.B) {
 	book := NewBook()
 	rules := []Rule{window(Requests, 1e12, time.Hour), {Kind: Tokens, Amount: 1e12, Period: Period{Calendar: Day}}}
 	for i := range 10_000 {
-		h, _ := book.Enter(start, fmt.Sprintf("client-%d", i), rules, false)
-		h.Reserve(start, Amounts{Input: 100})
+		h := Begin(book, []*Subject{Client(fmt.Sprintf("client-%d", i), rules)}, false)
+		_, _ = h.Enter(context.Background(), start)
+		h.reserve(start, Amounts{Input: 100})
 		h.Settle(start, Amounts{Input: 100})
 	}
 	size := 0
 	for b.Loop() {
 		size = 0
-		for group := range Groups {
-			book.Changed(group)
-			text, _, err := book.Snapshot(start, group)
+		for part := range Parts {
+			book.Changed(part)
+			text, _, err := book.Snapshot(start, part)
 			if err != nil {
 				b.Fatal(err)
 			}

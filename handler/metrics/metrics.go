@@ -23,10 +23,10 @@ import (
 // there, and takes no lock.
 type Metrics struct {
 	// By operation, provider and model.
-	tokenUsage, duration, firstToken, perToken *prometheus.HistogramVec
-	streamDuration                             *prometheus.HistogramVec
-	calls, tokens, cost, streams, streamEvents *prometheus.CounterVec
-	rows                                       table[rowKey, *row]
+	tokenUsage, duration, firstToken, perToken           *prometheus.HistogramVec
+	streamDuration                                       *prometheus.HistogramVec
+	calls, tokens, cost, unpriced, streams, streamEvents *prometheus.CounterVec
+	rows                                                 table[rowKey, *row]
 
 	// By client.
 	clientCalls, clientTokens, clientCost *prometheus.CounterVec

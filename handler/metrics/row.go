@@ -3,6 +3,7 @@
 package metrics
 
 import (
+	"net/http"
 	"strings"
 	"unicode/utf8"
 
@@ -52,6 +53,7 @@ func (m *Metrics) makeCalls() {
 	m.calls = m.counter("caddy_llm_calls_total", "Calls that are over, by how they ended.", "operation", "provider", "model", "outcome")
 	m.tokens = m.counter("caddy_llm_tokens_total", "Tokens by kind. Input and output are totals, the other kinds parts of them.", "provider", "model", "kind")
 	m.cost = m.counter("caddy_llm_cost_dollars_total", "What calls have cost, in US dollars, where it is known.", "provider", "model")
+	m.unpriced = m.counter("caddy_llm_unpriced_calls_total", "Calls that are paid for, but of which not all of the price is known.", "provider", "model")
 	m.streams = m.counter("caddy_llm_streams_total", "Streams that had begun, by how they ended.", "provider", "model", "outcome")
 	m.streamEvents = m.counter("caddy_llm_stream_events_total", "Events of streams.", "provider", "model")
 	m.streamDuration = m.histogram("caddy_llm_stream_duration_seconds",
@@ -76,7 +78,7 @@ type row struct {
 	firstToken, perToken, streamDuration child[prometheus.Observer]
 	tokens                               [len(kindNames)]child[prometheus.Counter]
 	streams                              [len(streamEnds)]child[prometheus.Counter]
-	events, cost                         child[prometheus.Counter]
+	events, cost, unpriced               child[prometheus.Counter]
 }
 
 // rowOf returns the row of a call. The model has one of its own if the config
@@ -118,17 +120,19 @@ func (k rowKey) clone() rowKey {
 	return k
 }
 
-// answered reports whether the provider has given an answer that was no error.
+// answered reports whether the provider has given an answer that was no error,
+// or has taken up a session.
 func answered(call *streaming.Call) bool {
-	return call.Provider != "" && call.Status >= 200 && call.Status < 300
+	ok := call.Status >= 200 && call.Status < 300 || call.Status == http.StatusSwitchingProtocols
+	return ok && call.Provider != ""
 }
 
 func (m *Metrics) newRow(key rowKey) *row {
-	return &row{rowKey: key, metrics: m, genAI: genAIOperation(key.operation)}
+	return &row{rowKey: key, metrics: m, genAI: GenAIOperation(key.operation)}
 }
 
-// genAIOperation returns OpenTelemetry's word for an operation.
-func genAIOperation(name string) string {
+// GenAIOperation returns OpenTelemetry's word for an operation.
+func GenAIOperation(name string) string {
 	_, what, _ := strings.Cut(name, ".")
 	switch what {
 	case "chat", "messages", "responses", "converse", "converse_stream", "generation", "interactions":

@@ -17,8 +17,10 @@ type Settled struct {
 	// Client is the id of the client that called; "" if the config does not
 	// know it.
 	Client string
-	// Cost is what the call has cost, in US dollars; 0 if nobody knows.
-	Cost float64
+	// Cost is what the call has cost, in US dollars, or the part of it that is
+	// known if CostUnknown.
+	Cost        float64
+	CostUnknown bool
 	// Ended is when the call was over.
 	Ended time.Time
 }
@@ -62,13 +64,9 @@ func (r *row) settle(s *Settled) {
 	if r.provider == "" {
 		return // no provider was asked
 	}
-	r.duration[i].get(func() prometheus.Observer {
-		errorType := string(outcomes[i])
-		if outcomes[i] == streaming.OutcomeOK {
-			errorType = ""
-		}
-		return m.duration.WithLabelValues(r.genAI, r.provider, r.model, errorType)
-	}).Observe(s.Ended.Sub(call.Started).Seconds())
+	if !call.Request.Operation.Session { // which lasts as long as people talk
+		r.settleDuration(i, s.Ended.Sub(call.Started))
+	}
 	if call.FirstToken > 0 && call.Request.Stream {
 		r.firstToken.get(func() prometheus.Observer {
 			return m.firstToken.WithLabelValues(r.genAI, r.provider, r.model)
@@ -78,11 +76,25 @@ func (r *row) settle(s *Settled) {
 	r.settleStream(s)
 }
 
+// settleDuration counts how long a call took that ended in the i-th way.
+func (r *row) settleDuration(i int, took time.Duration) {
+	r.duration[i].get(func() prometheus.Observer {
+		errorType := string(outcomes[i])
+		if outcomes[i] == streaming.OutcomeOK {
+			errorType = ""
+		}
+		return r.metrics.duration.WithLabelValues(r.genAI, r.provider, r.model, errorType)
+	}).Observe(took.Seconds())
+}
+
 // settleUsage counts tokens and their cost.
 func (r *row) settleUsage(s *Settled) {
 	m, usage := r.metrics, &s.Call.Result.Usage
 	if s.Cost > 0 {
 		r.cost.get(func() prometheus.Counter { return m.cost.WithLabelValues(r.provider, r.model) }).Add(s.Cost)
+	}
+	if s.CostUnknown {
+		r.unpriced.get(func() prometheus.Counter { return m.unpriced.WithLabelValues(r.provider, r.model) }).Inc()
 	}
 	if !usage.Stated() {
 		return
@@ -139,10 +151,10 @@ func (r *row) settleStream(s *Settled) {
 	r.streamDuration.get(func() prometheus.Observer {
 		return m.streamDuration.WithLabelValues(r.provider, r.model)
 	}).Observe(took.Seconds())
-	if tokens := call.Result.Usage.OutputTotal(); end == endOK && tokens > 1 {
+	if each, known := call.PerToken(); end == endOK && known {
 		r.perToken.get(func() prometheus.Observer {
 			return m.perToken.WithLabelValues(r.genAI, r.provider, r.model)
-		}).Observe(took.Seconds() / float64(tokens-1))
+		}).Observe(each.Seconds())
 	}
 }
 

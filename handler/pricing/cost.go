@@ -25,10 +25,9 @@ func (c Cost) USD() float64 { return float64(c) / billionths }
 
 // Call is what a cost depends on.
 type Call struct {
-	// Provider is the provider's name in the config, and Services are other
-	// names by which lists of prices may know it.
-	Provider string
-	Services []string
+	// Provider is the provider's name in the config, and Service what it is
+	// known to be.
+	Provider, Service string
 	// Model is what the provider was asked for, and Answered the model that
 	// it says has answered, if it does.
 	Model, Answered string

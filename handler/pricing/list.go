@@ -40,17 +40,12 @@ func (l List) ofProvider(c Call, model string) *Price {
 	if price := l[c.Provider+"/"+model]; price != nil {
 		return price
 	}
-	for _, service := range c.Services {
-		for _, slug := range slugs[service] {
-			if price := l[slug+"/"+model]; price != nil {
-				return price
-			}
-		}
-		if price := l[service+"/"+model]; price != nil {
+	for _, slug := range slugs[c.Service] {
+		if price := l[slug+"/"+model]; price != nil {
 			return price
 		}
 	}
-	return nil
+	return l[c.Service+"/"+model]
 }
 
 // versions are what names of models have before or behind them: the region of

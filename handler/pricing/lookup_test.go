@@ -76,7 +76,7 @@ func TestNamesInLists(t *testing.T) {
 		{"local", "", "-2024", "", "none"},
 		{"local", "", "", "", "none"},
 	} {
-		call := Call{Provider: test.provider, Services: []string{test.service}, Model: test.model, Answered: test.answered}
+		call := Call{Provider: test.provider, Service: test.service, Model: test.model, Answered: test.answered}
 		if got := mark(NewTable(nil, list).find(call)); got != test.want {
 			t.Errorf("%+v: %s", test, got)
 		}

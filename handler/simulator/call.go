@@ -35,6 +35,8 @@ type api struct {
 	// plain makes an answer that comes whole, events one that is streamed.
 	plain  func(c *call) any
 	events func(c *call) []event
+	// session holds a conversation over a WebSocket.
+	session func(s *session)
 	// streams says that the path alone asks for a stream.
 	streams bool
 	// binary says that the plain answer is not JSON.

@@ -13,6 +13,10 @@ func recognize(r *http.Request) (*api, string) {
 	path := r.URL.Path
 	anthropicClient := r.Header.Get("Anthropic-Version") != ""
 	switch {
+	case path == "/v1/realtime" && r.Method == http.MethodGet:
+		return &api{family: realtime, session: converse}, r.URL.Query().Get("model")
+	case strings.HasPrefix(path, "/ws/google.ai.generativelanguage.") && strings.HasSuffix(path, ".BidiGenerateContent"):
+		return &api{family: live, session: converseLive}, ""
 	case strings.HasPrefix(path, "/v1beta/openai/"):
 		path = "/v1/" + strings.TrimPrefix(path, "/v1beta/openai/")
 	case strings.HasPrefix(path, "/v1beta/") || strings.Contains(path, ":"):

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package simulator is a provider that makes everything up. It speaks the
-// APIs of OpenAI, Anthropic and Gemini, plain and streamed, and fails on
-// demand, so that a gateway can be tried, tested and measured without one.
+// APIs of OpenAI, Anthropic and Gemini, plain, streamed and in sessions, and
+// fails on demand, so that a gateway can be tried, tested and measured without
+// one.
 //
 // [Simulator] is an ordinary http.Handler; [Handler] makes it a Caddy module.
 package simulator
@@ -193,6 +194,8 @@ func (s *Simulator) answer(w http.ResponseWriter, c *call, f Fault) {
 		c.fail(w, f)
 	case c.api.list != nil:
 		writeJSON(w, http.StatusOK, c.api.list(s.opts.Models))
+	case c.api.session != nil:
+		c.serveSession(w, f)
 	case c.stream && c.api.events != nil:
 		c.writeStream(w, f)
 	default:

@@ -8,41 +8,56 @@ import (
 	"time"
 )
 
-// stream writes events, each as soon as it is there.
+// stream plays the events of an answer, with its pauses and its fault.
 type stream struct {
-	call  *call
-	w     http.ResponseWriter
-	array bool
+	call *call
+	to   sink
 	// sent counts events of any kind.
 	sent int
 }
 
-// writeStream answers event by event, and lets the fault happen on the way:
-// before the chunk that follows f.Count others or, if there are fewer, before
-// what closes the stream.
+// sink is where events go: each is on its way as soon as it is written.
+type sink interface {
+	write(e event, first bool)
+	// end takes the end of the events, in good order or behind an error.
+	end()
+	// cut breaks the connection.
+	cut()
+}
+
+// writeStream answers event by event.
 func (c *call) writeStream(w http.ResponseWriter, f Fault) {
-	s := stream{call: c, w: w, array: c.isArray()}
-	s.begin()
+	to := &bodySink{w: w, array: c.isArray(), lineEnd: c.api.family.lineEnd}
+	to.begin()
+	s := stream{call: c, to: to}
+	s.play(c.api.events(c), f)
+}
+
+// play sends the events, and lets the fault happen on the way: before the
+// chunk that follows f.Count others or, if there are fewer, before what closes
+// the stream. It reports whether all went well.
+func (s *stream) play(events []event, f Fault) bool {
 	chunks, struck := 0, false
-	for _, e := range c.api.events(c) {
+	for _, e := range events {
 		if e.kind == content && !s.pause(chunks, f) {
-			return
+			return false
 		}
 		if !struck && (e.kind >= closing || e.kind == content && chunks == f.Count) {
 			struck = true
 			if !s.strike(f, &e) {
-				return
+				return false
 			}
 		}
 		if e.kind == content {
 			chunks++
 		}
 		if e.kind == terminator && f.Name == FaultNoTerminator {
-			return
+			return true
 		}
 		s.write(e)
 	}
-	s.end()
+	s.to.end()
+	return true
 }
 
 // pause waits before chunk number sent.
@@ -62,7 +77,8 @@ func (s *stream) pause(sent int, f Fault) bool {
 func (s *stream) strike(f Fault, e *event) bool {
 	switch f.Name {
 	case FaultCut:
-		panic(http.ErrAbortHandler)
+		s.to.cut()
+		return false
 	case FaultStall:
 		return s.call.wait(f.Duration)
 	case FaultMalformed:
@@ -72,49 +88,62 @@ func (s *stream) strike(f Fault, e *event) bool {
 		for _, e := range family.errorEvents(s.call, family.errors[FaultOverloaded], s.sent) {
 			s.write(e)
 		}
-		s.end()
+		s.to.end()
 		return false
 	}
 	return true
 }
 
-func (s *stream) begin() {
-	contentType := "text/event-stream; charset=utf-8"
-	if s.array {
-		contentType = "application/json; charset=UTF-8"
+func (s *stream) write(e event) {
+	if s.call.pace.stamps {
+		e.data = stamp(e.data, time.Now())
 	}
-	s.w.Header().Set("Content-Type", contentType)
-	s.w.Header().Set("Cache-Control", "no-cache")
-	s.w.WriteHeader(http.StatusOK)
-	s.flush()
+	s.to.write(e, s.sent == 0)
+	s.sent++
 }
 
-// write sends one event, or one element of the array.
-func (s *stream) write(e event) {
-	line := s.call.api.family.lineEnd
+// bodySink writes server-sent events, or the elements of an array, into the
+// body of an answer.
+type bodySink struct {
+	w       http.ResponseWriter
+	array   bool
+	lineEnd string
+}
+
+func (b *bodySink) begin() {
+	contentType := "text/event-stream; charset=utf-8"
+	if b.array {
+		contentType = "application/json; charset=UTF-8"
+	}
+	b.w.Header().Set("Content-Type", contentType)
+	b.w.Header().Set("Cache-Control", "no-cache")
+	b.w.WriteHeader(http.StatusOK)
+	b.flush()
+}
+
+func (b *bodySink) write(e event, first bool) {
+	line := b.lineEnd
 	text := "data: " + e.data + line + line
 	switch {
-	case s.array && s.sent == 0:
+	case b.array && first:
 		text = "[" + e.data
-	case s.array:
+	case b.array:
 		text = ",\r\n" + e.data
 	case e.bare:
 		text = e.data + line
 	case e.name != "":
 		text = "event: " + e.name + line + text
 	}
-	s.sent++
-	if s.call.pace.stamps {
-		text = stamp(text, time.Now())
-	}
-	_, _ = io.WriteString(s.w, text)
-	s.flush()
+	_, _ = io.WriteString(b.w, text)
+	b.flush()
 }
 
-func (s *stream) end() {
-	if s.array {
-		_, _ = io.WriteString(s.w, "]\n")
+func (b *bodySink) end() {
+	if b.array {
+		_, _ = io.WriteString(b.w, "]\n")
 	}
 }
 
-func (s *stream) flush() { _ = http.NewResponseController(s.w).Flush() }
+func (*bodySink) cut() { panic(http.ErrAbortHandler) }
+
+func (b *bodySink) flush() { _ = http.NewResponseController(b.w).Flush() }

@@ -18,11 +18,13 @@ type Server struct {
 
 	t       testing.TB
 	port    string
+	options []string
 	process *exec.Cmd
 }
 
-// Start starts a server that ends with the test.
-func Start(t testing.TB) *Server {
+// Start starts a server that ends with the test. Options are further ones of
+// its command line.
+func Start(t testing.TB, options ...string) *Server {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -32,7 +34,7 @@ func Start(t testing.TB) *Server {
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{Address: net.JoinHostPort("127.0.0.1", port), t: t, port: port}
+	s := &Server{Address: net.JoinHostPort("127.0.0.1", port), t: t, port: port, options: options}
 	s.run()
 	t.Cleanup(s.Kill)
 	return s
@@ -61,7 +63,9 @@ func (s *Server) run() {
 	if err != nil {
 		s.t.Fatal("redis-server is not installed: run scripts/install-redis.sh, as 'make test' does")
 	}
-	s.process = exec.Command(program, "--port", s.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.t.TempDir())
+	s.process = exec.Command(program, append([]string{
+		"--port", s.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.t.TempDir(),
+	}, s.options...)...)
 	if err := s.process.Start(); err != nil {
 		s.t.Fatal(err)
 	}

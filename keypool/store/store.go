@@ -68,6 +68,7 @@ var ErrAway = errors.New("redis is away")
 type Store struct {
 	client  redis.UniversalClient
 	prefix  string
+	timeout time.Duration
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 	changed func(error)
 	holders atomic.Int64
@@ -86,7 +87,7 @@ func Open(o Options) (*Store, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
 	}
-	s := &Store{prefix: o.Prefix, changed: o.Changed}
+	s := &Store{prefix: o.Prefix, timeout: o.Timeout, changed: o.Changed}
 	s.holders.Store(1)
 	s.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Timeout:       retryAfter,
@@ -106,6 +107,7 @@ func Open(o Options) (*Store, error) {
 		PoolTimeout:  o.Timeout,
 		// Whoever asks knows better what to do instead than to ask again.
 		MaxRetries:            -1,
+		DialerRetries:         1,
 		ContextTimeoutEnabled: true,
 		DisableIdentity:       true,
 	})
@@ -116,6 +118,9 @@ func Open(o Options) (*Store, error) {
 // Client returns the client, whose commands fail with [ErrAway] as long as
 // Redis is away.
 func (s *Store) Client() redis.UniversalClient { return s.client }
+
+// Timeout is how long a command may take, for the context of one.
+func (s *Store) Timeout() time.Duration { return s.timeout }
 
 // Key returns the name of a key: the prefix and the parts, with colons between
 // them.
@@ -176,16 +181,35 @@ func (s *Store) tell(_ string, from, to gobreaker.State) {
 // guard asks the breaker before each command, and tells it what came of it.
 type guard struct{ store *Store }
 
+// guarded marks the context of a command that the breaker has let through. If
+// that opens a connection, the commands which do so run through the guard as
+// well: they are part of it, and a breaker that lets just one through would
+// refuse them.
+type guarded struct{}
+
+// allow asks the breaker, and returns what to tell it by. It is nil for a
+// command within another.
+func (g guard) allow(ctx context.Context) (context.Context, func(error), error) {
+	if ctx.Value(guarded{}) != nil {
+		return ctx, nil, nil
+	}
+	done, err := g.store.breaker.Allow()
+	if err != nil {
+		return ctx, nil, ErrAway
+	}
+	return context.WithValue(ctx, guarded{}, true), done, nil
+}
+
 // DialHook leaves dialing alone: a command that could not be sent has failed.
 func (g guard) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 // ProcessHook guards one command.
 func (g guard) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, command redis.Cmder) error {
-		done, err := g.store.breaker.Allow()
+		ctx, done, err := g.allow(ctx)
 		if err != nil {
-			command.SetErr(ErrAway)
-			return ErrAway
+			command.SetErr(err)
+			return err
 		}
 		err = next(ctx, command)
 		g.store.judge(done, err)
@@ -196,12 +220,12 @@ func (g guard) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // ProcessPipelineHook guards commands that are sent together.
 func (g guard) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, commands []redis.Cmder) error {
-		done, err := g.store.breaker.Allow()
+		ctx, done, err := g.allow(ctx)
 		if err != nil {
 			for _, command := range commands {
-				command.SetErr(ErrAway)
+				command.SetErr(err)
 			}
-			return ErrAway
+			return err
 		}
 		err = next(ctx, commands)
 		g.store.judge(done, err)
@@ -211,6 +235,9 @@ func (g guard) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 
 // judge tells the breaker what came of a command.
 func (s *Store) judge(done func(error), err error) {
+	if done == nil {
+		return
+	}
 	if unreachable(err) {
 		s.last.Store(&err)
 	}

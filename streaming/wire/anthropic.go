@@ -12,10 +12,9 @@ import (
 // anthropic is Anthropic's Messages API. Source: Anthropic's API reference
 // and SDKs.
 var anthropic = &Family{
-	Name:        "anthropic",
-	DefaultBase: "https://api.anthropic.com",
-	recognize:   recognizeAnthropic,
-	join:        joinVersioned,
+	Name:      "anthropic",
+	recognize: recognizeAnthropic,
+	join:      joinVersioned,
 	bodyPaths: jsonscan.Compile(paths{
 		"": atRoot, "model": atModel, "stream": atStream,
 		"container": atObject, "container.id": atObject,

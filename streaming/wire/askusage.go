@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
@@ -14,8 +15,13 @@ import (
 // no stream is wanted, or the client asks for the usage itself. What then
 // comes beyond what the client wants, a [UsageFilter] takes out.
 func (r *Request) AskForUsage(body []byte) (asking []byte, ok bool) {
-	if !r.Stream || r.form || r.Operation.Dialect != dialectChat {
+	if !r.Stream || r.form || r.Operation.Dialect != dialectChat || len(body) == 0 {
 		return body, false
+	}
+	if !r.options {
+		// It is known to be an object without any.
+		root := int64(bytes.IndexByte(body, '{') + 1)
+		return insertedMember(body, root, `"stream_options":{`+includeUsage+"}"), true
 	}
 	var found streamOptions
 	found.scanner.Reset(streamOptionPaths, &found)

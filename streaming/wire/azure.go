@@ -22,9 +22,12 @@ var azure = &Family{
 	query:      "api-version=2024-10-21",
 	authorize:  authorizeAzure,
 	errorBody:  openaiError,
+
+	modelParameters: []string{"model", "deployment"},
 }
 
-// recognizeAzure claims /openai, and of /models what AI Foundry has there.
+// recognizeAzure claims /openai, and of /models and /voice-live what AI
+// Foundry has there.
 func recognizeAzure(method, path string, _ http.Header) (recognized, bool) {
 	head, rest := cutSegment(path)
 	found := recognized{operation: openaiPassed(method, rest)}
@@ -34,6 +37,8 @@ func recognizeAzure(method, path string, _ http.Header) (recognized, bool) {
 		rest, found.model = cutDeployment(rest)
 		rest = strings.TrimPrefix(rest, "/v1")
 	case path == "/models/chat/completions" || path == "/models/embeddings" || path == "/models/images/embeddings":
+		found.path = address{head: head, rest: rest}
+	case path == "/voice-live/realtime":
 		found.path = address{head: head, rest: rest}
 	default:
 		return recognized{}, false

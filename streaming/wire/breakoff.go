@@ -10,17 +10,17 @@ import (
 // BreakOff returns what ends a broken answer so that the client's SDK raises
 // an error: the rest of the event at hand, so that it does not mix with what
 // follows, and the family's own error event. It returns nil where the format
-// has no place for one, and the connection must be broken instead. Nothing may
-// be written to the scanner after that.
+// has no place for one, or the answer is encoded, and the connection must be
+// broken instead. Nothing may be written to the scanner after that.
 func (s *Scanner) BreakOff(family *Family, e Error) []byte {
-	switch s.framing {
-	case eventStream:
+	switch {
+	case s.Events():
 		var out []byte
 		if !s.events.Between() {
 			out = append(out, "\n\n"...)
 		}
 		return append(out, s.facts.dialect.errorEvent(s, family.ErrorBody(e))...)
-	case array:
+	case s.framing == array && s.decoder == nil:
 		return s.breakArray(family.ErrorBody(e))
 	default:
 		return nil

@@ -7,14 +7,13 @@ import "net/http"
 // cohere is Cohere's API in its second version, and what of its first is its
 // own. Source: Cohere's API reference.
 var cohere = &Family{
-	Name:        "cohere",
-	DefaultBase: "https://api.cohere.com",
-	recognize:   recognizeCohere,
-	join:        joinVersioned,
-	bodyPaths:   openai.bodyPaths,
-	list:        address{version: "/v1", rest: "/models"},
-	authorize:   authorizeBearer,
-	errorBody:   cohereError,
+	Name:      "cohere",
+	recognize: recognizeCohere,
+	join:      joinVersioned,
+	bodyPaths: openai.bodyPaths,
+	list:      address{version: "/v1", rest: "/models"},
+	authorize: authorizeBearer,
+	errorBody: cohereError,
 }
 
 // cohereOperations are by the version and the rest of the path. The first

@@ -47,6 +47,27 @@ func TestCostsAreInDollars(t *testing.T) {
 	}
 }
 
+// A price or a duration is not a usage of no tokens.
+func TestTokensAreStatedOrNot(t *testing.T) {
+	for usage, want := range map[string]bool{
+		`{"cost":0.25}`:           false,
+		`{"cost_in_usd_ticks":1}`: false,
+		`{"prompt_tokens":0}`:     true,
+		`{"total_tokens":3}`:      true,
+		`{}`:                      false,
+	} {
+		if got := scanned(dialectChat, jsonType, []byte(`{"usage":`+usage+`}`), func() int { return 100 }).Usage; got.StatedTokens() != want {
+			t.Errorf("%s: %t", usage, got.StatedTokens())
+		}
+	}
+	for id := factInput; id <= lastTokens; id++ {
+		var u Usage
+		if u.state(id, 1); !u.StatedTokens() {
+			t.Errorf("fact %d is tokens", id)
+		}
+	}
+}
+
 // Every part of a usage that a dialect reads must have a place to go to, and
 // no two the same.
 func TestEveryPartOfTheUsageHasItsPlace(t *testing.T) {

@@ -8,36 +8,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed83435595/caddy-llm-proxy/internal/recordings"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
 )
-
-// expectation is what a recording's answer is known to say.
-type expectation struct {
-	Provider         string
-	API              string
-	HTTPStatus       int `json:"http_status"`
-	Format           string
-	Model            string
-	FinishReason     any `json:"finish_reason"`
-	FinishReasons    any `json:"finish_reasons"`
-	Events           *int
-	FirstOutputEvent *int   `json:"first_output_event"`
-	StreamError      any    `json:"stream_error"`
-	BodyError        any    `json:"body_error"`
-	DoneMarker       bool   `json:"done_marker"`
-	ErrorClass       string `json:"error_class"`
-
-	Raw any `json:"usage_raw"`
-	// Usage is what is to be found, unless one of the others is.
-	Usage       map[string]any `json:"usage"`
-	IfMerged    map[string]any `json:"usage_if_merged"`
-	FromHeaders map[string]any `json:"usage_from_headers"`
-	FromMetrics map[string]any `json:"usage_from_metrics"`
-	PerResponse []usageOfTurn  `json:"usage_per_response"`
-	PerMessage  []usageOfTurn  `json:"usage_per_message"`
-}
-
-type usageOfTurn map[string]any
 
 // measures are the names that the recordings have for parts of the usage.
 var measures = map[string]jsonscan.ID{
@@ -47,27 +20,26 @@ var measures = map[string]jsonscan.ID{
 	"billed_input": factBilledInput, "billed_output": factBilledOutput, "web_search_requests": factWebSearches,
 }
 
-func differences(want expectation, dialect *Dialect, got reading) (faults []string) {
+func differences(want recordings.Expectation, dialect *Dialect, got reading) (faults []string) {
 	differ := func(what string, want, got any) {
 		if fmt.Sprint(want) != fmt.Sprint(got) {
 			faults = append(faults, fmt.Sprintf("%s: want %v, got %v", what, want, got))
 		}
 	}
 	differ("model", want.Model, got.Model)
-	if turns, ok := want.FinishReasons.([]any); ok && want.Format == "websocket" && len(turns) > 0 {
-		want.FinishReason = turns[len(turns)-1]
+	finish := want.Finish()
+	if finish == nil {
+		finish = ""
 	}
-	if want.FinishReason == nil {
-		want.FinishReason = ""
-	}
-	differ("finish", want.FinishReason, got.Finish)
-	differ("failed", want.StreamError != nil || want.BodyError != nil, got.failed)
+	differ("finish", finish, got.Finish)
+	differ("failed", want.FailedInside(), got.failed)
 	if want.ErrorClass != "" {
+		class, _ := want.Class()
 		verdict := (&Request{}).Judge(http.StatusOK, nil, []byte(got.failure), time.Now())
-		differ("class", classes[want.ErrorClass], verdict.Class)
+		differ("class", class, verdict.Class)
 	}
 	// Some recordings of streams have been cut off, and sessions just end.
-	if want.Format != "sse" && want.Format != "websocket" || want.Format == "sse" && want.FinishReason != "" || want.DoneMarker {
+	if want.Format != "sse" && want.Format != "websocket" || want.Format == "sse" && finish != "" || want.DoneMarker {
 		differ("ended or failed", true, got.ended || got.failed)
 	}
 	if want.Events != nil && dialect != nil {
@@ -82,23 +54,19 @@ func differences(want expectation, dialect *Dialect, got reading) (faults []stri
 		}
 	}
 
-	return append(faults, want.usageFaults(got.Usage)...)
+	return append(faults, usageFaults(want, got.Usage)...)
 }
 
 // usageFaults tells what of the usage is not as expected, if it is none of
 // what may be.
-func (want expectation) usageFaults(got Usage) (faults []string) {
+func usageFaults(want recordings.Expectation, got Usage) (faults []string) {
 	// Cohere's reasoning is in what was recorded, but not in what is expected.
 	raw, _ := want.Raw.(map[string]any)
 	tokens, _ := raw["tokens"].(map[string]any)
 	if n, ok := tokens["reasoning_tokens"]; ok {
 		want.Usage["reasoning"] = n
 	}
-	turns := sumOfTurns(append(want.PerResponse, want.PerMessage...))
-	for _, usage := range []map[string]any{want.FromMetrics, want.FromHeaders, want.IfMerged, turns, want.Usage} {
-		if usage == nil && turns != nil {
-			continue
-		}
+	for _, usage := range want.Usages() {
 		if faults = usageDifferences(usage, got); len(faults) == 0 {
 			return nil
 		}
@@ -107,26 +75,9 @@ func (want expectation) usageFaults(got Usage) (faults []string) {
 	return faults
 }
 
-// sumOfTurns adds up what the turns of a session took.
-func sumOfTurns(turns []usageOfTurn) map[string]any {
-	if len(turns) == 0 {
-		return nil
-	}
-	sum := map[string]any{}
-	for _, turn := range turns {
-		for what, n := range turn {
-			so, _ := sum[what].(float64)
-			more, _ := n.(float64)
-			sum[what] = so + more
-		}
-	}
-
-	return sum
-}
-
-func usageDifferences(want map[string]any, got Usage) (faults []string) {
+func usageDifferences(want recordings.Usage, got Usage) (faults []string) {
 	differ := func(what string, got float64) {
-		if expected, ok := want[what].(float64); ok && expected != got {
+		if expected, ok := want.Count(what); ok && expected != got {
 			faults = append(faults, fmt.Sprintf("%s: want %v, got %v", what, expected, got))
 		}
 	}

@@ -4,16 +4,15 @@ package wire
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/seed83435595/caddy-llm-proxy/internal/recordings"
 )
 
 // recorded are the dialects of the recorded APIs; nil for what passes unread.
@@ -106,10 +105,7 @@ func recordedDialect(api string) (d *Dialect, known bool) {
 
 // dialectOfPath returns the dialect that the path of a recorded request leads
 // to.
-func dialectOfPath(t *testing.T, folder string) (d *Dialect, known bool) {
-	t.Helper()
-	var request struct{ Method, Path string }
-	read(t, filepath.Join(folder, "request.json"), &request)
+func dialectOfPath(request recordings.Request) (d *Dialect, known bool) {
 	u, err := url.ParseRequestURI(request.Path)
 	if err != nil {
 		return nil, false
@@ -124,105 +120,47 @@ func dialectOfPath(t *testing.T, folder string) (d *Dialect, known bool) {
 
 // TestRecordedAnswers reads recordings of what providers really answer.
 func TestRecordedAnswers(t *testing.T) {
-	corpus := os.Getenv("LLM_CORPUS")
-	if corpus == "" {
-		t.Skip("LLM_CORPUS names no folder of recorded answers")
-	}
-	cases, err := filepath.Glob(filepath.Join(corpus, "*", "expected.json"))
-	if err != nil || len(cases) == 0 {
-		t.Fatalf("no recordings in LLM_CORPUS=%s (%v)", corpus, err)
-	}
-	type score struct{ passed, total int }
-	table := map[string]*score{}
+	table := recordings.Table{}
 	random := rand.New(rand.NewPCG(1, 2))
-	for _, path := range cases {
-		var want expectation
-		read(t, path, &want)
-		if want.HTTPStatus >= http.StatusBadRequest {
+	for _, recording := range recordings.Load(t) {
+		want := recording.Want
+		if want.Status >= http.StatusBadRequest {
 			continue
 		}
-		line := want.Provider + " " + want.API
-		if table[line] == nil {
-			table[line] = &score{}
-		}
-		table[line].total++
-		folder := filepath.Dir(path)
-		var answer recording
-		read(t, filepath.Join(folder, "headers.json"), &answer)
-		answer.body, err = os.ReadFile(filepath.Join(folder, "body.bin"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var known bool
-		if answer.dialect, known = recordedDialect(want.API); !known {
-			answer.dialect, known = dialectOfPath(t, folder)
-		}
+		dialect, known := recordedDialect(want.API)
 		if !known {
-			t.Errorf("%s: nobody knows the API %s", filepath.Base(folder), want.API)
-
-			continue
+			dialect, known = dialectOfPath(recording.Request)
 		}
-		if faults := compare(want, answer, random); len(faults) > 0 {
-			t.Errorf("%s: %s", filepath.Base(folder), strings.Join(faults, "; "))
+		var faults []string
+		if known {
+			faults = compare(recording, dialect, random)
 		} else {
-			table[line].passed++
+			faults = []string{"nobody knows the API " + want.API}
 		}
-	}
-	lines := make([]string, 0, len(table))
-	for line, score := range table {
-		lines = append(lines, fmt.Sprintf("%-45s %d/%d", line, score.passed, score.total))
-	}
-	slices.Sort(lines)
-	t.Log("\n" + strings.Join(lines, "\n"))
-}
-
-func read(t *testing.T, path string, into any) {
-	t.Helper()
-	content, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(content, into)
-	}
-	if err != nil {
-		t.Fatalf("reading %s: %v", path, err)
-	}
-}
-
-// recording is an answer as it was recorded.
-type recording struct {
-	Headers map[string]any
-	dialect *Dialect
-	body    []byte
-}
-
-// header returns the recorded header, of which lists have one element.
-func (r recording) header() http.Header {
-	h := http.Header{}
-	for name, value := range r.Headers {
-		if list, ok := value.([]any); ok && len(list) > 0 {
-			value = list[0]
+		if len(faults) > 0 {
+			t.Errorf("%s: %s", recording.Name, strings.Join(faults, "; "))
 		}
-		h.Set(name, fmt.Sprint(value))
+		table.Count(recording, len(faults) == 0)
 	}
-
-	return h
+	t.Log(table)
 }
 
 // compare scans the body in pieces of many sizes, and tells what is not as
 // expected.
-func compare(want expectation, answer recording, random *rand.Rand) []string {
-	h := answer.header()
+func compare(answer recordings.Recording, dialect *Dialect, random *rand.Rand) []string {
+	want, h := answer.Want, answer.Header
 	scan := func(size func() int) reading {
-		op := &Operation{Dialect: answer.dialect}
+		op := &Operation{Dialect: dialect}
 		if want.Format == "websocket" {
-			return session(op, answer.body, size)
+			return session(op, answer.Body, size)
 		}
-		s := NewScanner(op, want.HTTPStatus, h.Get("Content-Type"), h.Get("Content-Encoding"))
+		s := NewScanner(op, want.Status, h.Get("Content-Type"), h.Get("Content-Encoding"))
 		s.ReadHeader(h)
 
-		return feed(s, answer.body, size)
+		return feed(s, answer.Body, size)
 	}
-	whole := scan(func() int { return len(answer.body) })
-	faults := differences(want, answer.dialect, whole)
+	whole := scan(func() int { return len(answer.Body) })
+	faults := differences(want, dialect, whole)
 	for _, size := range []func() int{
 		func() int { return 1 },
 		func() int { return 1 + random.IntN(20) },

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/websocket"
 )
 
 // keyHeaders are the headers that SDKs of any family put a bare key in.
@@ -22,8 +24,9 @@ var accountHeaders = []string{
 }
 
 // Credentials yields every secret that a client may have sent: a bearer
-// token, the key headers of all families, and the key in the query. Which one
-// is meant is for the caller to find out; none is trusted. u may be nil.
+// token, the key headers of all families, the keys among the subprotocols of a
+// WebSocket, and the key in the query. Which one is meant is for the caller to
+// find out; none is trusted. u may be nil.
 func Credentials(h http.Header, u *url.URL) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, value := range h["Authorization"] {
@@ -38,15 +41,17 @@ func Credentials(h http.Header, u *url.URL) iter.Seq[string] {
 				}
 			}
 		}
+		for _, protocol := range websocket.Protocols(h) {
+			if key, ok := protocolKey(protocol); ok && !yield(key) {
+				return
+			}
+		}
 		if u == nil {
 			return
 		}
 		for pair := range strings.SplitSeq(u.RawQuery, "&") {
 			name, value, _ := strings.Cut(pair, "=")
-			if !isKeyParameter(name) {
-				continue
-			}
-			if key, err := url.QueryUnescape(value); err == nil && key != "" && !yield(key) {
+			if key, ok := parameterKey(name, value); ok && !yield(key) {
 				return
 			}
 		}
@@ -62,6 +67,42 @@ func StripCredentials(h http.Header) {
 	}
 	for _, name := range accountHeaders {
 		h.Del(name)
+	}
+	stripProtocols(h)
+}
+
+// protocolKeys are what stands before a key among the subprotocols of a
+// WebSocket: a browser can put it nowhere else.
+var protocolKeys = []string{"openai-insecure-api-key.", "xai-client-secret."}
+
+// protocolKey returns the key that a subprotocol is.
+func protocolKey(protocol string) (key string, ok bool) {
+	for _, prefix := range protocolKeys {
+		if key, ok = strings.CutPrefix(protocol, prefix); ok && key != "" {
+			return key, true
+		}
+	}
+
+	return "", false
+}
+
+// protocolAccounts are what stands before the account of such a key.
+var protocolAccounts = []string{"openai-organization.", "openai-project."}
+
+// stripProtocols takes keys and their accounts out of the subprotocols. What
+// is left is as it was.
+func stripProtocols(h http.Header) {
+	all := websocket.Protocols(h)
+	if len(all) == 0 {
+		return
+	}
+	kept := slices.DeleteFunc(slices.Clone(all), func(protocol string) bool {
+		return slices.ContainsFunc(slices.Concat(protocolKeys, protocolAccounts), func(prefix string) bool {
+			return strings.HasPrefix(protocol, prefix)
+		})
+	})
+	if len(kept) < len(all) {
+		websocket.SetProtocols(h, kept)
 	}
 }
 
@@ -85,16 +126,29 @@ func bearer(value string) (token string, ok bool) {
 	return token, strings.EqualFold(scheme, "Bearer") && token != ""
 }
 
-// isKeyParameter tells whether a query parameter holds Google's API key.
-func isKeyParameter(name string) bool {
-	plain, err := url.QueryUnescape(name)
+// parameterKey returns the key that a query parameter holds, as Google has it;
+// or as Azure has the credential of a session, for browsers.
+func parameterKey(name, value string) (key string, ok bool) {
+	name, err := url.QueryUnescape(name)
+	if err != nil {
+		return "", false
+	}
+	if value, err = url.QueryUnescape(value); err != nil {
+		return "", false
+	}
+	switch strings.ToLower(name) {
+	case "key", "api-key":
+		return value, value != ""
+	case "authorization":
+		return bearer(value)
+	}
 
-	return err == nil && strings.EqualFold(plain, "key")
+	return "", false
 }
 
 // secretParameters are query parameters in which a client may have sent a
 // secret that is not ours to pass on.
-var secretParameters = []string{"key", "api_key", "api-key", "apikey", "access_token", "oauth_token", "token"}
+var secretParameters = []string{"key", "api_key", "api-key", "apikey", "access_token", "authorization", "oauth_token", "token"}
 
 // isSecretParameter tells whether a query parameter may hold a secret.
 func isSecretParameter(name string) bool {

@@ -19,10 +19,12 @@ func TestEveryCredentialIsFoundAndStripped(t *testing.T) {
 	h.Add("x-goog-api-key", "four")
 	h.Add("OpenAI-Organization", "org-of-the-client")
 	h.Add("Accept", "application/json")
-	u := parseURL(t, "/v1/models?key=five%2B&k=no&%6Bey=six&key=")
+	h.Add("Sec-WebSocket-Protocol", "realtime, openai-insecure-api-key.seven,openai-insecure-api-key.")
+	h.Add("Sec-WebSocket-Protocol", "openai-organization.org, xai-client-secret.eight, beta")
+	u := parseURL(t, "/v1/models?key=five%2B&k=no&%6Bey=six&key=&api-key=nine&Authorization=Bearer+ten&authorization=eleven")
 
 	got := slices.Collect(wire.Credentials(h, u))
-	if want := []string{"one", "two", "three", "four", "five+", "six"}; !slices.Equal(got, want) {
+	if want := []string{"one", "two", "three", "four", "seven", "eight", "five+", "six", "nine", "ten"}; !slices.Equal(got, want) {
 		t.Errorf("found %q, want %q", got, want)
 	}
 	for range wire.Credentials(h, u) {
@@ -30,8 +32,12 @@ func TestEveryCredentialIsFoundAndStripped(t *testing.T) {
 	}
 
 	wire.StripCredentials(h)
-	if left := slices.Collect(wire.Credentials(h, nil)); len(left) > 0 || len(h) != 1 {
+	if left := slices.Collect(wire.Credentials(h, nil)); len(left) > 0 || len(h) != 2 || h.Get("Sec-WebSocket-Protocol") != "realtime, beta" {
 		t.Errorf("left over: %q in %v", left, h)
+	}
+	bare := http.Header{"Sec-Websocket-Protocol": {"openai-insecure-api-key.k"}}
+	if wire.StripCredentials(bare); len(bare) != 0 {
+		t.Errorf("left over: %v", bare)
 	}
 }
 

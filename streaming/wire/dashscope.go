@@ -11,14 +11,13 @@ import (
 // /compatible-mode/v1, at which a provider of that family does. Source: the
 // API reference.
 var dashscope = &Family{
-	Name:        "dashscope",
-	DefaultBase: "https://dashscope-intl.aliyuncs.com",
-	recognize:   recognizeDashScope,
-	join:        joinDashScope,
-	bodyPaths:   openai.bodyPaths,
-	storage:     &storage{collections: []string{"tasks"}},
-	authorize:   authorizeBearer,
-	errorBody:   dashscopeError,
+	Name:      "dashscope",
+	recognize: recognizeDashScope,
+	join:      joinDashScope,
+	bodyPaths: openai.bodyPaths,
+	storage:   &storage{collections: []string{"tasks"}},
+	authorize: authorizeBearer,
+	errorBody: dashscopeError,
 }
 
 // dashscopeRoot is what all its paths begin with.

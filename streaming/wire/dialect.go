@@ -24,11 +24,16 @@ type Dialect struct {
 	// sum says that every usage object is of a turn of its own, so that they
 	// add up.
 	sum bool
+	// repeats says that every event of a stream may say why it ended.
+	repeats bool
 	// lines says that streams have a JSON object on each line, whatever they
 	// are labelled as.
 	lines bool
 	// totals works out the comparable totals of a usage.
 	totals func(*Usage)
+	// setup leads to the model in a client's first message, in sessions whose
+	// handshake does not name it.
+	setup *jsonscan.Paths
 	// ends and fails are the types of events that say that the answer is
 	// whole, or that it failed.
 	ends, fails []string
@@ -54,8 +59,10 @@ const (
 	// factType is the type of an event.
 	factType
 	factModel
-	// factError is an error object or text, where no error is null.
+	// factError is an error object or text, where no error is null. factMishap
+	// is the same where the session goes on.
 	factError
+	factMishap
 	// factOutput is generated, unless it is empty: text, reasoning, the
 	// arguments of a tool, media. An object there is never empty.
 	factOutput
@@ -105,12 +112,13 @@ const (
 	factSeconds
 	factCost
 	factTicks
-	// factInputPart, factOutputPart and factCachePart are objects that state
-	// how much of the usage is of one kind: their factModality and
-	// factPartTokens.
+	// factInputPart, factOutputPart, factCachePart and factWritePart are
+	// objects that state how much of the usage is of one kind: their
+	// factModality and factPartTokens.
 	factInputPart
 	factOutputPart
 	factCachePart
+	factWritePart
 	factModality
 	factPartTokens
 	// factAsides lists steps, each of them a factAside with the type and the

@@ -11,6 +11,10 @@ var converseUsage = paths{
 	"totalTokens":           factTotal,
 	"cacheReadInputTokens":  factCacheRead,
 	"cacheWriteInputTokens": factCacheWrite,
+
+	"cacheDetails.*":             factWritePart,
+	"cacheDetails.*.ttl":         factModality,
+	"cacheDetails.*.inputTokens": factPartTokens,
 }
 
 // dialectConverse is Converse, the same for all of Bedrock's models. The last
@@ -50,6 +54,9 @@ var dialectInvoke = Dialect{
 		"messageStop.stopReason":  factStop,
 		"messageStart":            factOutput,
 		"contentBlockDelta.delta": factOutput,
+
+		// Those who draw.
+		"images.*": factImage,
 
 		// Titan.
 		"outputText":                 factOutput,

@@ -5,9 +5,10 @@ package wire
 import "github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
 
 // dialectGenerate is generateContent of Gemini and Vertex AI, streamed or not,
-// and its counting of tokens. Every chunk may state the usage
-// so far, some of them only a part of it. Source: Google's API reference.
-var dialectGenerate = Dialect{overlay: true, totals: generateTotals, weave: weaveGenerate, prefill: prefillGenerate}.compile(
+// and its counting of tokens. Every chunk may state the usage so far, some of
+// them only a part of it. Older models state none, and the finish reason in
+// every chunk. Source: Google's API reference.
+var dialectGenerate = Dialect{overlay: true, repeats: true, totals: generateTotals, weave: weaveGenerate, prefill: prefillGenerate}.compile(
 	paths{
 		"modelVersion":               factModel,
 		"error":                      factError,
@@ -55,9 +56,11 @@ const (
 	otherModality modality = iota
 	soundModality
 	imageModality
+	// hourModality is how long something stays in Bedrock's cache.
+	hourModality
 )
 
-var modalities = map[string]modality{"AUDIO": soundModality, "IMAGE": imageModality}
+var modalities = map[string]modality{"AUDIO": soundModality, "IMAGE": imageModality, "1h": hourModality}
 
 // modalityParts are what the parts of a usage are called that are of one kind.
 var modalityParts = map[modality]map[jsonscan.ID]jsonscan.ID{
@@ -79,8 +82,12 @@ var dialectEmbed = Dialect{sum: true, totals: generateTotals}.compile(
 )
 
 // dialectLive is a session of the Live API, in which every turn states its
-// usage.
-var dialectLive = Dialect{sum: true, totals: generateTotals}.compile(
+// usage. Nothing but the client's setup names the model.
+var dialectLive = Dialect{
+	sum:    true,
+	totals: generateTotals,
+	setup:  jsonscan.Compile(map[string]jsonscan.ID{"setup.model": atModel}),
+}.compile(
 	paths{"error": factError, "serverContent.turnComplete": factTurn},
 	generateUsage.under("usageMetadata"),
 	outputs("serverContent.modelTurn.parts.*.", generated...),

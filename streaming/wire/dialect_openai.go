@@ -2,6 +2,8 @@
 
 package wire
 
+import "github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
+
 // openaiUsage is a usage object of OpenAI's APIs and of those compatible with
 // them. Chat says prompt and completion where others say input and output.
 // Sources: OpenAI's OpenAPI document, and the providers' references as noted.
@@ -33,18 +35,22 @@ var openaiUsage = paths{
 	"input_token_details.cached_tokens_details.audio_tokens": factAudioCacheRead,
 	"output_token_details.audio_tokens":                      factAudioOutput,
 	"seconds":                                                factSeconds, // transcription billed by time
+	"prompt_audio_seconds":                                   factSeconds, // Mistral
 
-	"cached_tokens":               factCacheRead,  // Together, Moonshot
-	"prompt_cache_hit_tokens":     factCacheRead,  // DeepSeek
-	"num_cached_tokens":           factCacheRead,  // Mistral
-	"cache_creation_input_tokens": factCacheWrite, // Vercel's gateway
-	"cost":                        factCost,       // OpenRouter, Vercel, Avian: USD
-	"cost.total_cost":             factCost,       // Perplexity: USD
-	"cost_in_usd_ticks":           factTicks,      // xAI
+	"cached_tokens":               factCacheRead,   // Together, Moonshot
+	"prompt_cache_hit_tokens":     factCacheRead,   // DeepSeek
+	"num_cached_tokens":           factCacheRead,   // Mistral
+	"reasoning_tokens":            factReasoning,   // Perplexity
+	"num_search_queries":          factWebSearches, // Perplexity
+	"cache_creation_input_tokens": factCacheWrite,  // Vercel's gateway
+	"cost":                        factCost,        // OpenRouter, Vercel, Avian: USD
+	"cost.total_cost":             factCost,        // Perplexity: USD
+	"cost_in_usd_ticks":           factTicks,       // xAI
 }
 
-// dialectChat is chat completions and the older completions.
-var dialectChat = Dialect{totals: openaiTotals, weave: weaveChat, prefill: prefillChat}.compile(chatFacts)
+// dialectChat is chat completions and the older completions. An error may be an
+// object that is called one.
+var dialectChat = Dialect{totals: openaiTotals, fails: []string{"error"}, weave: weaveChat, prefill: prefillChat}.compile(chatFacts)
 
 // chatFacts are the facts of an answer or event of theirs.
 var chatFacts = merge(
@@ -52,6 +58,7 @@ var chatFacts = merge(
 		"id":                      factAnswerID,
 		"model":                   factModel,
 		"service_tier":            factServiceTier,
+		"object":                  factType, // vLLM
 		"error":                   factError,
 		"choices.*":               factChoice,
 		"choices.*.index":         factIndex,
@@ -104,7 +111,13 @@ var response = func() paths {
 
 // dialectEmbeddings is embeddings.
 var dialectEmbeddings = Dialect{totals: openaiTotals}.compile(
-	paths{"model": factModel, "error": factError, "usage_info.pages_processed": factPages},
+	paths{
+		"model": factModel, "error": factError,
+		"usage_info.pages_processed":     factPages,       // Mistral reads documents
+		"meta.billed_units.search_units": factSearchUnits, // those who rerank as Cohere does
+		"meta.tokens.input_tokens":       factInput,
+		"meta.tokens.output_tokens":      factOutputTokens,
+	},
 	openaiUsage.under("usage"),
 )
 
@@ -123,11 +136,13 @@ var dialectStored = Dialect{totals: openaiTotals}.compile(paths{
 
 // dialectRealtime is a session of the Realtime API. The session states its
 // model, and each response its usage; what it took to transcribe the client's
-// voice comes apart. An error need not end the session.
+// voice comes apart. An error, in an event or of a response, need not end the
+// session.
 var dialectRealtime = Dialect{sum: true, totals: openaiTotals, asides: []string{"tokens", "duration"}}.compile(
 	paths{
 		"type":                factType,
 		"session.model":       factModel,
+		"error":               factMishap,
 		"response.status":     factStop,
 		"delta":               factOutput,
 		"usage":               factAside,
@@ -135,8 +150,31 @@ var dialectRealtime = Dialect{sum: true, totals: openaiTotals, asides: []string{
 		"usage.input_tokens":  factAsideInput,
 		"usage.output_tokens": factAsideOutput,
 		"usage.seconds":       factAsideSeconds,
+
+		"response.status_details.error": factMishap,
 	},
 	openaiUsage.under("response.usage"),
+)
+
+// dialectResponsesSession is the Responses API over a WebSocket: the events of
+// one response after the other, each asked for by a message that names its
+// model.
+var dialectResponsesSession = Dialect{
+	sum:    true,
+	totals: openaiTotals,
+	setup:  jsonscan.Compile(map[string]jsonscan.ID{"model": atModel}),
+}.compile(
+	paths{
+		"type":            factType,
+		"error":           factMishap,
+		"response.model":  factModel,
+		"response.status": factStop,
+		"response.error":  factMishap,
+
+		"response.incomplete_details.reason": factDetail,
+	},
+	openaiUsage.under("response.usage"),
+	outputs("", "delta", "partial_image_b64"),
 )
 
 // dialectImages is the generation of images, whole or in ever better drafts.

@@ -87,6 +87,19 @@ var dialectTGI = Dialect{overlay: true, totals: openaiTotals}.compile(
 	},
 )
 
+// dialectLlama is llama.cpp's own API.
+var dialectLlama = Dialect{overlay: true, totals: plainTotals}.compile(
+	paths{
+		"model":            factModel,
+		"error":            factError,
+		"content":          factOutput,
+		"stop":             factEnd,
+		"stop_type":        factStop,
+		"tokens_evaluated": factInput,
+		"tokens_predicted": factOutputTokens,
+	},
+)
+
 // dialectTask is what Alibaba makes in the background.
 var dialectTask = Dialect{totals: openaiTotals}.compile(paths{"output.task_id": factObject})
 

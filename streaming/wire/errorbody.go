@@ -112,6 +112,8 @@ var cutPaths = jsonscan.Compile(map[string]jsonscan.ID{
 	"__type": atCode, "code": atCode, "type": atCode, "message": atMessage, "error": atMessage,
 	"error.code": atCode, "error.type": atCode, "error.status": atCode, "error.message": atMessage,
 	"response.error.code": atCode, "response.error.type": atCode, "response.error.message": atMessage,
+
+	"response.status_details.error.code": atCode, "response.status_details.error.type": atCode, "response.status_details.error.message": atMessage,
 })
 
 // What cutPaths find.
@@ -179,9 +181,12 @@ func (f *fault) readObject(object map[string]any, depth int) {
 			f.read(inner, depth+1)
 		}
 	}
-	// A failed OpenAI response is an event whose error stands in the response.
+	// A failed OpenAI response is an event whose error stands in the response;
+	// in a session, in the details of its status.
 	if response, ok := object["response"].(map[string]any); ok {
 		f.read(response["error"], depth+1)
+		details, _ := response["status_details"].(map[string]any)
+		f.read(details["error"], depth+1)
 	}
 	for _, key := range wordKeys {
 		switch code := object[key].(type) {

@@ -44,6 +44,7 @@ func TestDemandedOutput(t *testing.T) {
 		"negative":       {"/v1/chat/completions", `{"model":"m","max_tokens":-1}`, defaultOutput},
 		"absurd":         {"/v1/chat/completions", `{"model":"m","max_tokens":9e18,"n":9e18}`, (1<<31 - 1) * 128},
 		"nothing comes":  {"/v1/embeddings", `{"model":"m","input":"x","max_tokens":7}`, 0},
+		"only counted":   {"/v1beta/models/g:countTokens", `{"contents":[]}`, 0},
 		"not at the top": {"/v1/chat/completions", `{"model":"m","messages":[{"max_tokens":5}]}`, defaultOutput},
 	} {
 		if got := demandOf(t, test.path, "application/json", test.body).Output; got != test.want {
@@ -85,5 +86,15 @@ func TestAlternativeModels(t *testing.T) {
 	many := demandOf(t, "/v1/chat/completions", "application/json", `{"model":"a","models":[`+strings.Repeat(`"b",`, 1000)+`"c"]}`).Models
 	if len(many) != maxModels+1 || many[maxModels] != "" {
 		t.Errorf("%d models are remembered", len(many))
+	}
+	for path, want := range map[string]int{"/v1/realtime?model=a": 0, "/v1/realtime": 1, "/v1/responses": 1} {
+		u, _ := url.Parse(path)
+		session, err := Recognize(http.MethodGet, u, http.Header{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := session.Demand(nil).Models; len(got) != want || want == 1 && got[0] != "" {
+			t.Errorf("%s: got %q", path, got)
+		}
 	}
 }

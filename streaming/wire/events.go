@@ -47,11 +47,12 @@ var doneMarker = []byte("[DONE]")
 
 func (v eventVisitor) Event(name []byte, end int64) {
 	s := v.s
+	text := bytes.TrimSpace(s.text)
 	if s.inEvent {
 		s.json.End()
+		s.facts.cut = bytes.HasPrefix(text, []byte("{")) && !s.json.Complete() && !s.json.Broken()
 	}
 	s.inEvent = false
-	text := bytes.TrimSpace(s.text)
 	s.facts.ended = s.facts.ended || bytes.Equal(text, doneMarker)
 	if !s.facts.typed {
 		s.facts.kind(name)

@@ -44,8 +44,9 @@ type facts struct {
 	apart bool
 
 	// What the current event has said: a type, something generated, that the
-	// answer is whole, that it failed.
-	typed, output, ended, failed bool
+	// answer is whole, that it failed, or that a turn of it has or is settled;
+	// and that it is only half an event.
+	typed, output, ended, failed, mishap, settled, cut bool
 }
 
 // word is a short text, as it stands in the JSON.
@@ -77,6 +78,8 @@ func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
 		}
 	case factError:
 		f.failed = f.failed || string(v.Raw) != "false"
+	case factMishap:
+		f.mishap = true
 	case factOutput:
 		f.output = true
 		f.generated += v.End - v.Start
@@ -128,13 +131,19 @@ func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
 		f.tier.set(v)
 	case factImage:
 		f.images++
-	case factUsage, factInputPart, factOutputPart, factCachePart, factAsides, factAside, factWrapped:
+	case factUsage, factInputPart, factOutputPart, factCachePart, factWritePart, factAsides, factAside, factWrapped:
 	default:
-		if f.stale {
-			f.stale = false
-			f.usage = Usage{Aside: f.usage.Aside}
-		}
+		f.renew()
 		f.usage.set(id, v)
+	}
+}
+
+// renew forgets the usage that was stated before, now that the new one says
+// something.
+func (f *facts) renew() {
+	if f.stale {
+		f.stale = false
+		f.usage = Usage{Aside: f.usage.Aside}
 	}
 }
 
@@ -146,6 +155,8 @@ func (f *facts) open(id jsonscan.ID, kind jsonscan.Kind) {
 	switch id {
 	case factError:
 		f.failed = true
+	case factMishap:
+		f.mishap = true
 	case factEnd:
 		f.ended = true
 	case factAsides:
@@ -159,11 +170,12 @@ func (f *facts) open(id jsonscan.ID, kind jsonscan.Kind) {
 		f.index, f.ending.size = 0, 0
 	case factImage:
 		f.images++
-	case factInputPart, factOutputPart, factCachePart:
+	case factInputPart, factOutputPart, factCachePart, factWritePart:
 		f.modality, f.tokens = otherModality, -1
 	case factUsage:
 		f.stale = !f.dialect.overlay
 		if f.dialect.sum {
+			f.settled = true
 			f.earlier.add(f.usage)
 			f.usage = Usage{}
 		}
@@ -175,11 +187,16 @@ func (f *facts) close(id jsonscan.ID) {
 	switch {
 	case id == factChoice:
 		f.endChoice()
+	case id == factWritePart && f.modality == hourModality && f.tokens >= 0:
+		f.renew()
+		f.usage.CacheWrite1h = f.tokens
 	case id == factInputPart || id == factOutputPart || id == factCachePart:
 		if part := modalityParts[f.modality][id]; part != 0 && f.tokens >= 0 {
+			f.renew()
 			f.usage.state(part, f.tokens)
 		}
 	case id == factAside && f.apart:
+		f.settled = true
 		f.usage.Aside.add(f.aside)
 	}
 }

@@ -22,17 +22,19 @@ var notFinished = []string{"in_progress", "queued", "FINISH_REASON_UNSPECIFIED",
 // finishReasons translates the providers' words, in lower case. The numbers
 // are Google's, for clients that ask for enums as integers.
 var finishReasons = map[string]string{
-	"stop":          finishStop,
-	"end_turn":      finishStop,
-	"stop_sequence": finishStop,
-	"completed":     finishStop,
-	"complete":      finishStop,
-	"turncomplete":  finishStop, // Gemini Live
-	"finish":        finishStop, // Titan
-	"endoftext":     finishStop, // AI21
-	"eos":           finishStop, // Together
-	"eos_token":     finishStop, // TGI
-	"1":             finishStop,
+	"stop":              finishStop,
+	"end_turn":          finishStop,
+	"stop_sequence":     finishStop,
+	"completed":         finishStop,
+	"complete":          finishStop,
+	"turncomplete":      finishStop, // Gemini Live
+	"finish":            finishStop, // Titan
+	"endoftext":         finishStop, // AI21
+	"eos":               finishStop, // Together
+	"eos_token":         finishStop, // TGI
+	"stop_criteria_met": finishStop, // Titan
+	"word":              finishStop, // llama.cpp
+	"1":                 finishStop,
 
 	"length":                        finishLength,
 	"max_tokens":                    finishLength,
@@ -40,6 +42,8 @@ var finishReasons = map[string]string{
 	"incomplete:max_output_tokens":  finishLength,
 	"model_length":                  finishLength, // Mistral
 	"model_context_window_exceeded": finishLength, // Anthropic, Zhipu
+	"max":                           finishLength, // Cohere on Bedrock
+	"limit":                         finishLength, // llama.cpp
 	"2":                             finishLength,
 
 	"tool_calls":    finishTools,
@@ -65,6 +69,9 @@ var finishReasons = map[string]string{
 	"error_toxic":               finishFilter, // Cohere
 	"3":                         finishFilter,
 	"4":                         finishFilter,
+	"7":                         finishFilter,
+	"8":                         finishFilter,
+	"9":                         finishFilter,
 
 	"requires_action": finishTools, // Gemini's interactions
 
@@ -77,6 +84,9 @@ var finishReasons = map[string]string{
 	"unexpected_tool_call":         finishError,
 	"too_many_tool_calls":          finishError,
 	"malformed_response":           finishError,
+	"malformed_model_output":       finishError, // Bedrock
+	"malformed_tool_use":           finishError, // Bedrock
+	"10":                           finishError,
 }
 
 // finishReason returns the common word for a provider's, or an empty one for

@@ -13,16 +13,16 @@ import (
 
 // gemini is Google's Gemini API. Source: Google's API reference and SDKs.
 var gemini = &Family{
-	Name:        "gemini",
-	DefaultBase: "https://generativelanguage.googleapis.com",
-	recognize:   recognizeGemini,
-	join:        joinVersioned,
-	placeModel:  placeGeminiModel,
+	Name:       "gemini",
+	recognize:  recognizeGemini,
+	join:       joinVersioned,
+	placeModel: placeGeminiModel,
 	// Requests within requests name the model again, and Google wants it to
 	// be the one of the path.
 	bodyPaths: jsonscan.Compile(paths{
 		"":                                atRoot,
 		"stream":                          atStream,
+		"stream_options":                  atStreamOptions,
 		"generationConfig.candidateCount": atSeveral,
 		"model":                           atModel,
 		"requests.*.model":                atModel,
@@ -56,7 +56,7 @@ var googleStorage = &storage{
 // colon.
 var geminiOperations = map[string]*Operation{
 	"generateContent":        {Name: "gemini.generate", Dialect: dialectGenerate, Repeatable: true, needsBody: true, needsModel: true},
-	"streamGenerateContent":  {Name: "gemini.stream", Dialect: dialectGenerate, Repeatable: true, needsBody: true, needsModel: true},
+	"streamGenerateContent":  {Name: "gemini.stream", Dialect: dialectGenerate, NoComments: true, Repeatable: true, needsBody: true, needsModel: true},
 	"countTokens":            {Name: "gemini.count_tokens", Dialect: dialectGenerate, Free: true, Repeatable: true, needsBody: true, needsModel: true},
 	"embedContent":           {Name: "gemini.embed", Dialect: dialectEmbed, Repeatable: true, needsBody: true, needsModel: true},
 	"batchEmbedContents":     {Name: "gemini.embed", Dialect: dialectEmbed, Repeatable: true, needsBody: true, needsModel: true},
@@ -66,8 +66,9 @@ var geminiOperations = map[string]*Operation{
 	"asyncBatchEmbedContent": {Name: "gemini.start", made: dialectNamed, needsBody: true, needsModel: true},
 }
 
-// geminiLive is a session over a WebSocket.
-var geminiLive = &Operation{Name: "gemini.live", Dialect: dialectLive}
+// geminiLive is a session, of which the client's first message names the
+// model.
+var geminiLive = &Operation{Name: "gemini.live", Dialect: dialectLive, Session: true}
 
 // geminiInteractions may ask an agent instead of a model. What it makes is
 // stored.

@@ -91,6 +91,21 @@ func TestBadBodyIsExplained(t *testing.T) {
 	}
 }
 
+// A stored prompt has a model of its own; a prompt that is text has none.
+func TestStoredPromptNeedsNoModel(t *testing.T) {
+	for body, ok := range map[string]bool{
+		`{"prompt":{"id":"pmpt_1","version":"2"}}`: true,
+		`{"prompt":"pmpt_1"}`:                      false,
+		`{"prompt":{"id":null}}`:                   false,
+		`{"prompt":{"variables":{"id":"x"}}}`:      false,
+	} {
+		r := recognize(t, "POST", "/v1/responses")
+		if err := r.ReadBody(jsonType, []byte(body)); (err == nil) != ok || r.Model != "" {
+			t.Errorf("%s: %v, model %q", body, err, r.Model)
+		}
+	}
+}
+
 func TestModelIsReplacedByteExactly(t *testing.T) {
 	for _, test := range []struct{ path, body, model, want string }{
 		{"/v1/chat/completions", `{"model":"a" , "x":1.0e1}`, "a", ``},

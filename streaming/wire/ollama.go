@@ -10,13 +10,12 @@ import (
 // ollama is Ollama's own API. What it has of OpenAI's is at /v1, at which a
 // provider of that family does. Source: Ollama's API reference.
 var ollama = &Family{
-	Name:        "ollama",
-	DefaultBase: "http://localhost:11434",
-	recognize:   recognizeOllama,
-	join:        joinPlain,
-	bodyPaths:   openai.bodyPaths,
-	authorize:   authorizeBearer,
-	errorBody:   ollamaError,
+	Name:      "ollama",
+	recognize: recognizeOllama,
+	join:      joinPlain,
+	bodyPaths: openai.bodyPaths,
+	authorize: authorizeBearer,
+	errorBody: ollamaError,
 }
 
 // ollamaOperations are below /api. Chats and texts are streamed unless the

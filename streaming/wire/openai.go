@@ -12,17 +12,21 @@ import (
 // openai is the API of OpenAI, and of the many that are compatible with it.
 // Source: OpenAI's OpenAPI document.
 var openai = &Family{
-	Name:        "openai",
-	DefaultBase: "https://api.openai.com/v1",
-	recognize:   recognizeOpenAI,
-	join:        joinOpenAI,
+	Name:      "openai",
+	recognize: recognizeOpenAI,
+	join:      joinOpenAI,
 	bodyPaths: jsonscan.Compile(merge(
-		paths{"": atRoot, "model": atModel, "stream": atStream, "n": atSeveral, "store": atStore}, openaiObjects,
+		paths{
+			"": atRoot, "model": atModel, "stream": atStream, "n": atSeveral, "store": atStore, "stream_options": atStreamOptions,
+			"prompt.id": atPrompt,
+		}, openaiObjects,
 	)),
 	storage:   openaiStorage,
 	list:      address{version: "/v1", rest: "/models"},
 	authorize: authorizeBearer,
 	errorBody: openaiError,
+
+	modelParameters: []string{"model"},
 }
 
 // openaiOperations are the endpoints that are POSTed to and answer with what
@@ -51,9 +55,12 @@ var (
 	// openaiBatch is a batch as it stands, and openaiResponse a response that
 	// was stored, which states the usage of the call that made it.
 	openaiBatch    = &Operation{Name: "openai.batch", Dialect: dialectBatch, Standing: true}
-	openaiResponse = &Operation{Name: "openai.response", Dialect: dialectResponses, Standing: true}
-	// openaiRealtime is a session over a WebSocket.
-	openaiRealtime = &Operation{Name: "openai.realtime", Dialect: dialectRealtime}
+	openaiResponse = &Operation{Name: "openai.response", Dialect: dialectResponses, Standing: true, streamsByQuery: true}
+	// openaiPrompt is a stored prompt, which has a model of its own, at Portkey.
+	openaiPrompt = &Operation{Name: "openai.prompt", Dialect: dialectChat, Repeatable: true, needsBody: true}
+	// openaiRealtime and openaiResponsesSession are sessions over a WebSocket.
+	openaiRealtime         = &Operation{Name: "openai.realtime", Dialect: dialectRealtime, Session: true}
+	openaiResponsesSession = &Operation{Name: "openai.responses_session", Dialect: dialectResponsesSession, Session: true}
 )
 
 // openaiOperation returns the operation of a path below the version.
@@ -63,8 +70,13 @@ func openaiOperation(method, rest string) (operation *Operation, ok bool) {
 	switch {
 	case method == http.MethodPost:
 		operation = openaiOperations[rest]
-	case method == http.MethodGet && rest == "/realtime":
+		if collection == "/prompts" && below == "/completions" {
+			operation = openaiPrompt
+		}
+	case method == http.MethodGet && (rest == "/realtime" || rest == "/realtime/translations"):
 		operation = openaiRealtime
+	case method == http.MethodGet && rest == "/responses":
+		operation = openaiResponsesSession
 	case method == http.MethodGet && id != "" && below == "" && collection == "/batches":
 		operation = openaiBatch
 	case method == http.MethodGet && id != "" && below == "" && collection == "/responses":

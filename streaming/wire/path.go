@@ -27,6 +27,9 @@ func (a address) String() string { return a.head + a.version + a.rest }
 // about where it leads. What is forwarded is built from this very text.
 func checkedPath(u *url.URL) (string, error) {
 	path := u.EscapedPath()
+	if strings.HasPrefix(path, "//ws/google.") {
+		path = path[1:] // as Google's JavaScript SDK has it
+	}
 	switch {
 	case len(path) > maxPath:
 		return "", fmt.Errorf("%w: longer than %d bytes", ErrUnknownPath, maxPath)

@@ -3,7 +3,9 @@
 package wire_test
 
 import (
+	"errors"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
@@ -120,9 +122,51 @@ func TestOllamaStreamsUnlessToldNotTo(t *testing.T) {
 
 func TestSessionsHaveNoVersionInTheirPath(t *testing.T) {
 	const live = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
-	for _, base := range []string{"https://g", "https://g/v1beta"} {
-		if got := recognize(t, "GET", live).URL(parseURL(t, base), parseURL(t, live), "").String(); got != "https://g"+live {
-			t.Errorf("%s: got %s", base, got)
+	const vertexLive = "/ws/google.cloud.aiplatform.v1.LlmBidiService/BidiGenerateContent"
+	if got := recognize(t, "GET", "http://g/"+live).URL(parseURL(t, "https://g"), parseURL(t, live), "").String(); got != "https://g"+live {
+		t.Errorf("with a slash too many: got %s", got)
+	}
+	for _, test := range []struct{ base, path string }{
+		{"https://g", live},
+		{"https://g/v1beta", live},
+		{"https://g", vertexLive},
+		{"https://g/v1/projects/p/locations/l", vertexLive},
+	} {
+		if got := recognize(t, "GET", test.path).URL(parseURL(t, test.base), parseURL(t, test.path), "").String(); got != "https://g"+test.path {
+			t.Errorf("%s: got %s", test.base, got)
+		}
+	}
+}
+
+// The model that a handshake's query names is exchanged, and nothing else.
+func TestModelInTheQueryIsExchanged(t *testing.T) {
+	for _, test := range []struct{ base, in, model, want string }{
+		{"https://api.openai.com/v1", "/v1/realtime?model=m", "m", "https://api.openai.com/v1/realtime?model=m"},
+		{"https://api.openai.com/v1", "/v1/realtime?a=%2f&model=m&b", "gpt realtime", "https://api.openai.com/v1/realtime?a=%2f&model=gpt+realtime&b"},
+		{"https://api.openai.com/v1", "/v1/realtime?%6Dodel=m&model=m&api-key=s", "n", "https://api.openai.com/v1/realtime?%6Dodel=n&model=n"},
+		{"https://api.x.ai/v1", "/v1/realtime", "n", "https://api.x.ai/v1/realtime"},
+		{"https://r.openai.azure.com", "/openai/realtime?api-version=1&deployment=m", "n", "https://r.openai.azure.com/openai/realtime?api-version=1&deployment=n"},
+	} {
+		r := recognize(t, "GET", test.in)
+		if err := r.ReadBody("", nil); err != nil {
+			t.Errorf("%s: %v", test.in, err)
+		}
+		if got := r.URL(parseURL(t, test.base), parseURL(t, test.in), test.model).String(); got != test.want {
+			t.Errorf("%s: got %s, want %s", test.in, got, test.want)
+		}
+	}
+}
+
+// A query that two readers could take for different models is refused.
+func TestModelInTheQueryIsUnambiguous(t *testing.T) {
+	for _, path := range []string{
+		"/v1/realtime?model=a&model=b", "/v1/realtime?model=a&%6dodel=b", "/v1/realtime?model=a&Model=b", "/v1/realtime?model=",
+		"/v1/realtime?model=a;x", "/v1/realtime?x;model=a", "/v1/realtime?model=%zz", "/v1/realtime?model=a%00",
+		"/openai/realtime?deployment=a&model=b", "/v1/realtime?model=" + strings.Repeat("m", 300),
+	} {
+		var bad *wire.RequestError
+		if err := recognize(t, "GET", path).ReadBody("", nil); !errors.As(err, &bad) || bad.Status != 400 || bad.Code != "invalid_model" {
+			t.Errorf("%.60s: got %v", path, err)
 		}
 	}
 }

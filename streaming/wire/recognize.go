@@ -9,7 +9,8 @@ import (
 
 // Request is what a client's request asks for. It is made by [Recognize] and
 // completed by [Request.ReadBody]; after that it is only read, so attempts may
-// share it.
+// share it. The handshake of a session over a WebSocket is a GET, however the
+// client has spelled it.
 type Request struct {
 	// Family is the format in which the client speaks and expects the answer.
 	Family *Family
@@ -29,8 +30,11 @@ type Request struct {
 	Objects []string
 
 	path address
-	// modelInPath says that Model stands in the path and not only in the body.
-	modelInPath bool
+	// modelInPath says that Model stands in the path and not only in the body,
+	// modelInQuery that it stands in the query.
+	modelInPath, modelInQuery bool
+	// doubt is what is wrong with the query of a handshake.
+	doubt *RequestError
 	// named are the places in the body that name the model.
 	named []place
 	// mixed says that not all of them name Model.
@@ -39,6 +43,8 @@ type Request struct {
 	kept bool
 	// form says that the body is a multipart form, not JSON.
 	form bool
+	// options says that the body has options for streams.
+	options bool
 }
 
 // Recognize tells from a request's path, and where families share a path from
@@ -55,10 +61,14 @@ func Recognize(method string, u *url.URL, h http.Header) (*Request, error) {
 				Family:    family,
 				Operation: found.operation,
 				Model:     found.model,
-				Stream:    found.stream,
+				Stream:    found.stream || found.operation.streamsByQuery && u.Query().Get("stream") == "true",
 				path:      found.path,
 
 				modelInPath: found.model != "",
+			}
+			if r.Operation.Session {
+				r.Stream = true
+				r.readQuery(u.RawQuery)
 			}
 			r.refer(family.storage.in(found.path.rest))
 

@@ -47,6 +47,8 @@ func TestPathTellsWhatIsAskedFor(t *testing.T) {
 		{"GET", "/v1/chat/completions", nil, "openai.other", "", false},
 		{"POST", "/v1/completions", nil, "openai.completions", "", false},
 		{"POST", "/v1/responses", nil, "openai.responses", "", false},
+		{"POST", "/v1/prompts/p1/completions", nil, "openai.prompt", "", false},
+		{"GET", "/v1/prompts/p1/completions", nil, "openai.other", "", false},
 		{"GET", "/v1/responses/resp_1", nil, "openai.response", "", false},
 		{"DELETE", "/v1/responses/resp_1", nil, "openai.other", "", false},
 		{"GET", "/v1/responses/resp_1/input_items", nil, "openai.other", "", false},
@@ -55,6 +57,19 @@ func TestPathTellsWhatIsAskedFor(t *testing.T) {
 		{"POST", "/v1/rerank", nil, "openai.rerank", "", false},
 		{"POST", "/v1/embeddings", nil, "openai.embeddings", "", false},
 		{"POST", "/v1/images/edits", nil, "openai.images", "", false},
+		{"POST", "/v1/images/generations", nil, "openai.images", "", false},
+		{"POST", "/v1/images/variations", nil, "openai.images", "", false},
+		{"POST", "/v1/moderations", nil, "openai.moderations", "", false},
+		{"POST", "/v1/responses/compact", nil, "openai.compact", "", false},
+		{"POST", "/v1/responses/input_tokens", nil, "openai.input_tokens", "", false},
+		{"GET", "/v1/responses/resp_1?stream=true", nil, "openai.response", "", true},
+		{"GET", "/v1/responses/resp_1?stream=false", nil, "openai.response", "", false},
+		{"POST", "/v1/audio/translations", nil, "openai.translations", "", false},
+		{"POST", "/v1/audio/speech", nil, "openai.speech", "", false},
+		{"POST", "/v1/ocr", nil, "openai.ocr", "", false},
+		{"POST", "/v1/fim/completions", nil, "openai.completions", "", false},
+		{"POST", "/v1/agents/completions", nil, "openai.chat", "", false},
+		{"GET", "/v1/files/f1/content", nil, "openai.other", "", false},
 		{"POST", "/v1/audio/transcriptions", nil, "openai.transcriptions", "", false},
 		{"POST", "/v1/batches", nil, "openai.other", "", false},
 		{"GET", "/v1/models", nil, "openai.other", "", false},
@@ -66,6 +81,7 @@ func TestPathTellsWhatIsAskedFor(t *testing.T) {
 		{"POST", "/v1/messages", nil, "anthropic.messages", "", false},
 		{"POST", "/v1/messages/count_tokens", nil, "anthropic.count_tokens", "", false},
 		{"POST", "/v1/messages/batches", nil, "anthropic.other", "", false},
+		{"GET", "/v1/messages/batches/b1/results", nil, "anthropic.other", "", false},
 		{"GET", "/v1/files/f1", anthropicVersion, "anthropic.other", "", false},
 		{"POST", "/v1/complete", nil, "anthropic.complete", "", false},
 		{"POST", "/v1beta/models/gemini-2.5-pro:generateContent", nil, "gemini.generate", "gemini-2.5-pro", false},
@@ -83,6 +99,12 @@ func TestPathTellsWhatIsAskedFor(t *testing.T) {
 		{"POST", "/openai/deployments/my%20gpt/chat/completions?api-version=2024-10-21", nil, "azure:openai.chat", "my gpt", false},
 		{"POST", "/openai/deployments/d1/images/generations?api-version=2024-10-21", nil, "azure:openai.images", "d1", false},
 		{"POST", "/openai/v1/responses", nil, "azure:openai.responses", "", false},
+		{"POST", "/openai/v1/chat/completions", nil, "azure:openai.chat", "", false},
+		{"POST", "/openai/deployments/d1/completions?api-version=2024-10-21", nil, "azure:openai.completions", "d1", false},
+		{"POST", "/openai/deployments/d1/embeddings?api-version=2024-10-21", nil, "azure:openai.embeddings", "d1", false},
+		{"POST", "/openai/deployments/d1/audio/transcriptions?api-version=2024-10-21", nil, "azure:openai.transcriptions", "d1", false},
+		{"POST", "/openai/deployments/d1/audio/speech?api-version=2024-10-21", nil, "azure:openai.speech", "d1", false},
+		{"POST", "/models/embeddings?api-version=2024-05-01-preview", nil, "azure:openai.embeddings", "", false},
 		{"POST", "/openai/responses?api-version=preview", nil, "azure:openai.responses", "", false},
 		{"POST", "/models/chat/completions?api-version=2024-05-01-preview", nil, "azure:openai.chat", "", false},
 		{"GET", "/openai/models?api-version=2024-10-21", nil, "azure:openai.other", "", false},
@@ -102,15 +124,31 @@ func TestPathTellsWhatIsAskedFor(t *testing.T) {
 		{"POST", "/v1/projects/p/locations/l/endpoints/123:predict", nil, "vertex:gemini.predict", "123", false},
 		{"GET", "/v1/projects/p/locations/l/cachedContents", nil, "vertex.other", "", false},
 
-		{"GET", "/v1/realtime?model=m", nil, "openai.realtime", "", false},
-		{"GET", "/openai/realtime?deployment=m", nil, "azure:openai.realtime", "", false},
-		{"GET", "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent", nil, "gemini.live", "", false},
+		{"GET", "/v1/realtime?model=m", nil, "openai.realtime", "m", true},
+		{"GET", "/v1/realtime?intent=transcription", nil, "openai.realtime", "", true},
+		{"GET", "/v1/realtime/translations?model=m", nil, "openai.realtime", "m", true},
+		{"GET", "/v1/responses", nil, "openai.responses_session", "", true},
+		{"POST", "/v1/realtime/client_secrets", nil, "openai.other", "", false},
+		{"GET", "/openai/realtime?api-version=1&deployment=m%2B1", nil, "azure:openai.realtime", "m+1", true},
+		{"GET", "/openai/v1/realtime?model=m", nil, "azure:openai.realtime", "m", true},
+		{"GET", "/voice-live/realtime?api-version=1&model=m", nil, "azure:openai.realtime", "m", true},
+		{"GET", "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent", nil, "gemini.live", "", true},
+		{"GET", "http://g//ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent?key=k", nil, "gemini.live", "", true},
+		{"GET", "/ws/google.cloud.aiplatform.v1beta1.LlmBidiService/BidiGenerateContent", nil, "vertex:gemini.live", "", true},
 		{"POST", "/v2/chat", nil, "cohere.chat", "", false},
+		{"POST", "/v2/embed", nil, "cohere.embed", "", false},
+		{"POST", "/v2/rerank", nil, "cohere.rerank", "", false},
+		{"POST", "/v1/generate", nil, "cohere.generate", "", false},
 		{"POST", "/v1/chat", nil, "cohere.chat", "", false},
 		{"POST", "/api/chat", nil, "ollama.chat", "", true},
+		{"POST", "/api/generate", nil, "ollama.generate", "", true},
 		{"POST", "/api/embed", nil, "ollama.embed", "", false},
+		{"POST", "/completion", nil, "llama.completion", "", false},
+		{"POST", "/infill", nil, "llama.completion", "", false},
 		{"GET", "/api/tags", nil, "ollama.other", "", false},
 		{"POST", "/api/v1/services/aigc/text-generation/generation", http.Header{"X-Dashscope-Sse": {"enable"}}, "dashscope.generation", "", true},
+		{"POST", "/api/v1/services/aigc/multimodal-generation/generation", nil, "dashscope.generation", "", false},
+		{"POST", "/api/v1/services/embeddings/text-embedding/text-embedding", nil, "dashscope.embedding", "", false},
 		{"GET", "/api/v1/tasks/t1", nil, "dashscope.other", "", false},
 		{"POST", "/generate_stream", nil, "tgi.generate", "", true},
 	} {
@@ -154,11 +192,11 @@ func TestPathThatCouldBeMisreadIsUnknown(t *testing.T) {
 }
 
 func TestFamiliesAreKnownByName(t *testing.T) {
-	if got := strings.Join(wire.Names(), " "); got != "openai anthropic gemini azure bedrock vertex cohere ollama dashscope tgi" {
+	if got := strings.Join(wire.Names(), " "); got != "openai anthropic gemini azure bedrock vertex cohere ollama dashscope llama tgi" {
 		t.Errorf("families %s", got)
 	}
 	for _, name := range wire.Names() {
-		if f, ok := wire.Lookup(name); !ok || f.Name != name || f.DefaultBase != "" && !strings.HasPrefix(f.DefaultBase, "http") {
+		if f, ok := wire.Lookup(name); !ok || f.Name != name {
 			t.Errorf("%s: got %+v", name, f)
 		}
 	}

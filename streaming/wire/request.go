@@ -49,6 +49,8 @@ const (
 	atModel
 	atStream
 	atSeveral
+	atStreamOptions
+	atPrompt
 	atStore
 	atObject
 )
@@ -57,8 +59,15 @@ var gzipMagic = []byte{0x1f, 0x8b}
 
 // ReadBody finds the model and the stream flag in the whole body, and
 // remembers where the model stands. What is wrong with it is a [*RequestError].
-// A body of an operation that is passed through is never wrong.
+// A body of an operation that is passed through is never wrong. The handshake
+// of a session has none; what is wrong with its query is told here.
 func (r *Request) ReadBody(contentType string, body []byte) error {
+	if r.doubt != nil {
+		return r.doubt
+	}
+	if r.Operation.Session {
+		return nil
+	}
 	var found bodyFacts
 	err := found.read(r.Family, contentType, body)
 	switch {
@@ -71,7 +80,7 @@ func (r *Request) ReadBody(contentType string, body []byte) error {
 	if r.Model == "" {
 		r.Model = found.model
 	}
-	if r.Model == "" && r.Operation.needsModel {
+	if r.Model == "" && r.Operation.needsModel && !found.prompt {
 		return badRequest("missing_model", `the request names no model: set "model" to the name of the model to use`)
 	}
 	if found.saysStream && r.Operation.streams {
@@ -81,7 +90,7 @@ func (r *Request) ReadBody(contentType string, body []byte) error {
 	r.Several = found.several
 	r.kept = found.keeps(r.Operation)
 	r.refer(found.objects...)
-	r.named, r.form = found.named, found.form
+	r.named, r.form, r.options = found.named, found.form, found.options
 	r.mixed = found.mixed || len(found.named) > 0 && found.model != r.Model
 
 	return nil
@@ -133,8 +142,12 @@ type bodyFacts struct {
 	// of storing the answer.
 	objects []string
 	store   string
-	// several says that more than one answer is asked for.
-	several bool
+	// several says that more than one answer is asked for, and options that
+	// there are options for streams.
+	several, options bool
+	// prompt says that a stored prompt is asked for, which may have a model of
+	// its own.
+	prompt bool
 
 	roots int
 	err   *RequestError
@@ -206,9 +219,13 @@ func (b *bodyFacts) Value(id jsonscan.ID, v jsonscan.Value) {
 		} else {
 			b.name(v.Text(), v.Start, v.End)
 		}
+	case atStreamOptions:
+		b.options = true
 	case atSeveral:
 		n, ok := v.Int()
 		b.several = ok && n > 1
+	case atPrompt:
+		b.prompt = v.Kind == jsonscan.String
 	case atStore:
 		b.store = string(v.Raw)
 	case atObject:
@@ -231,6 +248,8 @@ func (b *bodyFacts) Open(id jsonscan.ID, kind jsonscan.Kind) {
 		b.fail(badRequest("invalid_model", `"model" must be a string that names the model to use`))
 	case id == atStream:
 		b.fail(invalidStream())
+	case id == atStreamOptions:
+		b.options = true
 	case id == atRoot && (kind == jsonscan.Object || b.roots > 0):
 		b.roots++
 	}

@@ -76,14 +76,17 @@ type Scanner struct {
 	// anything, and strayFails that this is called an error.
 	text, stray []byte
 	strayFails  bool
-	// failure is the text of the first error.
-	failure []byte
+	// failure is the text of the first error, mishap that of the last one in
+	// a session since a turn of it went well.
+	failure, mishap []byte
 
 	// lead is how much of the answer came before its framing begins, and
 	// whole how much of it is whole events that are no error.
 	lead, whole int64
 
-	started, ended     bool
+	started, ended bool
+	// closed says that all that was begun had ended with the last event.
+	closed             bool
 	guessed            bool
 	count, firstOutput int
 	bytes              int64
@@ -258,10 +261,20 @@ func (s *Scanner) Close() {
 // looked into starts with its first byte.
 func (s *Scanner) Started() bool { return s.started }
 
-// Ended tells whether the answer is known to be whole: its terminal signal
-// was seen, or a JSON document is complete. What is not looked into ends with
-// Close.
-func (s *Scanner) Ended() bool { return s.ended || s.facts.whole() }
+// Ended tells whether the answer is known to be whole, should nothing more
+// come: the event with its terminal signal was seen, or a JSON document is
+// complete. What is not looked into ends with Close.
+func (s *Scanner) Ended() bool { return s.ended || s.closed }
+
+// Final tells whether an answer that has ended will not go on. Some say in
+// every event why they end, and the last of them is the one that states the
+// usage.
+func (s *Scanner) Final() bool {
+	return s.Ended() && (s.ended || !s.facts.dialect.repeats || s.facts.usage.Stated())
+}
+
+// Outputs returns how many events of a stream have generated something.
+func (s *Scanner) Outputs() int { return s.facts.outputs }
 
 // Failure returns the error that the answer reported in spite of its status:
 // the data of the event, or the body, of which at most 32 KiB; nil if there
@@ -278,8 +291,9 @@ func (s *Scanner) CutOff() bool {
 	return (s.framing == document || s.framing == array) && !s.json.Complete() && !s.json.Broken()
 }
 
-// Events tells whether the answer is a stream of server-sent events.
-func (s *Scanner) Events() bool { return s.framing == eventStream }
+// Events tells whether the answer's bytes are a stream of server-sent events,
+// which those of one that is encoded are not.
+func (s *Scanner) Events() bool { return s.framing == eventStream && s.decoder == nil }
 
 // Result returns what the answer has said so far.
 func (s *Scanner) Result() Result {
@@ -332,9 +346,15 @@ func (s *Scanner) endEvent() {
 		s.facts.outputs++
 	}
 	s.started = s.started || s.firstOutput >= 0
-	s.ended = s.ended || whole || s.facts.ended
+	if !s.facts.cut {
+		s.ended = s.ended || whole || s.facts.ended
+		s.closed = s.facts.whole()
+	}
 	s.count++
-	s.facts.typed, s.facts.output, s.facts.ended, s.facts.failed = false, false, false, false
+	if s.facts.settled || s.facts.mishap {
+		s.endTurn()
+	}
+	s.facts.typed, s.facts.output, s.facts.ended, s.facts.failed, s.facts.cut = false, false, false, false, false
 	s.text = s.text[:0]
 }
 

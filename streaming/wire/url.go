@@ -10,14 +10,19 @@ import (
 
 // URL returns where to send the request at a provider with that base URL,
 // asking for model. in is the client's URL: its query is kept as it stands,
-// but for the client's key. The path is the one that [Recognize] has checked.
+// but for the client's key, and the model if it stands there. The path is the one that [Recognize] has checked.
 func (r *Request) URL(base *url.URL, in *url.URL, model string) *url.URL {
 	path := r.path
 	if model != r.Model && r.modelInPath {
 		path.rest = r.Family.placeModel(path.rest, model)
 	}
 
-	return r.Family.at(base, path, withoutKey(in.RawQuery))
+	query := withoutKey(in.RawQuery)
+	if model != r.Model && r.modelInQuery {
+		query = r.Family.placeInQuery(query, model)
+	}
+
+	return r.Family.at(base, path, query)
 }
 
 // ProbeURL returns where at a provider with that base URL a GET costs nothing,

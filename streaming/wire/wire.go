@@ -20,9 +20,6 @@ import (
 type Family struct {
 	// Name is the family's name in configs and logs, such as "openai".
 	Name string
-	// DefaultBase is the base URL of the company that the family is named
-	// after, for providers that give none.
-	DefaultBase string
 
 	// recognize tells what an escaped path asks for; ok is false for what is
 	// not of this family.
@@ -33,6 +30,9 @@ type Family struct {
 	// placeModel returns the path's rest with another model in it. It is nil
 	// where the path names no model.
 	placeModel func(rest, model string) string
+	// modelParameters are what names the model in the query of a session's
+	// handshake.
+	modelParameters []string
 	// bodyPaths says where a JSON body has what interests us.
 	bodyPaths *jsonscan.Paths
 	// storage is how objects are named that it stores; nil if it stores none.
@@ -78,16 +78,26 @@ type Operation struct {
 	// whether the provider has acted on it: nothing but an answer comes of it.
 	Repeatable bool
 
+	// Session says that the operation is a session over a WebSocket: a request
+	// is its handshake, and the answer is messages both ways; see
+	// [NewSessionScanner].
+	Session bool
+
 	// Standing says that an answer states the usage of other calls so far, as
 	// a batch does. Whoever asks again is told it again: it is not this call's.
 	Standing bool
+
+	// NoComments says that SDKs take every line of a stream for data, so that a
+	// comment would break them.
+	NoComments bool
 
 	// Free says that the answers cost nothing, though there is something to
 	// read in them.
 	Free bool
 
-	// streams says that a request which does not say so is streamed.
-	streams bool
+	// streams says that a request which does not say so is streamed, and
+	// streamsByQuery that the query may ask for that.
+	streams, streamsByQuery bool
 	// needsBody and needsModel are what a request is refused without. A body
 	// that is not needed is also not judged: what can be read of it is.
 	needsBody, needsModel bool
@@ -99,7 +109,7 @@ func (o *Operation) Paid() bool { return o.Dialect != nil && !o.Free && !o.Stand
 
 // families in the order in which they may claim a path: OpenAI's comes last,
 // for it takes everything under /v1.
-var families = []*Family{tgi, dashscope, ollama, cohere, vertex, bedrock, azure, gemini, anthropic, openai}
+var families = []*Family{tgi, llama, dashscope, ollama, cohere, vertex, bedrock, azure, gemini, anthropic, openai}
 
 // Lookup returns the family of that name.
 func Lookup(name string) (*Family, bool) {

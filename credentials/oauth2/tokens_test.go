@@ -9,18 +9,17 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/seed83435595/caddy-llm-proxy/credentials"
 	"github.com/seed83435595/caddy-llm-proxy/credentials/oauth2"
+	"github.com/seed83435595/caddy-llm-proxy/internal/sourcetest"
 )
 
 // issuer is a token endpoint that knows one client. It remembers what it was
@@ -94,28 +93,6 @@ func (i *issuer) client() *oauth2.Source {
 	return &oauth2.Source{TokenURL: i.URL + "/token", ClientID: "app", ClientSecret: i.secret}
 }
 
-func provision(s *oauth2.Source) error {
-	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
-	defer cancel()
-	return s.Provision(ctx)
-}
-
-// obtain asks for a token as if the config had just been loaded, or as if it
-// had not.
-func obtain(t *testing.T, s *oauth2.Source, last *credentials.Grant) *credentials.Grant {
-	t.Helper()
-	if s.Identity() == "" {
-		if err := provision(s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	grant, err := s.Obtain(context.Background(), last)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return grant
-}
-
 // A client gets a token with its credentials, wherever the issuer wants them;
 // what works is found out once.
 func TestClientCredentials(t *testing.T) {
@@ -134,8 +111,8 @@ func TestClientCredentials(t *testing.T) {
 			i.header, i.params = test.header, test.params
 			s := i.client()
 			s.AuthStyle, s.Scopes, s.Params = test.style, []string{"models", "read"}, map[string]string{"audience": "https://ai.example.com"}
-			first := obtain(t, s, nil)
-			second := obtain(t, s, first)
+			first := sourcetest.Obtain(t, s, nil)
+			second := sourcetest.Obtain(t, s, first)
 			if left := time.Until(second.Expires); left < 59*time.Minute || left > time.Hour {
 				t.Errorf("expires in %s", left)
 			}
@@ -157,12 +134,12 @@ func TestRefreshToken(t *testing.T) {
 	i := newIssuer(t)
 	i.refresh, i.rotates = "canary-refresh-0", true
 	file := filepath.Join(t.TempDir(), "refresh")
-	write(t, file, "canary-refresh-0\n")
+	sourcetest.WriteFile(t, file, "canary-refresh-0\n")
 	s := i.client()
 	s.RefreshToken = "{file." + file + "}"
 	var grant *credentials.Grant
 	for n := range 3 {
-		grant = obtain(t, s, grant)
+		grant = sourcetest.Obtain(t, s, grant)
 		if want := fmt.Sprintf("token-%d", n+1); grant.Secret.Reveal() != want {
 			t.Errorf("got %s, want %s", grant.Secret.Reveal(), want)
 		}
@@ -170,41 +147,33 @@ func TestRefreshToken(t *testing.T) {
 	i.mu.Lock()
 	i.refresh = "canary-refresh-new"
 	i.mu.Unlock()
-	if _, err := s.Obtain(context.Background(), grant); err == nil || strings.Contains(err.Error(), "canary") {
-		t.Errorf("with a refresh token that is gone: got %v", err)
-	}
-	write(t, file, "canary-refresh-new\n")
-	obtain(t, s, grant)
+	_, err := s.Obtain(context.Background(), grant)
+	sourcetest.CheckError(t, err, "invalid_grant")
+	sourcetest.WriteFile(t, file, "canary-refresh-new\n")
+	sourcetest.Obtain(t, s, grant)
 
 	public := &oauth2.Source{TokenURL: i.URL, ClientID: "app", RefreshToken: i.refresh}
 	i.secret = ""
-	obtain(t, public, nil)
-}
-
-func write(t *testing.T, file, text string) {
-	t.Helper()
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	sourcetest.Obtain(t, public, nil)
 }
 
 // A secret that was exchanged for another is read again.
 func TestExchangedSecret(t *testing.T) {
 	i := newIssuer(t)
 	file := filepath.Join(t.TempDir(), "secret")
-	write(t, file, i.secret)
+	sourcetest.WriteFile(t, file, i.secret)
 	s := i.client()
 	s.ClientSecret = "{file." + file + "}"
 	before := s.Identity()
-	obtain(t, s, nil)
+	sourcetest.Obtain(t, s, nil)
 	i.mu.Lock()
 	i.secret = "canary-other"
 	i.mu.Unlock()
 	if _, err := s.Obtain(context.Background(), nil); err == nil {
 		t.Error("the old secret is still good")
 	}
-	write(t, file, "canary-other")
-	obtain(t, s, nil)
+	sourcetest.WriteFile(t, file, "canary-other")
+	sourcetest.Obtain(t, s, nil)
 	if s.Identity() == before || strings.Contains(s.Identity(), "canary") {
 		t.Errorf("the identity is %s", s.Identity())
 	}
@@ -232,13 +201,7 @@ func TestErrorsHoldNoSecrets(t *testing.T) {
 		i.answer = test.answer
 		s := i.client()
 		s.ClientSecret, s.AuthStyle = "canary-wrong/+", "params"
-		if err := provision(s); err != nil {
-			t.Fatal(err)
-		}
-		_, err := s.Obtain(context.Background(), nil)
-		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "canary") || len(err.Error()) > 500 {
-			t.Errorf("%s: got %v", name, err)
-		}
+		sourcetest.CheckError(t, sourcetest.ObtainError(t, s), test.want)
 		if n := len(i.requests()); n != 1 {
 			t.Errorf("%s: %d requests", name, n)
 		}
@@ -258,9 +221,7 @@ func TestRefusedOptions(t *testing.T) {
 		"a refresh token has its own":  {TokenURL: "https://example.com", ClientID: "app", RefreshToken: "canary", Scopes: []string{"a"}},
 		"client_secret: evaluated pla": {TokenURL: "https://example.com", ClientID: "app", ClientSecret: "{env.UNSET_FOR_THIS_TEST}"},
 	} {
-		if err := provision(s); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
-			t.Errorf("want %q, got %v", want, err)
-		}
+		sourcetest.CheckError(t, sourcetest.Provision(s), want)
 	}
 }
 

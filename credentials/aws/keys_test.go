@@ -15,31 +15,27 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/seed83435595/caddy-llm-proxy/credentials"
 	"github.com/seed83435595/caddy-llm-proxy/credentials/aws"
+	"github.com/seed83435595/caddy-llm-proxy/internal/sourcetest"
 )
 
 // alone keeps the machine's own settings out of a test.
 func alone(t *testing.T) {
 	t.Helper()
-	for _, name := range []string{
+	sourcetest.ClearEnv(t,
 		"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION",
-		"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-	} {
-		t.Setenv(name, "")
-	}
+		"AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 	t.Setenv("AWS_CONFIG_FILE", filepath.Join(t.TempDir(), "config"))
 	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", filepath.Join(t.TempDir(), "credentials"))
 }
 
+// provision makes a source ready for a provider.
 func provision(s *aws.Source, base string) error {
-	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
-	defer cancel()
-	if err := s.Provision(ctx); err != nil {
+	if err := sourcetest.Provision(s); err != nil {
 		return err
 	}
 	at, err := url.Parse(base)
@@ -54,11 +50,7 @@ func obtain(t *testing.T, s *aws.Source, base string) *credentials.Grant {
 	if err := provision(s, base); err != nil {
 		t.Fatal(err)
 	}
-	grant, err := s.Obtain(context.Background(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return grant
+	return sourcetest.Obtain(t, s, nil)
 }
 
 // send signs a request and sends it.
@@ -222,9 +214,7 @@ func TestWebIdentity(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	source := &aws.Source{RoleARN: "arn:aws:iam::1:role/r", WebIdentityTokenFile: file, Region: "eu-west-1"}
 	for _, token := range []string{"first", "second"} {
-		if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		sourcetest.WriteFile(t, file, token)
 		obtain(t, source, "http://127.0.0.1:1")
 	}
 	if strings.Join(tokens, " ") != "first second" {
@@ -237,12 +227,8 @@ func TestWhatTheSDKsFind(t *testing.T) {
 	alone(t)
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKIAENV")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "canary-env")
-	if err := os.WriteFile(os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), []byte("[other]\naws_access_key_id = AKIAFILE\naws_secret_access_key = canary-file\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(os.Getenv("AWS_CONFIG_FILE"), []byte("[profile other]\nregion = ca-central-1\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	sourcetest.WriteFile(t, os.Getenv("AWS_SHARED_CREDENTIALS_FILE"), "[other]\naws_access_key_id = AKIAFILE\naws_secret_access_key = canary-file\n")
+	sourcetest.WriteFile(t, os.Getenv("AWS_CONFIG_FILE"), "[profile other]\nregion = ca-central-1\n")
 	s := newService(t, map[string]string{"AKIAENV": "canary-env", "AKIAFILE": "canary-file"}, ok)
 	send(t, obtain(t, &aws.Source{Region: "eu-west-1"}, s.URL), http.MethodPost, s.URL, "{}")
 	<-s.requests
@@ -266,9 +252,7 @@ func TestErrorsHoldNoSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := s.Obtain(context.Background(), nil)
-	if err == nil || !strings.Contains(err.Error(), "AccessDenied") || strings.Contains(err.Error(), "canary") {
-		t.Errorf("got %v", err)
-	}
+	sourcetest.CheckError(t, err, "AccessDenied")
 }
 
 // What cannot work is refused when the config is loaded, without asking
@@ -286,9 +270,7 @@ func TestRefusedOptions(t *testing.T) {
 		"failed to get shared config profile": {Profile: "missing"},
 		"secret_access_key: evaluated place":  {AccessKeyID: "AKIATEST", SecretAccessKey: "{env.UNSET_FOR_THIS_TEST}"},
 	} {
-		if err := provision(s, "https://gateway.example.com"); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
-			t.Errorf("want %q, got %v", want, err)
-		}
+		sourcetest.CheckError(t, provision(s, "https://gateway.example.com"), want)
 	}
 }
 

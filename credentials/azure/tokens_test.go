@@ -3,7 +3,6 @@
 package azure_test
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -20,13 +19,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 
-	"github.com/seed83435595/caddy-llm-proxy/credentials"
 	"github.com/seed83435595/caddy-llm-proxy/credentials/azure"
+	"github.com/seed83435595/caddy-llm-proxy/internal/sourcetest"
 )
 
 // TestMain has the process trust the certificate of the tests' own servers:
@@ -94,37 +92,7 @@ func newEntra(t *testing.T, check func(url.Values) error) *entra {
 // alone keeps the machine's own settings out of a test.
 func alone(t *testing.T) {
 	t.Helper()
-	for _, name := range []string{"AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_AUTHORITY_HOST", "IDENTITY_ENDPOINT", "IDENTITY_HEADER"} {
-		t.Setenv(name, "")
-	}
-}
-
-func provision(s *azure.Source) error {
-	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
-	defer cancel()
-	return s.Provision(ctx)
-}
-
-func obtain(t *testing.T, s *azure.Source) *credentials.Grant {
-	t.Helper()
-	if s.Identity() == "" {
-		if err := provision(s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	grant, err := s.Obtain(context.Background(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return grant
-}
-
-func write(t *testing.T, file, text string) string {
-	t.Helper()
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
+	sourcetest.ClearEnv(t, "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_AUTHORITY_HOST", "IDENTITY_ENDPOINT", "IDENTITY_HEADER")
 }
 
 // An application with a secret gets a token for Azure's AI services: each time
@@ -138,7 +106,7 @@ func TestClientSecret(t *testing.T) {
 		return nil
 	})
 	s := &azure.Source{TenantID: tenant, ClientID: client, ClientSecret: "{env.TEST_SECRET}", Authority: e.URL}
-	first, second := obtain(t, s), obtain(t, s)
+	first, second := sourcetest.Obtain(t, s, nil), sourcetest.Obtain(t, s, nil)
 	if left := time.Until(second.Expires); first.Secret.Reveal() != "token-1" || second.Secret.Reveal() != "token-2" || left < 59*time.Minute || left > time.Hour {
 		t.Errorf("got %s and %s, which expires in %s", first.Secret.Reveal(), second.Secret.Reveal(), left)
 	}
@@ -165,7 +133,7 @@ func TestCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := write(t, filepath.Join(t.TempDir(), "app.pem"),
+	file := sourcetest.WriteFile(t, filepath.Join(t.TempDir(), "app.pem"),
 		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}))+
 			string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
 	e := newEntra(t, func(form url.Values) error {
@@ -179,7 +147,7 @@ func TestCertificate(t *testing.T) {
 		}
 		return claims.Validate(jwt.Expected{Issuer: client, Subject: client, Time: time.Now()})
 	})
-	obtain(t, &azure.Source{TenantID: tenant, ClientID: client, CertificateFile: file, Authority: e.URL, Scope: "https://ai.azure.com/.default"})
+	sourcetest.Obtain(t, &azure.Source{TenantID: tenant, ClientID: client, CertificateFile: file, Authority: e.URL, Scope: "https://ai.azure.com/.default"}, nil)
 	if scope := e.asked[0].Get("scope"); !strings.Contains(scope, "https://ai.azure.com/.default") {
 		t.Errorf("asked for %s", scope)
 	}
@@ -189,15 +157,15 @@ func TestCertificate(t *testing.T) {
 // Kubernetes says all in the environment, no option is needed.
 func TestWorkload(t *testing.T) {
 	e := newEntra(t, func(url.Values) error { return nil })
-	file := write(t, filepath.Join(t.TempDir(), "token"), "first")
+	file := sourcetest.WriteFile(t, filepath.Join(t.TempDir(), "token"), "first")
 	s := &azure.Source{TenantID: tenant, ClientID: client, TokenFile: file, Authority: e.URL}
-	obtain(t, s)
-	write(t, file, "second")
-	obtain(t, s)
+	sourcetest.Obtain(t, s, nil)
+	sourcetest.WriteFile(t, file, "second")
+	sourcetest.Obtain(t, s, nil)
 	t.Setenv("AZURE_TENANT_ID", tenant)
 	t.Setenv("AZURE_CLIENT_ID", client)
 	t.Setenv("AZURE_FEDERATED_TOKEN_FILE", file)
-	obtain(t, &azure.Source{Authority: e.URL})
+	sourcetest.Obtain(t, &azure.Source{Authority: e.URL}, nil)
 	var shown []string
 	for _, form := range e.asked {
 		shown = append(shown, form.Get("client_assertion"))
@@ -223,7 +191,7 @@ func TestManagedIdentity(t *testing.T) {
 	t.Setenv("IDENTITY_HEADER", "canary-header")
 	for id, want := range map[string]string{"": "of-", client: "of-" + client} {
 		s := &azure.Source{ClientID: id}
-		if got := obtain(t, s).Secret.Reveal(); got != want || s.Identity() != "managed identity "+id {
+		if got := sourcetest.Obtain(t, s, nil).Secret.Reveal(); got != want || s.Identity() != "managed identity "+id {
 			t.Errorf("got %s for %s", got, s.Identity())
 		}
 	}
@@ -235,13 +203,7 @@ func TestErrorsHoldNoSecrets(t *testing.T) {
 		return fmt.Errorf("AADSTS7000215: Invalid client secret %s%s", form.Get("client_secret"), strings.Repeat("x", 10_000))
 	})
 	s := &azure.Source{TenantID: tenant, ClientID: client, ClientSecret: "canary/secret", Authority: e.URL}
-	if err := provision(s); err != nil {
-		t.Fatal(err)
-	}
-	_, err := s.Obtain(context.Background(), nil)
-	if err == nil || !strings.Contains(err.Error(), "AADSTS7000215") || strings.Contains(err.Error(), "canary") || len(err.Error()) > 500 {
-		t.Errorf("got %v", err)
-	}
+	sourcetest.CheckError(t, sourcetest.ObtainError(t, s), "AADSTS7000215")
 	if len(e.asked) != 1 {
 		t.Errorf("Entra was asked %d times", len(e.asked))
 	}
@@ -257,13 +219,11 @@ func TestRefusedOptions(t *testing.T) {
 		"tenant_id and client_id":          {ClientSecret: "canary"},
 		"certificate_password: of no use":  {CertificatePassword: "canary"},
 		"neither public, china, governmen": {TenantID: tenant, ClientID: client, ClientSecret: "canary", Authority: "http://login.example.com"},
-		"reading the certificate":          {TenantID: tenant, ClientID: client, CertificateFile: write(t, filepath.Join(dir, "no.pem"), "canary")},
+		"reading the certificate":          {TenantID: tenant, ClientID: client, CertificateFile: sourcetest.WriteFile(t, filepath.Join(dir, "no.pem"), "canary")},
 		"invalid tenant":                   {TenantID: "a b", ClientID: client, ClientSecret: "canary"},
 		"client_secret: evaluated placeho": {TenantID: tenant, ClientID: client, ClientSecret: "{env.UNSET_FOR_THIS_TEST}"},
 	} {
-		if err := provision(s); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
-			t.Errorf("want %q, got %v", want, err)
-		}
+		sourcetest.CheckError(t, sourcetest.Provision(s), want)
 	}
 }
 

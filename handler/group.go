@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package handler
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
+	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
+)
+
+// Group is what several clients have in common.
+type Group struct {
+	// Name is by what its members name the group. What they have used together
+	// is counted under it for the whole of Caddy.
+	Name string `json:"name"`
+
+	// Models are patterns of the models that members may use who have none of
+	// their own. Who is in several groups may use the models of all of them.
+	// Default: the group says nothing about models.
+	Models []string `json:"models,omitempty"`
+
+	// Limits are how much the members may use together or, of those with Each,
+	// every one of them.
+	Limits []*Limit `json:"limits,omitempty"`
+}
+
+// group is a Group made ready.
+type group struct {
+	models []string
+	// shared is whose limits all members share; nil if there are none.
+	shared *limits.Subject
+	// each are the limits of every single member.
+	each []limits.Rule
+}
+
+// openGroups makes the groups ready.
+func (h *Handler) openGroups() error {
+	h.groups = make(map[string]group, len(h.Groups))
+	for i, g := range h.Groups {
+		if g == nil {
+			return fmt.Errorf("group %d: null", i+1)
+		}
+		made, err := g.ready()
+		if err == nil && !auth.ValidID(g.Name) {
+			err = errors.New("a group needs a name, without control characters")
+		}
+		if _, twice := h.groups[g.Name]; err == nil && twice {
+			err = errors.New("the name is used twice")
+		}
+		if err != nil {
+			return fmt.Errorf("group %d (%q): %w", i+1, g.Name, err)
+		}
+		h.groups[g.Name] = made
+	}
+	return nil
+}
+
+func (g *Group) ready() (group, error) {
+	made := group{models: g.Models}
+	var together, each []*Limit
+	for _, l := range g.Limits {
+		if l != nil && l.Each {
+			single := *l
+			single.Each = false
+			each = append(each, &single)
+			continue
+		}
+		together = append(together, l)
+	}
+	shared, err := rulesOf(together)
+	if err != nil {
+		return made, err
+	}
+	if len(shared) > 0 {
+		made.shared = limits.Group(g.Name, shared)
+	}
+	made.each, err = rulesOf(each)
+	return made, err
+}
+
+// checkGroups refuses groups that nobody has defined: a misspelled one would
+// be a restriction that does not hold.
+func (h *Handler) checkGroups(names []string) error {
+	for i, name := range names {
+		if _, known := h.groups[name]; !known {
+			return fmt.Errorf("group %q: there is no such group; 'group %s { … }' beside the clients makes one", name, name)
+		}
+		if slices.Contains(names[:i], name) {
+			return fmt.Errorf("group %q: given twice", name)
+		}
+	}
+	return nil
+}
+
+// join gives a client what follows from its own limits, from its groups, and
+// from what applies to everybody. Of the limits of each client the first of a
+// kind holds: its own, those of its groups in their order, those of everybody.
+func (h *Handler) join(client *auth.Client, own []limits.Rule) {
+	rules := own
+	var models []string
+	var shared []*limits.Subject
+	for _, name := range client.Groups {
+		g := h.groups[name]
+		rules = withDefaults(rules, g.each)
+		models = append(models, g.models...)
+		if g.shared != nil {
+			shared = append(shared, g.shared)
+		}
+	}
+	if len(client.Models) == 0 {
+		client.Models = models
+	}
+	rules = withDefaults(rules, h.rules)
+	if h.UsageEndpoint != "" {
+		rules = append(slices.Clip(rules), tallies...)
+	}
+	if len(rules) > 0 {
+		client.Limits = append(client.Limits, limits.Client(client.ID, rules))
+	}
+	client.Limits = append(client.Limits, shared...)
+}
+
+func (h *Handler) parseGroup(d *caddyfile.Dispenser) error {
+	g := new(Group)
+	if !d.AllArgs(&g.Name) {
+		return d.Err("group: wants a name, such as 'group staff'")
+	}
+	if slices.ContainsFunc(h.Groups, func(other *Group) bool { return other.Name == g.Name }) {
+		return d.Errf("group %s: already specified", g.Name)
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		option := d.Val()
+		args := d.RemainingArgs()
+		switch {
+		case option != "models" && option != "limit":
+			return d.Errf("group %s: unrecognized option %s", g.Name, option)
+		case len(args) == 0:
+			return d.Errf("group %s: %s: wants an argument", g.Name, option)
+		case option == "models":
+			g.Models = append(g.Models, args...)
+			continue
+		}
+		limit, err := parseGroupLimit(d, option, args)
+		if err != nil {
+			return err
+		}
+		g.Limits = append(g.Limits, limit)
+	}
+	h.Groups = append(h.Groups, g)
+	return nil
+}

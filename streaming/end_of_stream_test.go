@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package streaming
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+const oldVertexChunk = `data: {"candidates":[{"content":{"parts":[{"text":"one"}],"role":"model"},"finishReason":"STOP","index":0}]}` + "\n\n"
+
+// generate carries a streamed call in Gemini's format through.
+func generate(t *testing.T, up *upstream) (text string, call *Call) {
+	t.Helper()
+	p := pool("p", up.URL, "a-"+t.Name())
+	p.API = "gemini"
+	tr := provision(t, &Transport{Providers: []*Provider{p}, Retry: quick})
+	res, call := post(t, context.Background(), tr, "/v1beta/models/gemini-1.0-pro:streamGenerateContent?alt=sse", `{"contents":[]}`)
+	read, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Errorf("reading the answer: %v", err)
+	}
+	res.Body.Close()
+	return string(read), call
+}
+
+// However its first event is cut, an answer that says something is not taken
+// for one that says nothing, and not asked for twice.
+func TestAnswerInOneEventIsNotEmpty(t *testing.T) {
+	for cut := strings.Index(oldVertexChunk, "STOP"); cut < len(oldVertexChunk); cut++ {
+		up := newUpstream(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
+			stream(w, oldVertexChunk[:cut])
+			time.Sleep(5 * time.Millisecond) // so that the pieces most likely come apart
+			stream(w, oldVertexChunk[cut:])
+		})
+		if text, call := generate(t, up); text != oldVertexChunk || len(up.requests()) != 1 || call.Outcome != OutcomeOK {
+			t.Errorf("cut at %d: asked %d times, outcome %s: %s", cut, len(up.requests()), call.Outcome, text)
+		}
+	}
+}
+
+// A provider that says in every event why it ended is not cut off when it
+// pauses.
+func TestPauseBehindAFinishReason(t *testing.T) {
+	t.Parallel()
+	up := newUpstream(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
+		stream(w, oldVertexChunk)
+		time.Sleep(endGrace + 200*time.Millisecond)
+		stream(w, oldVertexChunk)
+	})
+	if text, call := generate(t, up); text != oldVertexChunk+oldVertexChunk || call.Outcome != OutcomeOK {
+		t.Errorf("outcome %s: %s", call.Outcome, text)
+	}
+}
+
+// Nor is it whole when its connection breaks.
+func TestBreakBehindAFinishReason(t *testing.T) {
+	up := newUpstream(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
+		stream(w, oldVertexChunk)
+		panic(http.ErrAbortHandler)
+	})
+	if text, call := generate(t, up); !strings.Contains(text, "upstream_broken") || call.Outcome != OutcomeBroken {
+		t.Errorf("outcome %s: %s", call.Outcome, text)
+	}
+}
+
+// A stream that ends politely in the middle of its last event is not whole.
+func TestHalfTheLastEventIsABreak(t *testing.T) {
+	up := newUpstream(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
+		stream(w, roleChunk, chunk("one"), finishChunk[:len(finishChunk)-4])
+	})
+	tr := provision(t, &Transport{Providers: []*Provider{pool("p", up.URL, "a-"+t.Name())}, Retry: quick})
+	if _, text, call := chat(t, tr, chatStreamBody); !strings.Contains(text, "upstream_broken") || call.Outcome != OutcomeBroken {
+		t.Errorf("outcome %s: %s", call.Outcome, text)
+	}
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package streaming
+
+import (
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// parsePercent reads a share such as 50%.
+func parsePercent(d *caddyfile.Dispenser, into *float64) error {
+	option := d.Val()
+	if err := parseShare(d, into); err != nil {
+		return err
+	}
+	if *into < 0 {
+		return d.Errf("%s: cannot be switched off", option)
+	}
+	return nil
+}
+
+// parseShare reads a share up to 100%, or "off", for which a negative one
+// stands.
+func parseShare(d *caddyfile.Dispenser, into *float64) error {
+	option := d.Val()
+	if err := parseRatio(d, into); err != nil {
+		return err
+	}
+	if *into > 1 {
+		return d.Errf("%s: more than 100%%", option)
+	}
+	return nil
+}
+
+// parseRatio reads a percentage of any size, or "off", for which a negative
+// number stands.
+func parseRatio(d *caddyfile.Dispenser, into *float64) error {
+	option := d.Val()
+	if *into != 0 {
+		return d.Errf("%s: already specified", option)
+	}
+	var text string
+	if !d.AllArgs(&text) {
+		return d.ArgErr()
+	}
+	if text == "off" {
+		*into = -1
+		return nil
+	}
+	number, isPercent := strings.CutSuffix(text, "%")
+	value, err := strconv.ParseFloat(number, 64)
+	if !isPercent || err != nil || !(value > 0 && value < math.Inf(1)) {
+		return d.Errf("%s: not a percentage above 0%%: %s", option, text)
+	}
+	*into = value / 100
+	return nil
+}
+
+// parseOnce reads the one argument of an option that may stand only once.
+func parseOnce(d *caddyfile.Dispenser, into *string) error {
+	option := d.Val()
+	if *into != "" {
+		return d.Errf("%s: already specified", option)
+	}
+	if !d.AllArgs(into) {
+		return d.ArgErr()
+	}
+	if *into == "" {
+		return d.Errf("%s: must not be empty", option)
+	}
+	return nil
+}
+
+func parseDuration(d *caddyfile.Dispenser, into *caddy.Duration) error {
+	option := d.Val()
+	if err := parseLimit(d, into); err != nil {
+		return err
+	}
+	if *into < 0 {
+		return d.Errf("%s: cannot be switched off", option)
+	}
+	return nil
+}
+
+// parseLimit reads a duration, or "off", for which a negative one stands.
+func parseLimit(d *caddyfile.Dispenser, into *caddy.Duration) error {
+	option := d.Val()
+	if *into != 0 {
+		return d.Errf("%s: already specified", option)
+	}
+	var text string
+	if !d.AllArgs(&text) {
+		return d.ArgErr()
+	}
+	if text == "off" {
+		*into = -1
+		return nil
+	}
+	value, err := caddy.ParseDuration(text)
+	if err != nil {
+		return d.Errf("%s: invalid duration %s: %v", option, text, err)
+	}
+	if value <= 0 {
+		return d.Errf("%s: must be longer than nothing", option)
+	}
+	*into = caddy.Duration(value)
+	return nil
+}
+
+func parseCount(d *caddyfile.Dispenser) (int, error) {
+	option := d.Val()
+	var text string
+	if !d.AllArgs(&text) {
+		return 0, d.ArgErr()
+	}
+	return wholeNumber(d, option, text)
+}
+
+// parsePositiveOnce reads the number of an option that may stand only once.
+func parsePositiveOnce(d *caddyfile.Dispenser, into *int) error {
+	option := d.Val()
+	if *into != 0 {
+		return d.Errf("%s: already specified", option)
+	}
+	n, err := parseCount(d)
+	if err == nil && n == 0 {
+		err = d.Errf("%s: must be at least 1", option)
+	}
+	*into = n
+	return err
+}
+
+func wholeNumber(d *caddyfile.Dispenser, option, text string) (int, error) {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return 0, d.Errf("%s: not a whole number: %s", option, text)
+	}
+	return n, nil
+}

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package streaming
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/seed83435595/caddy-llm-proxy/keypool"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/websocket"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
+)
+
+// session is the provider's connection of a session over a WebSocket. It is
+// the body of the response, and reverse_proxy copies what comes on either side
+// to the other. Bytes pass untouched and at once; scanners read along. The
+// key's lease is held, and the account open, until the call is closed.
+type session struct {
+	leg  *leg
+	conn io.ReadWriteCloser
+	// unwatch ends the watch for the end of the leg's context.
+	unwatch func() bool
+
+	// mu guards what follows: the two directions and whoever ends the session
+	// meet here. It is never held over I/O.
+	mu sync.Mutex
+	// provider and client read along what each side sends, and setup what the
+	// client's first message says; it is nil where that does not matter.
+	provider, client websocket.Scanner
+	setup            *wire.Setup
+	ending           sessionEnd
+	settled          bool
+}
+
+// errClientGone is a session whose client has gone away.
+var errClientGone = errors.New("the client has gone away")
+
+// closeGrace is how long the one side may take to end a session that the other
+// has ended.
+const closeGrace = 5 * time.Second
+
+// switched takes an answer that changes the protocol, or should have. No
+// connection becomes a tunnel but for a session, as its handshake has asked.
+func (r *rotation) switched(l *leg, asked http.Header) (*leg, *failure) {
+	cause := errSwitched
+	if r.call.Request.Operation.Session {
+		cause = websocket.Check(asked, l.response)
+	}
+	conn, ok := l.response.Body.(io.ReadWriteCloser)
+	if cause == nil && !ok {
+		cause = errors.New("the provider's transport cannot carry a WebSocket")
+	}
+	if cause != nil {
+		l.drop()
+		return nil, &failure{verdict: keypool.Verdict{Class: keypool.ClassUpstream}, cause: cause}
+	}
+	l.scan = wire.NewSessionScanner(r.call.Request.Operation)
+	l.session = &session{leg: l, conn: conn, setup: wire.NewSetup(r.call.Request.Operation)}
+	l.session.provider.Reset(providerFrames{l.session})
+	l.session.client.Reset(clientFrames{l.session})
+	l.to.share.answered(l)
+	l.lease.Answering(wire.ReadHeadroom(l.response.Header, time.Now()))
+	l.attempt = r.call.record(Attempt{Provider: l.to.provider.Name, KeyID: l.lease.KeyID(), Duration: time.Since(l.began)})
+	return l, nil
+}
+
+// open makes a session the answer to the call.
+func (s *session) open(r *rotation) *http.Response {
+	res := *s.leg.response
+	cleanAnswerHeader(res.Header)
+	s.unwatch = context.AfterFunc(s.leg.ctx, func() { _ = s.conn.Close() })
+	s.leg.watch.arm(0, nil) // the whole call may still have a limit
+	r.call.Status = res.StatusCode
+	r.call.answer = s
+	r.call.dropBody()
+	res.Body = s
+	res.Request = r.in
+	return &res
+}
+
+// Read passes on what the provider sends.
+func (s *session) Read(p []byte) (int, error) {
+	n, err := s.conn.Read(p)
+	s.note(&s.provider, p[:n], err)
+	if err == io.EOF && s.leg.call.HearUntil != nil {
+		// The client gets to know, and should go as well.
+		_ = s.leg.call.HearUntil(time.Now().Add(closeGrace))
+	}
+	return n, err
+}
+
+// Write passes on what the client sends.
+func (s *session) Write(p []byte) (int, error) {
+	n, err := s.conn.Write(p)
+	s.note(&s.client, p[:n], err)
+	return n, err
+}
+
+// CloseWrite passes on that the client will send nothing more, if it has said
+// goodbye. One that has not is gone, and the session is over at once: that is
+// what an error means here.
+func (s *session) CloseWrite() error {
+	s.mu.Lock()
+	s.ending.leave()
+	closed := s.ending.closedBy != nobody
+	s.mu.Unlock()
+	half, ok := s.conn.(interface{ CloseWrite() error })
+	if !closed || !ok {
+		return errClientGone
+	}
+	s.leg.watch.arm(closeGrace, errEnded)
+	return half.CloseWrite()
+}
+
+// Close ends the connection. Whatever fails after that is of our own doing.
+func (s *session) Close() error {
+	s.mu.Lock()
+	s.ending.leave()
+	s.mu.Unlock()
+	return s.conn.Close()
+}
+
+// note takes what has passed in one direction, and what kept it from going on.
+func (s *session) note(side *websocket.Scanner, p []byte, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.settled {
+		return
+	}
+	side.Write(p)
+	if err != nil {
+		s.ending.lose(err, context.Cause(s.leg.ctx))
+	}
+}
+
+// isEvents reports that a session is no stream of events.
+func (*session) isEvents() bool { return false }
+
+// settle closes the account, once both directions have ended.
+func (s *session) settle() {
+	_ = s.Close()
+	s.unwatch()
+	s.leg.watch.disarm()
+	s.leg.cancel(nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.settled {
+		return
+	}
+	s.settled = true
+	call, scan := s.leg.call, s.leg.scan
+	scan.GuessTurn()
+	call.Result = scan.Result()
+	if s.setup != nil && s.setup.Model() != "" {
+		call.Request.Model, call.TargetModel = s.setup.Model(), s.setup.Model()
+	}
+	var verdict keypool.Verdict
+	verdict, call.Outcome, call.Cause = s.verdict()
+	s.leg.report(keypool.Outcome{Verdict: verdict}) // how long it took says nothing of the key
+	scan.Release()
+}
+
+// providerFrames takes what the provider sends.
+type providerFrames struct{ s *session }
+
+func (f providerFrames) Message(p []byte) { f.s.leg.scan.Write(p) }
+
+func (f providerFrames) MessageEnd() { f.s.leg.scan.EndMessage() }
+
+func (f providerFrames) Close(code int, reason []byte) {
+	f.s.ending.closeBy(providerSide, code, reason)
+}
+
+// clientFrames takes what the client sends.
+type clientFrames struct{ s *session }
+
+func (f clientFrames) Message(p []byte) {
+	if f.s.setup != nil {
+		f.s.setup.Write(p)
+	}
+}
+
+func (f clientFrames) MessageEnd() {
+	if f.s.setup != nil {
+		f.s.setup.EndMessage()
+	}
+}
+
+func (f clientFrames) Close(code int, reason []byte) { f.s.ending.closeBy(clientSide, code, reason) }
