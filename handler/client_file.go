@@ -3,11 +3,8 @@
 package handler
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 
 	"go.uber.org/zap"
 
@@ -30,31 +27,17 @@ func (h *Handler) openClients() error {
 
 // takeClients puts the clients of the file in force.
 func (h *Handler) takeClients(text []byte) ([]zap.Field, error) {
-	clients, err := decodeClients(text)
+	var content struct {
+		Clients []*Client `json:"clients"`
+	}
+	err := filewatch.Decode(text, &content)
 	if err == nil {
-		err = h.fillDirectory(clients)
+		err = h.fillDirectory(content.Clients)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return []zap.Field{zap.Int("clients", h.directory.Load().Len())}, nil
-}
-
-// decodeClients reads a file of clients. A field that is not known is an error:
-// it may be a misspelled restriction.
-func decodeClients(text []byte) ([]*Client, error) {
-	var content struct {
-		Clients []*Client `json:"clients"`
-	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&content); err != nil {
-		return nil, err
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows the JSON object")
-	}
-	return content.Clients, nil
 }
 
 // fillDirectory replaces the directory by one with the clients of the config

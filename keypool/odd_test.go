@@ -7,6 +7,13 @@ import (
 	"time"
 )
 
+// callFor makes ten calls a second for a time.
+func callFor(p *Pool, d time.Duration, verdict func(id string) Class) {
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		call(p, "m", verdict)
+	}
+}
+
 // A provider that fails for one account alone: that key rests, for longer each
 // time, the others are in use, and the key comes back once it is served.
 func TestFaultsOfOneKey(t *testing.T) {
@@ -16,17 +23,15 @@ func TestFaultsOfOneKey(t *testing.T) {
 				p := newTimedPool(t, 4, Options{})
 				asked, broken := 0, true
 				play := func(d time.Duration) {
-					for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-						call(p, "m", func(id string) Class {
-							if id == "k2" {
-								asked++
-								if broken {
-									return class
-								}
+					callFor(p, d, func(id string) Class {
+						if id == "k2" {
+							asked++
+							if broken {
+								return class
 							}
-							return ClassOK
-						})
-					}
+						}
+						return ClassOK
+					})
 				}
 				play(time.Minute)
 				// Five times, then after 10 s and 20 s.
@@ -55,17 +60,15 @@ func TestOneKeyIsServedBadly(t *testing.T) {
 		p := newTimedPool(t, 4, Options{})
 		asked, bad := 0, true
 		play := func(d time.Duration) {
-			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
-				call(p, "m", func(id string) Class {
-					if id != "k2" {
-						return ClassOK
-					}
-					if asked++; bad && asked%3 != 0 {
-						return ClassUpstream
-					}
+			callFor(p, d, func(id string) Class {
+				if id != "k2" {
 					return ClassOK
-				})
-			}
+				}
+				if asked++; bad && asked%3 != 0 {
+					return ClassUpstream
+				}
+				return ClassOK
+			})
 		}
 		play(time.Minute)
 		if asked < enoughCalls || asked > 60 {

@@ -4,10 +4,8 @@ package streaming
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2"
@@ -76,13 +74,8 @@ func (p *Provider) parseKeys(text []byte) ([]keypool.Key, error) {
 	var content struct {
 		Keys []*Key `json:"keys"`
 	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields() // it may be a misspelled restriction
-	if err := decoder.Decode(&content); err != nil {
+	if err := filewatch.Decode(text, &content); err != nil {
 		return nil, err
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows the JSON object")
 	}
 	repl := caddy.NewReplacer()
 	var keys []keypool.Key

@@ -4,6 +4,9 @@
 package filewatch
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -105,6 +108,20 @@ func (f *File) Reread() (changed bool, said []zap.Field, err error) {
 		return false, nil, fmt.Errorf("%s file %s: %w", f.Holds, f.Path, err)
 	}
 	return true, said, nil
+}
+
+// Decode reads the one JSON object that a file holds. A field that is not known
+// is an error: it may be a misspelled restriction.
+func Decode(text []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the JSON object")
+	}
+	return nil
 }
 
 // Read reads a file of at most so many bytes.
