@@ -35,12 +35,14 @@ func (r *rotation) pin() {
 	if len(objects) == 0 {
 		return
 	}
-	if r.pinTo(objects); r.owner == nil {
+	r.pinTo(objects)
+	if r.owner == nil {
 		r.owner = r.chain.targets[0].provider
 	}
 	r.chain = r.chain.at(r.owner)
 }
 
+// pinTo does so for the first of the objects that is known.
 func (r *rotation) pinTo(objects []string) {
 	providers := r.transport.routes.providers(r.call.Request, r.chain)
 	for _, object := range objects {
