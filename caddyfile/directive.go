@@ -90,12 +90,6 @@ func parseBlock(d *caddyfile.Dispenser) (*block, error) {
 	var needsProviders string
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option := d.Val()
-		if option == "redis" {
-			if err := b.parseRedis(d); err != nil {
-				return nil, err
-			}
-			continue
-		}
 		if known, err := b.layers.parseOption(d); known || err != nil {
 			if err != nil {
 				return nil, err
@@ -126,19 +120,6 @@ func parseBlock(d *caddyfile.Dispenser) (*block, error) {
 	}
 	b.proxy = asDirective(name, b.proxy)
 	return &b, nil
-}
-
-// parseRedis parses what both the handler and the transport need to know.
-func (b *block) parseRedis(d *caddyfile.Dispenser) error {
-	if b.admission.Redis != nil {
-		return d.Err("redis: already specified")
-	}
-	shared := new(streaming.Redis)
-	if err := shared.UnmarshalCaddyfile(d.NewFromNextSegment()); err != nil {
-		return err
-	}
-	b.admission.Redis, b.transport.Redis = shared, shared
-	return nil
 }
 
 // asDirective makes a reverse_proxy directive of the options, which keep

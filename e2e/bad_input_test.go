@@ -165,7 +165,6 @@ func TestLyingContentLength(t *testing.T) {
 // tell how to mend it; the one before it goes on.
 func TestBadConfigsAreExplained(t *testing.T) {
 	g := start(t, strict)
-	ports := []string{g.url[len("http://127.0.0.1:"):], g.sim[len("http://127.0.0.1:"):], g.admin[len("http://127.0.0.1:"):]}
 	const provider = "\t\tprovider openai http://127.0.0.1:SIM {\n\t\t\tkey sim-good\n\t\t}\n"
 	for name, test := range map[string]struct {
 		replace string
@@ -184,7 +183,7 @@ func TestBadConfigsAreExplained(t *testing.T) {
 		"a client's key in clear":   {"client app CLIENT", "client app clp-clear", []string{`client 1 ("app"): secret`, "caddy llm hash-key"}},
 		"a provider without a base": {provider, strings.Replace(provider, "openai http://127.0.0.1:SIM", "acme", 1), []string{`provider "acme": a base URL is needed`}},
 	} {
-		bad := expand(strings.Replace(strict, test.replace, test.with, 1), ports)
+		bad := expand(strings.Replace(strict, test.replace, test.with, 1), g.ports())
 		status, text := g.send(t, "POST", "/load", "text/caddyfile", bad)
 		var answer struct{ Error string }
 		_ = json.Unmarshal([]byte(text), &answer)

@@ -11,45 +11,12 @@ import (
 	"time"
 )
 
-const eventful = `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-	debug
-}
-http://127.0.0.1:GATEWAY {
-	llm_proxy {
-		client app CLIENT {
-			limit requests 6 day
-		}
-		provider openai http://127.0.0.1:SIM {
-			key sim-limited {
-				id limited
-			}
-			key sim-invalid {
-				id invalid
-			}
-			key sim-good {
-				id good
-			}
-		}
-		retry {
-			delay 1ms
-		}
-		breaker {
-			open_for 1s
-		}
-	}
-}
-http://127.0.0.1:SIM {
-	llm_simulator {
-		key sim-limited rate_limited 600s
-		key sim-good
-		model cut-* cut 5
-		model flaky unavailable times 5
-	}
-}
-`
+// eventful is a gateway to which everything happens that there is an event for.
+var eventful = strings.NewReplacer(
+	"skip_install_trust", "skip_install_trust\n\tdebug",
+	"client app CLIENT", "client app CLIENT {\n\t\t\tlimit requests 6 day\n\t\t}\n\t\tretry {\n\t\t\tdelay 1ms\n\t\t}\n\t\tbreaker {\n\t\t\topen_for 1s\n\t\t}",
+	"\t\tkey sim-good\n\t}", "\t\tkey sim-good\n\t\tmodel cut-* cut 5\n\t\tmodel flaky unavailable times 5\n\t}",
+).Replace(threeKeys)
 
 // events returns the data of the events that Caddy has handed on, by name. The
 // log tells of each at level debug.

@@ -10,16 +10,20 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -148,20 +152,25 @@ func (g *gateway) await(t *testing.T, text string, exited <-chan struct{}) {
 	}
 }
 
-// freePorts returns ports that nobody listens on.
+// freePorts returns ports that nobody listens on. They are below those that
+// systems give to outgoing connections, one of which could take a port before
+// Caddy does.
 func freePorts(t *testing.T, n int) []string {
 	t.Helper()
 	var ports []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 1000 {
+		port := strconv.Itoa(10_000 + rand.IntN(20_000))
+		l, err := net.Listen("tcp", ":"+port)
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
 		defer l.Close()
-		_, port, _ := net.SplitHostPort(l.Addr().String())
-		ports = append(ports, port)
+		if ports = append(ports, port); len(ports) == n {
+			return ports
+		}
 	}
-	return ports
+	t.Fatal("no port is free")
+	return nil
 }
 
 // output is what a process has written.
@@ -235,11 +244,23 @@ func (g *gateway) newRequest(t *testing.T, method, path, body string) *http.Requ
 // do makes a call and returns the status and the whole answer.
 func (g *gateway) do(t *testing.T, method, path, body string) (int, string) {
 	t.Helper()
-	res, err := http.DefaultClient.Do(g.newRequest(t, method, path, body))
+	res, err := insist(http.DefaultClient, func() *http.Request { return g.newRequest(t, method, path, body) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	return readAll(t, res)
+}
+
+// insist makes a call again if it got no answer at all, as SDKs do. When a
+// config is loaded, the servers of the one before go on taking connections for
+// a moment, and close those whose first request comes too late.
+func insist(client *http.Client, request func() *http.Request) (res *http.Response, err error) {
+	for range 3 {
+		if res, err = client.Do(request()); !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+			return res, err
+		}
+	}
+	return nil, err
 }
 
 func readAll(t *testing.T, res *http.Response) (int, string) {

@@ -53,6 +53,9 @@ const troubled = `{
 	}
 	provider rejecting http://127.0.0.1:SIM {
 		key sim-unknown
+		transport http {
+			keepalive 1s
+		}
 	}
 	model denied-* rejecting anthropic gemini
 	model * openai anthropic gemini

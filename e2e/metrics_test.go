@@ -3,9 +3,11 @@
 package e2e
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -180,5 +182,31 @@ func TestSpans(t *testing.T) {
 		`"Key":"llm.attempts","Value":{"Type":"INT64","Value":3}`,
 	} {
 		g.await(t, word, nil)
+	}
+}
+
+// A provider that answers to any name does not let clients make as many series
+// as they like.
+func TestInventedModelsHaveFewSeries(t *testing.T) {
+	g := start(t, threeKeys)
+	const models = 1000
+	var wg sync.WaitGroup
+	for worker := range 8 {
+		wg.Go(func() {
+			for i := worker; i < models; i += 8 {
+				g.do(t, "POST", "/v1/chat/completions", strings.Replace(chatBody, "gpt-4o", fmt.Sprintf("invented-%d", i), 1))
+			}
+		})
+	}
+	wg.Wait()
+	g.awaitCalls(t, models)
+	named, calls := 0, 0.0
+	for series, n := range g.scrape(t) {
+		if strings.HasPrefix(series, "caddy_llm_calls_total{") {
+			named, calls = named+1, calls+n
+		}
+	}
+	if named > 302 || named < 100 || calls != models {
+		t.Errorf("%d series of %v calls with %d models", named, calls, models)
 	}
 }

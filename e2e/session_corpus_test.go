@@ -3,29 +3,18 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/seed83435595/caddy-llm-proxy/internal/recordings"
 	ws "github.com/seed83435595/caddy-llm-proxy/streaming/websocket/websockettest"
 )
-
-// recordedSession is what is expected of a recording.
-type recordedSession struct {
-	API, Format   string
-	Model         string
-	PerResponse   []map[string]float64 `json:"usage_per_response"`
-	PerMessage    []map[string]float64 `json:"usage_per_message"`
-	FinishReason  string               `json:"finish_reason"`
-	FinishReasons []string             `json:"finish_reasons"`
-}
 
 // sessionPaths is where the sessions of a recorded API begin.
 var sessionPaths = map[string]string{
@@ -36,27 +25,18 @@ var sessionPaths = map[string]string{
 // Recorded sessions, played through the gateway in fragments of any size,
 // reach the other side as they were, and are accounted for.
 func TestRecordedSessions(t *testing.T) {
-	corpus := os.Getenv("LLM_CORPUS")
-	if corpus == "" {
-		t.Skip("LLM_CORPUS names no folder of recorded sessions")
-	}
-	recordings, err := filepath.Glob(filepath.Join(corpus, "*", "frames.jsonl"))
-	if err != nil || len(recordings) == 0 {
-		t.Fatalf("no recorded sessions in LLM_CORPUS=%s (%v)", corpus, err)
+	all := slices.DeleteFunc(recordings.Load(t), func(r recordings.Recording) bool { return len(r.Messages) == 0 })
+	if len(all) == 0 {
+		t.Skip("LLM_CORPUS holds no recorded sessions")
 	}
 	p := newBareProvider(t)
 	g := inFrontOf(t, p.url)
 	random := rand.New(rand.NewPCG(1, 2))
 	calls := 0
-	for _, recording := range recordings {
-		var want recordedSession
-		text, err := os.ReadFile(filepath.Join(filepath.Dir(recording), "expected.json"))
-		if err != nil || json.Unmarshal(text, &want) != nil {
-			t.Fatalf("reading what is expected of %s: %v", recording, err)
-		}
-		path := sessionPaths[want.API]
+	for _, recording := range all {
+		path := sessionPaths[recording.Want.API]
 		if path == "" {
-			t.Errorf("%s: nobody knows where sessions of %s begin", recording, want.API)
+			t.Errorf("%s: nobody knows where sessions of %s begin", recording.Name, recording.Want.API)
 			continue
 		}
 		client := g.rawDial(t, path, handshake...)
@@ -70,32 +50,18 @@ func TestRecordedSessions(t *testing.T) {
 		_ = client.Conn.Close()
 		calls++
 		call := g.awaitCalls(t, calls)[calls-1]
-		want.compare(t, filepath.Base(filepath.Dir(recording)), call)
+		compareSession(t, recording, call)
 		if model := fmt.Sprint(call["llm_model"]); asked != "" && !strings.HasSuffix(asked, "/"+model) {
-			t.Errorf("%s: model %s, asked for %s", recording, model, asked)
+			t.Errorf("%s: model %s, asked for %s", recording.Name, model, asked)
 		}
 	}
 }
 
 // play has both sides send what they have sent, one after the other. It returns
 // the model that the client's setup names, if there is one.
-func play(t *testing.T, recording string, client *rawClient, provider *meeting, random *rand.Rand) (model string) {
+func play(t *testing.T, recording recordings.Recording, client *rawClient, provider *meeting, random *rand.Rand) (model string) {
 	t.Helper()
-	file, err := os.Open(recording)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	lines := bufio.NewScanner(file)
-	lines.Buffer(nil, 64<<20)
-	for lines.Scan() {
-		var message struct {
-			Dir  string
-			Data json.RawMessage
-		}
-		if err := json.Unmarshal(lines.Bytes(), &message); err != nil {
-			t.Fatalf("reading %s: %v", recording, err)
-		}
+	for _, message := range recording.Messages {
 		var setup struct{ Setup struct{ Model string } }
 		if _ = json.Unmarshal(message.Data, &setup); setup.Setup.Model != "" {
 			model = setup.Setup.Model
@@ -108,7 +74,7 @@ func play(t *testing.T, recording string, client *rawClient, provider *meeting, 
 		go send(from, sent, rand.New(rand.NewPCG(random.Uint64(), 1)))
 		got := make([]byte, len(sent))
 		if _, err := io.ReadFull(to, got); err != nil || !bytes.Equal(got, sent) {
-			t.Fatalf("%s: a message has changed on the way (%v)", recording, err)
+			t.Fatalf("%s: a message has changed on the way (%v)", recording.Name, err)
 		}
 	}
 	return model
@@ -132,34 +98,28 @@ func fragments(message, masked []byte, random *rand.Rand) (all []byte) {
 	return all
 }
 
-// compare holds the log against what is expected.
-func (want recordedSession) compare(t *testing.T, name string, call map[string]any) {
+// compareSession holds the log against what is expected.
+func compareSession(t *testing.T, recording recordings.Recording, call map[string]any) {
 	t.Helper()
-	var input, output float64
-	stated := false
-	for _, turn := range append(want.PerResponse, want.PerMessage...) {
-		input, output = input+turn["input_total"], output+turn["output_total"]
-		stated = stated || len(turn) > 0
-	}
-	if n := len(want.FinishReasons); n > 0 {
-		want.FinishReason = want.FinishReasons[n-1]
-	}
+	want := recording.Want
 	expected := map[string]any{"llm_outcome": "ok"}
-	if want.FinishReason != "" {
-		expected["llm_finish"] = want.FinishReason
+	if finish := want.Finish(); finish != nil {
+		expected["llm_finish"] = finish
 	}
 	if want.Model != "" {
 		expected["llm_model_answered"] = want.Model
 	}
-	if stated {
-		expected["llm_input_tokens"], expected["llm_output_tokens"] = input, output
+	turns := want.Turns()
+	if turns != nil {
+		expected["llm_input_tokens"], _ = turns.Count("input_total")
+		expected["llm_output_tokens"], _ = turns.Count("output_total")
 	}
 	for field, value := range expected {
 		if call[field] != value {
-			t.Errorf("%s: %s: got %v, want %v", name, field, call[field], value)
+			t.Errorf("%s: %s: got %v, want %v", recording.Name, field, call[field], value)
 		}
 	}
-	if !stated && strings.Contains(fmt.Sprint(call), "llm_input_tokens") && call["llm_usage_estimated"] != true {
-		t.Errorf("%s: the log says %v", name, call)
+	if turns == nil && strings.Contains(fmt.Sprint(call), "llm_input_tokens") && call["llm_usage_estimated"] != true {
+		t.Errorf("%s: the log says %v", recording.Name, call)
 	}
 }

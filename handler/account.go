@@ -154,6 +154,9 @@ func (a *account) logAnswer(log zapcore.ObjectEncoder) {
 	if result.Finish != "" {
 		log.AddString("llm_finish", result.Finish)
 	}
+	if result.FinishReason != "" {
+		log.AddString("llm_finish_reason", result.FinishReason)
+	}
 	if a.call.Cause != nil {
 		log.AddString("llm_cause", a.call.Cause.Error())
 	}
@@ -162,6 +165,9 @@ func (a *account) logAnswer(log zapcore.ObjectEncoder) {
 	}
 	if a.call.FirstToken > 0 {
 		log.AddFloat64("llm_first_token_ms", milliseconds(a.call.FirstToken))
+	}
+	if each, known := a.call.PerToken(); known {
+		log.AddFloat64("llm_per_token_ms", milliseconds(each))
 	}
 	if result.Usage.StatedTokens() {
 		log.AddInt64("llm_input_tokens", result.Usage.InputTotal())

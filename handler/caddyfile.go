@@ -9,6 +9,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming"
 )
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
@@ -100,6 +102,8 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		err = h.parsePrice(d)
 	case "prices":
 		err = h.parsePrices(d)
+	case "redis":
+		err = h.parseRedis(d)
 	case "max_request_body":
 		err = h.parseMaxRequestBody(d)
 	case "heartbeat":
@@ -168,6 +172,15 @@ func (h *Handler) parseTrustUser(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	return nil
+}
+
+// parseRedis parses "redis <address>... { … }".
+func (h *Handler) parseRedis(d *caddyfile.Dispenser) error {
+	if h.Redis != nil {
+		return d.Err("redis: already specified")
+	}
+	h.Redis = new(streaming.Redis)
+	return h.Redis.UnmarshalCaddyfile(d.NewFromNextSegment())
 }
 
 // parseFlag parses an option without arguments.

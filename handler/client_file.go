@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/watch"
 )
 
 // maxClientsFile bounds the file of clients, in bytes. 100,000 clients take
@@ -23,8 +24,8 @@ func (h *Handler) openClients() error {
 	if h.ClientsFile == "" {
 		return h.fillDirectory(nil)
 	}
-	h.file = &watchedFile{path: h.ClientsFile, holds: "clients", most: maxClientsFile, take: h.takeClients}
-	return h.file.open(h.logger)
+	h.file = &watch.File{Path: h.ClientsFile, Holds: "clients", Most: maxClientsFile, Take: h.takeClients}
+	return h.file.Open(h.logger)
 }
 
 // takeClients puts the clients of the file in force.

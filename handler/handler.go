@@ -25,6 +25,7 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/startup"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/watch"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/websocket"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
@@ -52,6 +53,7 @@ func init() {
 // `{llm.usage.output}` | Output tokens, reasoning included
 // `{llm.cost}` | What the call cost in US dollars; empty if that is unknown
 // `{llm.first_token_ms}` | Milliseconds until the first generated event
+// `{llm.finish_reason}` | Why the answer ended: `stop`, `length`, `tool_calls`, `content_filter`, `error` or `other`
 // `{llm.outcome}` | `ok`, `refused`, `error`, `exhausted`, `broken` or `canceled`
 //
 // All but the first three are known only once the answer is complete, so
@@ -137,8 +139,8 @@ type Handler struct {
 	// counts is where use is counted, and closeCounts ends that.
 	counts      limits.Counts
 	closeCounts func() error
-	file        *watchedFile
-	pricesFile  *watchedFile
+	file        *watch.File
+	pricesFile  *watch.File
 	events      *events.Emitter
 	logger      *zap.Logger
 }
@@ -208,8 +210,8 @@ func (h *Handler) openLimits(ctx caddy.Context) (err error) {
 // what they need.
 func (h *Handler) Cleanup() error {
 	h.events.Close()
-	h.file.close()
-	h.pricesFile.close()
+	h.file.Close()
+	h.pricesFile.Close()
 	err := errors.Join(h.JWT.cleanup(), h.records.close())
 	if h.closeCounts != nil {
 		err = errors.Join(err, h.closeCounts())

@@ -6,10 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"time"
 
@@ -18,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/watch"
 )
 
 // JWT lets in callers who bring a JSON Web Token in the place of a key. It
@@ -127,7 +126,7 @@ func openKeys(source string) (*auth.KeySet, error) {
 			keys.Fetch = func(ctx context.Context) ([]byte, error) { return fetchKeys(ctx, source) }
 			keys.Every, keys.Again = time.Hour, 30*time.Second
 		} else {
-			keys.Fetch = func(context.Context) ([]byte, error) { return readBounded(source, maxKeySet) }
+			keys.Fetch = func(context.Context) ([]byte, error) { return watch.Read(source, maxKeySet) }
 			keys.Every, keys.Again = time.Minute, time.Minute
 			if err := keys.Load(context.Background()); err != nil {
 				return nil, err
@@ -161,26 +160,7 @@ func fetchKeys(ctx context.Context, source string) ([]byte, error) {
 	if res.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("the issuer answers %s", res.Status)
 	}
-	return readAtMost(res.Body, maxKeySet)
-}
-
-// readBounded reads a file of at most limit bytes.
-func readBounded(path string, limit int64) ([]byte, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	return readAtMost(file, limit)
-}
-
-// readAtMost reads r to its end, and fails if that is beyond limit bytes.
-func readAtMost(r io.Reader, limit int64) ([]byte, error) {
-	text, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err == nil && int64(len(text)) > limit {
-		err = fmt.Errorf("longer than %d bytes", limit)
-	}
-	return text, err
+	return watch.ReadAtMost(res.Body, maxKeySet)
 }
 
 func (h *Handler) parseJWT(d *caddyfile.Dispenser) error {

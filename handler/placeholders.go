@@ -41,6 +41,8 @@ func (a *account) placeholder(name string) (any, bool) {
 		return a.cost.USD(), true
 	case "first_token_ms":
 		return milliseconds(call.FirstToken), true
+	case "finish_reason":
+		return call.Result.FinishReason, true
 	case "outcome":
 		return string(call.Outcome), true
 	}

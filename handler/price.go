@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
 	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/watch"
 )
 
 // Price is what some models cost.
@@ -73,8 +74,8 @@ func (h *Handler) openPrices() error {
 		h.prices.Store(pricing.NewTable(rows, list))
 		return []zap.Field{zap.Int("models", len(list)), zap.Strings("without_sense", senseless)}, nil
 	}
-	h.pricesFile = &watchedFile{path: h.PricesFile, holds: "prices", most: maxPricesFile, take: take}
-	return h.pricesFile.open(h.logger)
+	h.pricesFile = &watch.File{Path: h.PricesFile, Holds: "prices", Most: maxPricesFile, Take: take}
+	return h.pricesFile.Open(h.logger)
 }
 
 // limitsCost tells whether the config has limits in money.

@@ -129,6 +129,9 @@ func (a *account) record() *ledger.Record {
 	if call.Request != nil {
 		r.Operation, r.Model, r.Stream = call.Request.Operation.Name, call.Request.Model, call.Request.Stream
 	}
+	if each, known := call.PerToken(); known {
+		r.PerTokenMS = milliseconds(each)
+	}
 	for _, attempt := range call.Attempts {
 		r.Attempts = append(r.Attempts, attempt.String())
 	}

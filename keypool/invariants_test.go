@@ -110,6 +110,16 @@ func (w *world) report(i int, class Class) {
 	}
 }
 
+// probe makes a probe, if one is needed, which takes up to ten seconds.
+func (w *world) probe() {
+	next, ok := w.pool.NextProbe(time.Duration(w.random.Int64N(int64(20 * time.Second))))
+	if !ok {
+		return
+	}
+	time.Sleep(time.Duration(w.random.Int64N(int64(10 * time.Second))))
+	next.Report(Verdict{Class: allClasses[w.random.IntN(len(allClasses))]})
+}
+
 // Whatever happens, in whatever order, at whatever time: no penalised key is
 // used before its cool-down is over, no slot leaks, and everything heals.
 func TestInvariantsUnderRandomEvents(t *testing.T) {
@@ -117,7 +127,9 @@ func TestInvariantsUnderRandomEvents(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, seed)
 			for range 400 {
-				switch w.random.IntN(5) {
+				switch w.random.IntN(6) {
+				case 5:
+					w.probe()
 				case 0:
 					time.Sleep(time.Duration(w.random.Int64N(int64(10 * time.Second))))
 				case 1, 2:

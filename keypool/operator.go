@@ -42,7 +42,7 @@ func (p *Pool) Reset(keyID string) bool {
 			announced = announced || r.models[i].announced != ClassOK
 		}
 		*r = rests{disabled: r.disabled}
-		s.faults = faults{}
+		s.faults, s.probing = faults{}, probing{}
 		if announced && !r.disabled {
 			return Notice{Kind: KeyRecovered}
 		}

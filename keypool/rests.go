@@ -193,6 +193,8 @@ type coolDown struct {
 	set     time.Time
 	strikes int
 	class   Class
+	// stated is until when somebody has said that it takes.
+	stated time.Time
 	// announced is the class that operators were told of; ClassOK if they were
 	// told of none.
 	announced Class
@@ -211,6 +213,9 @@ func (c *coolDown) penalise(v Verdict, began, now time.Time, maxWait time.Durati
 	c.set = now
 	if until := now.Add(v.rest(c.strikes, maxWait)); until.After(c.until) {
 		c.until, c.class = until, v.Class
+	}
+	if until := now.Add(min(v.Wait, c.until.Sub(now))); v.Wait > 0 && until.After(c.stated) {
+		c.stated = until
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 type State struct {
 	// rests is replaced under mu and read without.
 	rests atomic.Pointer[rests]
+	// known says that the key was used, or that a probe has told of it.
+	known atomic.Bool
 
 	// These are changed under mu and read without.
 	inFlight                 atomic.Int32
@@ -20,10 +22,11 @@ type State struct {
 	requestGauge, tokenGauge gauge
 	pace                     pace
 
-	mu     sync.Mutex
-	slots  slots
-	health health
-	faults faults
+	mu      sync.Mutex
+	slots   slots
+	health  health
+	faults  faults
+	probing probing
 }
 
 // NewState returns the state of a key that nothing is known of.
@@ -62,6 +65,9 @@ func (m *member) take(l *Lease, c *choice, clock func() time.Time) bool {
 		s.rests.Store(r.proving(now))
 		l.proof = true
 	}
+	if !s.known.Load() {
+		s.known.Store(true)
+	}
 	l.began, l.slot = now, s.slots.take()
 	s.inFlight.Add(1)
 	s.requests.take(m.key.Requests, 1, now)
@@ -81,6 +87,7 @@ func (m *member) answering(l *Lease, h Headroom, clock func() time.Time) (now ti
 	}
 	now = clock()
 	s.observe(h, now)
+	s.probing.learn(ClassOK, l.began)
 	return now, s.follow(l, Verdict{Class: ClassOK}, now, 0), true
 }
 
@@ -98,6 +105,7 @@ func (m *member) report(l *Lease, o Outcome, opts *Options) (now time.Time, news
 	s.health.note(o, now)
 	s.pace.note(o, now)
 	s.faults.note(o.Verdict.Class, l.model, now)
+	s.probing.learn(o.Verdict.Class, l.began)
 	if o.Tokens > 0 {
 		s.tokens.take(m.key.Tokens, o.Tokens-l.tokens, now)
 		s.tokenGauge.spent.Add(int64(o.Tokens - l.tokens))

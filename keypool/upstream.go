@@ -22,6 +22,10 @@ type Upstream struct {
 	circuits atomic.Pointer[[]*circuit]
 	// whole is nil as long as the servers could always be reached.
 	whole atomic.Pointer[circuit]
+	// vouches says that the upstream has accepted a key in a probe: so its word
+	// counts when it refuses one. disputed says that it has refused one before
+	// that.
+	vouches, disputed atomic.Bool
 
 	mu     sync.Mutex
 	rules  Breaker

@@ -58,7 +58,7 @@ func (r *rotation) deliver(l *leg) *http.Response {
 	if l.end != nil {
 		a.finish(l.end)
 	}
-	a.noteFirstToken()
+	a.noteTokens()
 	r.call.Status = res.StatusCode
 	r.call.answer = a
 	if a.rescue == nil {
@@ -81,7 +81,7 @@ func (a *answer) Read(p []byte) (int, error) {
 			return 0, a.end
 		}
 		n, err := a.leg.read(p)
-		a.noteFirstToken()
+		a.noteTokens()
 		switch {
 		case a.rescue != nil:
 			n, err = 0, a.pass(p[:n], err)
@@ -99,11 +99,18 @@ func (a *answer) Read(p []byte) (int, error) {
 	return 0, nil
 }
 
-// noteFirstToken notes when the client got the first generated event.
-func (a *answer) noteFirstToken() {
-	if l := a.leg; l.call.FirstToken == 0 && l.firstToken > 0 {
-		l.call.FirstToken = l.began.Sub(l.call.Started) + l.firstToken
+// noteTokens notes when the client got the first generated event, and the last
+// one so far.
+func (a *answer) noteTokens() {
+	l := a.leg
+	if l.firstToken == 0 {
+		return
 	}
+	since := l.began.Sub(l.call.Started)
+	if l.call.FirstToken == 0 {
+		l.call.FirstToken = since + l.firstToken
+	}
+	l.call.LastToken = since + l.lastToken
 }
 
 // put lets the client have a piece of the leg's stream, without what only our

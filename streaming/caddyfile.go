@@ -34,6 +34,7 @@ import (
 //			auth_header <name> [<scheme>]
 //			header      <name> <value>
 //			verdict     <class> { ... }
+//			probe       <interval>|off
 //			transport   <module> { ... }
 //		}
 //		model <pattern> <provider>[/<upstream model>]... {
@@ -76,6 +77,7 @@ import (
 //			wait   <duration>
 //			stop
 //		}
+//		probe         <interval>|off
 //		rescue        off|resume
 //		usage         inject|observe
 //		on_disconnect cancel|drain
@@ -117,6 +119,8 @@ func (t *Transport) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 		err = t.Breaker.parse(d)
 	case "verdict":
 		err = parseVerdict(d, &t.Verdicts)
+	case "probe":
+		err = parseLimit(d, &t.Probe)
 	case "rescue":
 		err = parseOnce(d, &t.Rescue)
 	case "usage":
@@ -179,6 +183,8 @@ func (p *Provider) parseBlock(d *caddyfile.Dispenser) error {
 			p.KeyLists = append(p.KeyLists, lists...)
 		case "verdict":
 			err = parseVerdict(d, &p.Verdicts)
+		case "probe":
+			err = parseLimit(d, &p.Probe)
 		case "transport":
 			err = p.parseTransport(d)
 		default:

@@ -54,6 +54,8 @@ type Call struct {
 	// FirstToken is the time from Started to the first generated event; 0
 	// where there was none.
 	FirstToken time.Duration
+	// LastToken is the time from Started to the last generated event.
+	LastToken time.Duration
 	// Result is what was read along the answer.
 	Result wire.Result
 	// Outcome says how the call ended.
@@ -151,6 +153,16 @@ func (c *Call) opener(body []byte) func() (io.ReadCloser, error) {
 // whose SDKs skip them.
 func (c *Call) TakesComments() bool {
 	return c.answer != nil && c.answer.isEvents() && !c.Request.Operation.NoComments
+}
+
+// PerToken returns the time that a stream took for each token behind the first.
+// It says false where that cannot be told: of what came at once, or whole.
+func (c *Call) PerToken() (each time.Duration, known bool) {
+	took, tokens := c.LastToken-c.FirstToken, c.Result.Usage.OutputTotal()-1
+	if c.Request == nil || !c.Request.Stream || took <= 0 || tokens < 1 {
+		return 0, false
+	}
+	return took / time.Duration(tokens), true
 }
 
 // record notes an attempt and returns its place.

@@ -24,11 +24,11 @@ type credential struct {
 	keeper *credentials.Keeper
 }
 
-// credential returns what to make an attempt with the leased key with.
-func (p *Provider) credential(ctx context.Context, lease *keypool.Lease) (credential, error) {
-	keeper := p.keepers[lease.KeyID()]
+// credential returns what to ask with a key with, given the key's secret.
+func (p *Provider) credential(ctx context.Context, keyID string, secret keypool.Secret) (credential, error) {
+	keeper := p.keepers[keyID]
 	if keeper == nil {
-		return credential{secret: lease.Secret()}, nil
+		return credential{secret: secret}, nil
 	}
 	grant, err := keeper.Get(ctx)
 	if err != nil {
@@ -86,7 +86,7 @@ func (c credential) renewed(ctx context.Context) (credential, error) {
 func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, last bool) (*leg, *failure) {
 	waiting, cancel := r.waiting(ctx, to)
 	defer cancel()
-	with, err := to.provider.credential(waiting, &lease)
+	with, err := to.provider.credential(waiting, lease.KeyID(), lease.Secret())
 	if err != nil {
 		return nil, r.withoutCredential(to, lease, err)
 	}

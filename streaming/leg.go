@@ -56,8 +56,11 @@ type leg struct {
 	// that.
 	done  bool
 	fault error
-	// firstToken is the time until something was generated; 0 before that.
-	firstToken time.Duration
+	// firstToken is the time until something was generated, and lastToken
+	// until it was for the last time so far; 0 before that. outputs is how many
+	// events have generated something.
+	firstToken, lastToken time.Duration
+	outputs               int
 	// session is the connection of a session over a WebSocket; nil for every
 	// other answer.
 	session *session
@@ -95,8 +98,11 @@ func (l *leg) read(p []byte) (int, error) {
 		}
 	}
 	// Of what is encoded, the end may tell more.
-	if l.firstToken == 0 && l.scan.Started() {
-		l.firstToken = time.Since(l.began)
+	if outputs := l.scan.Outputs(); outputs > l.outputs || l.firstToken == 0 && l.scan.Started() {
+		l.outputs, l.lastToken = outputs, time.Since(l.began)
+		if l.firstToken == 0 {
+			l.firstToken = l.lastToken
+		}
 	}
 	return n, err
 }
@@ -157,13 +163,16 @@ func (l *leg) finish(verdict keypool.Verdict) {
 	}
 	l.finished = true
 	l.drop()
+	l.report(keypool.Outcome{Verdict: verdict, Latency: time.Since(l.began), FirstToken: l.firstToken})
+}
+
+// report tells all who count how the leg went.
+func (l *leg) report(o keypool.Outcome) {
 	usage := l.scan.Result().Usage
-	l.lease.Report(keypool.Outcome{
-		Verdict: verdict, Latency: time.Since(l.began), FirstToken: l.firstToken,
-		Tokens: int(usage.InputTotal() + usage.OutputTotal()),
-	})
-	l.to.share.failed(l.began, verdict, false)
-	l.call.judge(l.attempt, verdict)
+	o.Tokens = int(usage.InputTotal() + usage.OutputTotal())
+	l.lease.Report(o)
+	l.to.share.failed(l.began, o.Verdict, false)
+	l.call.judge(l.attempt, o.Verdict)
 }
 
 // judgeInside judges an error that came within a success.

@@ -79,6 +79,11 @@ type Provider struct {
 	// before those for all providers, and the first that fits holds.
 	Verdicts []*VerdictRule `json:"verdicts,omitempty"`
 
+	// Probe is how often a key of this provider is tried by a call that costs
+	// nothing while it rests. A negative value means never. Default: as for all
+	// providers.
+	Probe caddy.Duration `json:"probe,omitempty"`
+
 	// TransportRaw is the transport to this provider: TLS, proxies, resolvers
 	// and timeouts are its options. Default: http, with TLS for https.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`

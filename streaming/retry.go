@@ -52,7 +52,7 @@ const (
 	defaultDeadline   = 60 * time.Second
 	defaultWaitForKey = 5 * time.Second
 	// retryReserve is how many retries in ten seconds are always allowed.
-	retryReserve = 10
+	retryReserve = 100
 )
 
 func (r *Retry) applyDefaults() {

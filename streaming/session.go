@@ -160,11 +160,7 @@ func (s *session) settle() {
 	}
 	var verdict keypool.Verdict
 	verdict, call.Outcome, call.Cause = s.verdict()
-	// How long a session takes says nothing of its key.
-	s.leg.lease.Report(keypool.Outcome{
-		Verdict: verdict, Tokens: int(call.Result.Usage.InputTotal() + call.Result.Usage.OutputTotal()),
-	})
-	call.judge(s.leg.attempt, verdict)
+	s.leg.report(keypool.Outcome{Verdict: verdict}) // how long it took says nothing of the key
 	scan.Release()
 }
 

@@ -49,6 +49,9 @@ func TestStreamPassesEventByEvent(t *testing.T) {
 		t.Fatal(err)
 	}
 	res.Body.Close()
+	if each, known := call.PerToken(); !known || each > call.LastToken || call.LastToken <= call.FirstToken {
+		t.Errorf("first token %s, last token %s, %s each", call.FirstToken, call.LastToken, each)
+	}
 	if call.Outcome != OutcomeOK || call.Result.Model != "gpt-4o-2024-08-06" || call.Result.Finish != "stop" || call.FirstToken <= 0 {
 		t.Errorf("outcome %s, result %+v, first token %s", call.Outcome, call.Result, call.FirstToken)
 	}

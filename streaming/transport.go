@@ -15,7 +15,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
-	"github.com/seed83435595/caddy-llm-proxy/keypool/store"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/startup"
 )
@@ -55,6 +54,12 @@ type Transport struct {
 	// The first that fits holds, before what is known of providers.
 	Verdicts []*VerdictRule `json:"verdicts,omitempty"`
 
+	// Probe is how often a key is tried by a call that costs nothing, such as
+	// for the list of models, while it rests as the provider has refused it:
+	// as soon as it is accepted, it is used again. Keys that were never used
+	// are tried once. Default: 15s. A negative value means never.
+	Probe caddy.Duration `json:"probe,omitempty"`
+
 	// Rescue says what happens when a stream breaks after some of it has
 	// reached the client: off ends it with an error; resume has another key
 	// or target take it up, so that the client gets one whole answer. With
@@ -82,18 +87,13 @@ type Transport struct {
 	// never a key. Default: none is set.
 	TrailHeader string `json:"trail_header,omitempty"`
 
-	// Redis is where instances of Caddy share what they know of keys.
-	// Default: each goes by what it knows itself.
-	Redis *Redis `json:"redis,omitempty"`
-
 	routes routes
 	logger *zap.Logger
 	events *events.Emitter
 	states []string
-	trials []trialKey
-	// store is nil without Redis.
-	store      *store.Store
-	closeStore func() error
+	// probers are at work for the providers that have one.
+	probers []*prober
+	trials  []trialKey
 }
 
 // CaddyModule returns the Caddy module information.
@@ -118,9 +118,6 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	}
 	t.Retry.applyDefaults()
 	t.Timeouts.applyDefaults()
-	if err := start.Do("redis", t.openStore); err != nil {
-		return err
-	}
 	if err := start.Do("providers", func() error { return t.provisionProviders(ctx) }); err != nil {
 		return err
 	}
@@ -129,17 +126,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		return err
 	}
 	t.routes = routes
-	return nil
-}
-
-func (t *Transport) openStore() (err error) {
-	if t.Redis == nil {
-		return nil
-	}
-	if t.store, t.closeStore, err = OpenRedis(t.Redis); err != nil {
-		return fmt.Errorf("redis: %w", err)
-	}
-	return nil
+	return t.startProbes()
 }
 
 // provisionProviders prepares the providers one after the other: they load
@@ -178,6 +165,7 @@ func (t *Transport) Validate() error {
 // Cleanup gives back the shared state of keys and splits. Calls in flight keep what
 // they need.
 func (t *Transport) Cleanup() error {
+	t.stopProbes()
 	inForce.remove(t)
 	t.events.Close()
 	for _, key := range t.states {
@@ -192,9 +180,6 @@ func (t *Transport) Cleanup() error {
 		}
 	}
 	t.trials = nil
-	if t.closeStore != nil {
-		return t.closeStore()
-	}
 	return nil
 }
 

@@ -49,9 +49,11 @@ type Record struct {
 	// the same as nothing.
 	Cost *float64 `json:"cost_usd,omitempty"`
 
-	// FirstTokenMS is the time until the client got the first token, and
-	// DurationMS until the call was over, in milliseconds.
+	// FirstTokenMS is the time until the client got the first token,
+	// PerTokenMS that for each token behind it, and DurationMS until the call
+	// was over, in milliseconds.
 	FirstTokenMS float64 `json:"first_token_ms,omitempty"`
+	PerTokenMS   float64 `json:"per_token_ms,omitempty"`
 	DurationMS   float64 `json:"duration_ms"`
 	// Events counts the events of a stream.
 	Events int `json:"events,omitempty"`
@@ -67,6 +69,6 @@ type Usage struct {
 	Reasoning  int64 `json:"reasoning,omitempty"`
 	AudioIn    int64 `json:"audio_in,omitempty"`
 	AudioOut   int64 `json:"audio_out,omitempty"`
-	// Estimated says that the answer broke off before it had stated all of it.
+	// Estimated says that the answer did not state all of it.
 	Estimated bool `json:"estimated,omitempty"`
 }

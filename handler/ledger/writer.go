@@ -88,7 +88,15 @@ func (w *Writer) Written() uint64 { return w.written.Load() }
 // Dropped returns how many records were lost.
 func (w *Writer) Dropped() uint64 { return w.dropped.Load() }
 
+// lost counts what all writers of this process have dropped.
+var lost atomic.Uint64
+
+// Lost returns how many records were lost since the process began, by all
+// writers.
+func Lost() uint64 { return lost.Load() }
+
 func (w *Writer) drop(n int) {
+	lost.Add(uint64(n))
 	if before := w.dropped.Add(uint64(n)) - uint64(n); before == 0 {
 		w.logger.Error("records of calls are lost: the sink takes them too slowly, or not at all")
 	}

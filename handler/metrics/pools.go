@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/seed83435595/caddy-llm-proxy/handler/ledger"
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
@@ -64,6 +65,7 @@ var (
 	upLatency     = gaugeOf("caddy_llm_upstream_latency_seconds", "Moving average of the time that successful attempts take.", "provider", "upstream")
 	upFirstToken  = gaugeOf("caddy_llm_upstream_first_token_seconds", "Moving average of the time until their first token.", "provider", "upstream")
 
+	recordsLost   = counterOf("caddy_llm_ledger_lost_total", "Records of calls that were lost, since a ledger took them too slowly or not at all.")
 	eventsDropped = counterOf("caddy_llm_events_dropped_total", "Events that nobody was told of, since too many were waiting or their config had ended.")
 )
 
@@ -101,6 +103,7 @@ func (p *pools) Collect(metrics chan<- prometheus.Metric) {
 		s.tell(poolKeys, float64(count[0]), provider)
 		s.tell(poolAvailable, float64(count[1]), provider)
 	}
+	s.tell(recordsLost, float64(ledger.Lost()))
 	s.tell(eventsDropped, float64(events.Dropped()))
 }
 

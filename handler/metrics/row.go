@@ -3,6 +3,7 @@
 package metrics
 
 import (
+	"net/http"
 	"strings"
 	"unicode/utf8"
 
@@ -119,9 +120,11 @@ func (k rowKey) clone() rowKey {
 	return k
 }
 
-// answered reports whether the provider has given an answer that was no error.
+// answered reports whether the provider has given an answer that was no error,
+// or has taken up a session.
 func answered(call *streaming.Call) bool {
-	return call.Provider != "" && call.Status >= 200 && call.Status < 300
+	ok := call.Status >= 200 && call.Status < 300 || call.Status == http.StatusSwitchingProtocols
+	return ok && call.Provider != ""
 }
 
 func (m *Metrics) newRow(key rowKey) *row {

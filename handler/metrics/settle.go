@@ -151,10 +151,10 @@ func (r *row) settleStream(s *Settled) {
 	r.streamDuration.get(func() prometheus.Observer {
 		return m.streamDuration.WithLabelValues(r.provider, r.model)
 	}).Observe(took.Seconds())
-	if tokens := call.Result.Usage.OutputTotal(); end == endOK && tokens > 1 {
+	if each, known := call.PerToken(); end == endOK && known {
 		r.perToken.get(func() prometheus.Observer {
 			return m.perToken.WithLabelValues(r.genAI, r.provider, r.model)
-		}).Observe(took.Seconds() / float64(tokens-1))
+		}).Observe(each.Seconds())
 	}
 }
 

@@ -43,7 +43,7 @@ func answeredCall(t testing.TB) *streaming.Call {
 			{Provider: "openai", KeyID: "limited", Verdict: keypool.Verdict{Class: keypool.ClassRateLimited}},
 			{Provider: "openai", KeyID: "good"},
 		},
-		Status: http.StatusOK, FirstToken: time.Second, Sent: 3 * time.Millisecond, Result: result, Outcome: streaming.OutcomeOK,
+		Status: http.StatusOK, FirstToken: time.Second, LastToken: 4 * time.Second, Sent: 3 * time.Millisecond, Result: result, Outcome: streaming.OutcomeOK,
 	}
 }
 
@@ -214,6 +214,17 @@ func TestInventedNamesAreBounded(t *testing.T) {
 	}
 	if n := len(values); n > maxRows*20 {
 		t.Errorf("there are %d series", n)
+	}
+}
+
+// A model is named where a provider has taken up a session with it.
+func TestSessionsNameTheirModel(t *testing.T) {
+	m := New()
+	session := answeredCall(t)
+	session.Status, session.TargetModel = http.StatusSwitchingProtocols, "live"
+	m.Settle(settled(session))
+	if _, ok := m.rows.find(rowKey{"openai.chat", "openai", "live"}); !ok {
+		t.Error("the model is not named")
 	}
 }
 

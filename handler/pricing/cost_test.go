@@ -221,8 +221,8 @@ func TestEstimate(t *testing.T) {
 	table := NewTable([]Row{
 		{Match: "azure/gpt-*", Price: Price{Rates: priced(t, map[Unit]float64{Input: 1, Output: 2, Request: 0.5})}},
 		{Match: "gpt-4o", Price: Price{Rates: priced(t, map[Unit]float64{Input: 10, Output: 20})}},
-	}, nil)
-	for model, want := range map[string]Cost{"gpt-4o": 10_000*100 + 20_000*10, "gpt-5": 1_000*100 + 2_000*10 + 5e8, "other": 0, "": 0} {
+	}, List{"gpt-listed": &Price{Rates: priced(t, map[Unit]float64{Input: 5, Output: 0})}})
+	for model, want := range map[string]Cost{"gpt-4o": 10_000*100 + 20_000*10, "gpt-5": 1_000*100 + 2_000*10 + 5e8, "gpt-listed": 5_000 * 100, "other": 0, "": 0} {
 		if got, known := table.Estimate(model, 100, 10); got != want || known != (want > 0) {
 			t.Errorf("%s: %d, known %t; want %d", model, got, known, want)
 		}

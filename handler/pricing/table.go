@@ -62,7 +62,7 @@ func (t *Table) find(c Call) *Price {
 }
 
 // guess returns a price for a model of which it is not known yet which
-// provider will serve it.
+// provider will serve it. One that is for a provider alone comes last.
 func (t *Table) guess(model string) *Price {
 	if t == nil || model == "" {
 		return nil
@@ -71,14 +71,13 @@ func (t *Table) guess(model string) *Price {
 	if price := t.match(names, func(pattern string) (string, bool) { return pattern, true }); price != nil {
 		return price
 	}
-	anyOf := func(pattern string) (string, bool) {
-		_, rest, found := strings.Cut(pattern, "/")
-		return rest, found
-	}
-	if price := t.match(names, anyOf); price != nil {
+	if price := t.list.find(Call{}, names); price != nil {
 		return price
 	}
-	return t.list.find(Call{}, names)
+	return t.match(names, func(pattern string) (string, bool) {
+		_, rest, found := strings.Cut(pattern, "/")
+		return rest, found
+	})
 }
 
 // match returns the price of the first row whose pattern, or what part takes

@@ -78,7 +78,7 @@ func (u Usage) HasTokens() bool {
 // answers state it in several places, and differently. An empty one says that
 // nothing is stated.
 func (want Expectation) Usages() []Usage {
-	usages := []Usage{want.FromMetrics, want.FromHeaders, want.IfMerged, sum(append(want.PerResponse, want.PerMessage...)), want.Usage}
+	usages := []Usage{want.FromMetrics, want.FromHeaders, want.IfMerged, want.Turns(), want.Usage}
 	usages = slices.DeleteFunc(usages, func(u Usage) bool { return u == nil })
 	if len(usages) == 0 {
 		usages = []Usage{{}}
@@ -87,14 +87,14 @@ func (want Expectation) Usages() []Usage {
 	return usages
 }
 
-// sum adds up what the turns of a session took.
-func sum(turns []Usage) Usage {
-	if len(turns) == 0 {
-		return nil
-	}
-	total := Usage{}
-	for _, turn := range turns {
+// Turns adds up what the turns of a session took; nil if there were none.
+func (want Expectation) Turns() Usage {
+	var total Usage
+	for _, turn := range slices.Concat(want.PerResponse, want.PerMessage) {
 		for what := range turn {
+			if total == nil {
+				total = Usage{}
+			}
 			so, _ := total.Count(what)
 			more, _ := turn.Count(what)
 			total[what] = so + more
@@ -102,6 +102,16 @@ func sum(turns []Usage) Usage {
 	}
 
 	return total
+}
+
+// Finish returns why the answer ended, of a session why its last turn did; nil
+// if that is not said.
+func (want Expectation) Finish() any {
+	if turns, ok := want.FinishReasons.([]any); ok && want.Format == "websocket" && len(turns) > 0 {
+		return turns[len(turns)-1]
+	}
+
+	return want.FinishReason
 }
 
 // FailedInside tells whether the answer reports an error in spite of its

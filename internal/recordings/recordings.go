@@ -4,12 +4,16 @@
 //
 // The environment variable LLM_CORPUS names a folder with a folder for each
 // recording: request.json is what was asked, headers.json and body.bin are
-// what came, and expected.json is what that is known to say.
+// what came (of a session, frames.jsonl is what was said), and expected.json is
+// what that is known to say.
 package recordings
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -24,6 +28,8 @@ type Recording struct {
 	// Header and Body are the answer, as recorded.
 	Header http.Header
 	Body   []byte
+	// Messages are what was said in a session over a WebSocket, by both sides.
+	Messages []Message
 	// Want is what the answer is known to say.
 	Want Expectation
 }
@@ -38,6 +44,13 @@ type Request struct {
 	Truncated bool   `json:"body_truncated"`
 	// Header is the part of the header that was kept.
 	Header http.Header `json:"-"`
+}
+
+// Message is a message of a session.
+type Message struct {
+	// Dir is "sent" by the client, or "received" by it.
+	Dir  string
+	Data json.RawMessage
 }
 
 // Load reads all recordings, and skips the test if there are none to be read.
@@ -80,9 +93,25 @@ func load(folder string) (Recording, error) {
 	}
 	r.Request.Header, r.Header = asked.Headers.header(), answered.Headers.header()
 	var err error
-	r.Body, err = os.ReadFile(filepath.Join(folder, "body.bin"))
+	if r.Body, err = os.ReadFile(filepath.Join(folder, "body.bin")); err != nil {
+		return r, fmt.Errorf("body.bin: %w", err)
+	}
+	frames, err := os.ReadFile(filepath.Join(folder, "frames.jsonl"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil
+	}
+	for line := range bytes.Lines(frames) {
+		var message Message
+		if err = json.Unmarshal(line, &message); err != nil {
+			break
+		}
+		r.Messages = append(r.Messages, message)
+	}
+	if err != nil {
+		return r, fmt.Errorf("frames.jsonl: %w", err)
+	}
 
-	return r, err
+	return r, nil
 }
 
 // headers are texts, or lists of them of which the first counts.

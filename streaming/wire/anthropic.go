@@ -23,6 +23,7 @@ var anthropic = &Family{
 		"messages.*.content.*.content.*.source.file_id": atObject,
 	}),
 	storage:   anthropicStorage,
+	list:      address{version: "/v1", rest: "/models"},
 	authorize: authorizeAnthropic,
 	errorBody: anthropicError,
 }

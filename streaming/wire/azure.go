@@ -18,6 +18,8 @@ var azure = &Family{
 	placeModel: placeDeployment,
 	bodyPaths:  openai.bodyPaths,
 	storage:    openai.storage,
+	list:       address{head: "/openai", rest: "/models"},
+	query:      "api-version=2024-10-21",
 	authorize:  authorizeAzure,
 	errorBody:  openaiError,
 

@@ -11,6 +11,7 @@ var cohere = &Family{
 	recognize: recognizeCohere,
 	join:      joinVersioned,
 	bodyPaths: openai.bodyPaths,
+	list:      address{version: "/v1", rest: "/models"},
 	authorize: authorizeBearer,
 	errorBody: cohereError,
 }

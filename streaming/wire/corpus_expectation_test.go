@@ -27,13 +27,11 @@ func differences(want recordings.Expectation, dialect *Dialect, got reading) (fa
 		}
 	}
 	differ("model", want.Model, got.Model)
-	if turns, ok := want.FinishReasons.([]any); ok && want.Format == "websocket" && len(turns) > 0 {
-		want.FinishReason = turns[len(turns)-1]
+	finish := want.Finish()
+	if finish == nil {
+		finish = ""
 	}
-	if want.FinishReason == nil {
-		want.FinishReason = ""
-	}
-	differ("finish", want.FinishReason, got.Finish)
+	differ("finish", finish, got.Finish)
 	differ("failed", want.FailedInside(), got.failed)
 	if want.ErrorClass != "" {
 		class, _ := want.Class()
@@ -41,7 +39,7 @@ func differences(want recordings.Expectation, dialect *Dialect, got reading) (fa
 		differ("class", class, verdict.Class)
 	}
 	// Some recordings of streams have been cut off, and sessions just end.
-	if want.Format != "sse" && want.Format != "websocket" || want.Format == "sse" && want.FinishReason != "" || want.DoneMarker {
+	if want.Format != "sse" && want.Format != "websocket" || want.Format == "sse" && finish != "" || want.DoneMarker {
 		differ("ended or failed", true, got.ended || got.failed)
 	}
 	if want.Events != nil && dialect != nil {

@@ -15,7 +15,8 @@ type Demand struct {
 	Input, Output int64
 	// Models are other models that the body names as alternatives, for
 	// providers that choose among them. If there are more than maxModels, an
-	// empty name stands for the rest.
+	// empty name stands for the rest; so it does for those that the messages of
+	// a session may name.
 	Models []string
 }
 
@@ -58,6 +59,9 @@ var demandPaths = jsonscan.Compile(map[string]jsonscan.ID{
 
 // Demand reads from the body what the call may take.
 func (r *Request) Demand(body []byte) Demand {
+	if r.Operation.Session && r.Model == "" {
+		return Demand{Models: []string{""}} // its messages will say which
+	}
 	if len(body) == 0 {
 		return Demand{}
 	}

@@ -87,4 +87,14 @@ func TestAlternativeModels(t *testing.T) {
 	if len(many) != maxModels+1 || many[maxModels] != "" {
 		t.Errorf("%d models are remembered", len(many))
 	}
+	for path, want := range map[string]int{"/v1/realtime?model=a": 0, "/v1/realtime": 1, "/v1/responses": 1} {
+		u, _ := url.Parse(path)
+		session, err := Recognize(http.MethodGet, u, http.Header{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := session.Demand(nil).Models; len(got) != want || want == 1 && got[0] != "" {
+			t.Errorf("%s: got %q", path, got)
+		}
+	}
 }

@@ -35,6 +35,7 @@ var gemini = &Family{
 		"batch.inputConfig.fileName": atObject, "batch.input_config.file_name": atObject,
 	}),
 	storage:     googleStorage,
+	list:        address{version: "/v1beta", rest: "/models"},
 	modelPrefix: "models/",
 	authorize:   authorizeGemini,
 	errorBody:   geminiError,

@@ -22,6 +22,7 @@ var openai = &Family{
 		}, openaiObjects,
 	)),
 	storage:   openaiStorage,
+	list:      address{version: "/v1", rest: "/models"},
 	authorize: authorizeBearer,
 	errorBody: openaiError,
 

@@ -13,7 +13,7 @@ import (
 var dialects = []*Dialect{
 	dialectChat, dialectResponses, dialectEmbeddings, dialectImages, dialectAudio, dialectMessages, dialectCountTokens, dialectGenerate,
 	dialectConverse, dialectInvoke, dialectComplete, dialectCohere, dialectOllama, dialectOllamaEmbed, dialectTGI, dialectDashScope,
-	dialectInteractions, dialectLive, dialectRealtime, dialectResponsesSession, dialectBatch,
+	dialectInteractions, dialectLive, dialectRealtime, dialectResponsesSession, dialectBatch, dialectEmbed, dialectLlama, dialectTask,
 }
 
 // FuzzScanner wants the same result however the answer is cut.
@@ -71,12 +71,54 @@ func BenchmarkScanner(b *testing.B) {
 }
 
 func TestReadingAlongAllocatesNothingPerEvent(t *testing.T) {
-	s := NewScanner(&Operation{Dialect: dialectChat}, 200, eventStreamType, "")
-	defer s.Release()
-	event := []byte(longChatChunk)
-	s.Write(event)
-	if n := testing.AllocsPerRun(1000, func() { s.Write(event) }); n != 0 {
-		t.Errorf("%v allocations per event", n)
+	const (
+		chat     = `{"id":"c1","model":"gpt-4o","choices":[{"index":0,"delta":{"content":"wo\u00efrd"},"finish_reason":null}],"usage":null}`
+		message  = `{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"word"}}`
+		usage    = `{"type":"message_delta","delta":{"stop_reason":null},"usage":{"output_tokens":7,"iterations":[{"type":"compaction","input_tokens":1}]}}`
+		response = `{"type":"response.output_text.delta","sequence_number":7,"delta":"word","obfuscation":"x"}`
+		generate = `{"candidates":[{"content":{"parts":[{"text":"word"}]},"index":0}],"usageMetadata":{"promptTokenCount":5,"candidatesTokensDetails":[{"modality":"AUDIO","tokenCount":3}]}}`
+	)
+	for name, test := range map[string]struct {
+		dialect            *Dialect
+		media, head, event string
+	}{
+		"a chat":               {dialectChat, eventStreamType, "", longChatChunk},
+		"a chat with comments": {dialectChat, eventStreamType, "", ": PROCESSING\n\n" + stream(chat)},
+		"CR LF":                {dialectGenerate, eventStreamType, "", strings.ReplaceAll(stream(generate), "\n", "\r\n")},
+		"named events":         {dialectMessages, eventStreamType, "", "event: content_block_delta\n" + stream(message) + "event: message_delta\n" + stream(usage)},
+		"Responses":            {dialectResponses, eventStreamType, "", "event: response.output_text.delta\n" + stream(response)},
+		"many lines of data":   {dialectChat, eventStreamType, "", "id: 7\nretry: 5\ndata:{\"choices\":\ndata: [{\"delta\":{\"content\":\"a\"}}]}\n\n"},
+		"stray lines":          {dialectChat, eventStreamType, ": hi\n\n", "stray: {\"a\":1}\n{\"b\":2}\n\n" + stream(chat)},
+		"an array":             {dialectGenerate, jsonType, "[" + generate, ",\r\n" + generate},
+		"lines":                {dialectOllama, "application/x-ndjson", "", `{"model":"m1","message":{"role":"assistant","content":"word"},"done":false}` + "\n"},
+		"malformed lines":      {dialectOllama, "application/x-ndjson", "{}\n", `{"model":"m1",]` + "\n"},
+		"frames":               {dialectConverse, framesType, "", event("contentBlockDelta", `{"contentBlockIndex":0,"delta":{"text":"word"},"p":"abc"}`)},
+		"frames that wrap":     {dialectInvoke, framesType, "", chunk(message)},
+	} {
+		s := NewScanner(&Operation{Dialect: test.dialect}, 200, test.media, "")
+		s.Write([]byte(test.head))
+		event := []byte(test.event)
+		for range 10 {
+			s.Write(event)
+		}
+		before := s.Result().Events
+		n := testing.AllocsPerRun(1000, func() {
+			s.Write(event[:len(event)/3])
+			s.Write(event[len(event)/3:])
+		})
+		if n != 0 {
+			t.Errorf("%s: %v allocations per event", name, n)
+		}
+		if s.Result().Events < before+1000 {
+			t.Errorf("%s: %d events were seen", name, s.Result().Events-before)
+		}
+		s.Release()
+	}
+	session := NewSessionScanner(&Operation{Dialect: dialectRealtime})
+	defer session.Release()
+	turn := []byte(`{"type":"response.done","response":{"status":"completed","usage":{"total_tokens":12,"input_tokens":5,"output_tokens":7}}}`)
+	if n := testing.AllocsPerRun(1000, func() { session.Write(turn); session.EndMessage() }); n != 0 {
+		t.Errorf("a session: %v allocations per message", n)
 	}
 }
 
@@ -84,6 +126,8 @@ func TestReadingAlongAllocatesNothingPerEvent(t *testing.T) {
 // and wants the scanner to stay below 64 KiB.
 func TestAGiantEventTakesLittleMemory(t *testing.T) {
 	giant := strings.Repeat("aGVsbG8gd29ybGQg", 20<<20/16)
+	giantFrame := frame(`{"delta":{"text":"`+giant+`"}}`, ":event-type", "contentBlockDelta", ":message-type", "event")
+	giantFrame, frameEnd := giantFrame[:len(giantFrame)-len(`"}}`)-4], giantFrame[len(giantFrame)-len(`"}}`)-4:]
 	for name, test := range map[string]struct {
 		dialect    *Dialect
 		media      string
@@ -93,6 +137,7 @@ func TestAGiantEventTakesLittleMemory(t *testing.T) {
 		"document":           {dialectImages, jsonType, `{"data":[{"b64_json":"`, `"}],"usage":{"input_tokens":5,"output_tokens":7}}`},
 		"array":              {dialectGenerate, jsonType, `[{"candidates":[{"content":{"parts":[{"inlineData":{"data":"`, `"}}]}}]}]`},
 		"lines":              {dialectOllama, "application/x-ndjson", `{"message":{"images":["`, "\"]}}\n"},
+		"a frame":            {dialectConverse, framesType, giantFrame[:len(giantFrame)-len(giant)], frameEnd},
 	} {
 		// None from the pool, which may have grown already.
 		scanners = sync.Pool{New: func() any { return new(Scanner) }}

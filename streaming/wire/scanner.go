@@ -85,8 +85,8 @@ type Scanner struct {
 	lead, whole int64
 
 	started, ended bool
-	// settled says that all that was begun had ended with the last event.
-	settled            bool
+	// closed says that all that was begun had ended with the last event.
+	closed             bool
 	guessed            bool
 	count, firstOutput int
 	bytes              int64
@@ -264,7 +264,7 @@ func (s *Scanner) Started() bool { return s.started }
 // Ended tells whether the answer is known to be whole, should nothing more
 // come: the event with its terminal signal was seen, or a JSON document is
 // complete. What is not looked into ends with Close.
-func (s *Scanner) Ended() bool { return s.ended || s.settled }
+func (s *Scanner) Ended() bool { return s.ended || s.closed }
 
 // Final tells whether an answer that has ended will not go on. Some say in
 // every event why they end, and the last of them is the one that states the
@@ -272,6 +272,9 @@ func (s *Scanner) Ended() bool { return s.ended || s.settled }
 func (s *Scanner) Final() bool {
 	return s.Ended() && (s.ended || !s.facts.dialect.repeats || s.facts.usage.Stated())
 }
+
+// Outputs returns how many events of a stream have generated something.
+func (s *Scanner) Outputs() int { return s.facts.outputs }
 
 // Failure returns the error that the answer reported in spite of its status:
 // the data of the event, or the body, of which at most 32 KiB; nil if there
@@ -345,7 +348,7 @@ func (s *Scanner) endEvent() {
 	s.started = s.started || s.firstOutput >= 0
 	if !s.facts.cut {
 		s.ended = s.ended || whole || s.facts.ended
-		s.settled = s.facts.whole()
+		s.closed = s.facts.whole()
 	}
 	s.count++
 	if s.facts.settled || s.facts.mishap {

@@ -16,16 +16,37 @@ func (r *Request) URL(base *url.URL, in *url.URL, model string) *url.URL {
 	if model != r.Model && r.modelInPath {
 		path.rest = r.Family.placeModel(path.rest, model)
 	}
-	escaped := r.Family.join(strings.TrimRight(base.EscapedPath(), "/"), base.Path != "", path)
 
-	out := *base
-	out.RawPath = escaped
-	// What the path is made of has been unescaped before.
-	out.Path, _ = url.PathUnescape(escaped)
 	query := withoutKey(in.RawQuery)
 	if model != r.Model && r.modelInQuery {
 		query = r.Family.placeInQuery(query, model)
 	}
+
+	return r.Family.at(base, path, query)
+}
+
+// ProbeURL returns where at a provider with that base URL a GET costs nothing,
+// but tells whether a key is accepted: its list of models, or what is said of
+// one of them. It is nil where there is no such place.
+func (f *Family) ProbeURL(base *url.URL, model string) *url.URL {
+	if f.list == (address{}) {
+		return nil
+	}
+	path := f.list
+	if model != "" {
+		path.rest += "/" + url.PathEscape(model)
+	}
+
+	return f.at(base, path, f.query)
+}
+
+// at puts a path under a base URL.
+func (f *Family) at(base *url.URL, path address, query string) *url.URL {
+	escaped := f.join(strings.TrimRight(base.EscapedPath(), "/"), base.Path != "", path)
+	out := *base
+	out.RawPath = escaped
+	// What the path is made of has been unescaped before.
+	out.Path, _ = url.PathUnescape(escaped)
 	out.RawQuery = joinQueries(base.RawQuery, query)
 	out.ForceQuery, out.Fragment, out.RawFragment = false, "", ""
 

@@ -4,8 +4,10 @@ package wire
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -190,6 +192,51 @@ func FuzzUsageFilter(f *testing.F) {
 		}
 		if !bytes.Contains(body, []byte("usage")) && !bytes.Equal(whole, body) {
 			t.Errorf("without any usage %q became %q", body, whole)
+		}
+	})
+}
+
+// FuzzAskForUsage wants a request that asks for the usage, and otherwise says
+// what it said before.
+func FuzzAskForUsage(f *testing.F) {
+	for _, seed := range []string{
+		`{"model":"m","stream":true}`, ` {"stream":true,"model":"m","stream_options":{ }}`, `{"model":"m","stream":true,"stream_options":null}`,
+		`{"model":"m","stream":true,"stream_options":{"include_usage":false,"a":[{}]}}`, `{"model":"m","stream":true,"stre\u0061m_options":{}}`,
+		`{"stream_options":{},"model":"m","stream":true,"stream_options":{"include_usage":false}}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r, err := Recognize(http.MethodPost, &url.URL{Path: "/v1/chat/completions"}, http.Header{})
+		if err != nil || r.ReadBody(jsonType, body) != nil || !json.Valid(body) {
+			return
+		}
+		asking, ok := r.AskForUsage(bytes.Clone(body))
+		if !ok {
+			if !bytes.Equal(asking, body) {
+				t.Errorf("%q became %q", body, asking)
+			}
+			return
+		}
+		var before, after map[string]any
+		if json.Unmarshal(body, &before) != nil || json.Unmarshal(asking, &after) != nil {
+			t.Fatalf("%q became %q", body, asking)
+		}
+		options, _ := after["stream_options"].(map[string]any)
+		if options["include_usage"] != true {
+			t.Errorf("%q became %q, which does not ask", body, asking)
+		}
+		delete(options, "include_usage")
+		old, had := before["stream_options"].(map[string]any)
+		delete(old, "include_usage")
+		if !had {
+			delete(before, "stream_options")
+			if len(options) == 0 {
+				delete(after, "stream_options")
+			}
+		}
+		if !reflect.DeepEqual(before, after) {
+			t.Errorf("%q became %q", body, asking)
 		}
 	})
 }

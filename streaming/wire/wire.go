@@ -37,6 +37,11 @@ type Family struct {
 	bodyPaths *jsonscan.Paths
 	// storage is how objects are named that it stores; nil if it stores none.
 	storage *storage
+	// list is the path of the list of models, which costs nothing but tells
+	// whether a key is accepted; the zero value is for families that have none,
+	// or that give it to anyone. query is what belongs to it.
+	list  address
+	query string
 	// modelPrefix may stand before a model's name in bodies.
 	modelPrefix string
 	// authorize places a credential.
