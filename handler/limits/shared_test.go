@@ -85,8 +85,10 @@ func TestRedisAwayAllow(t *testing.T) {
 		h.Settle(time.Now(), Amounts{Input: 10})
 		return exceeded == nil
 	}
-	if !call(here) || !call(here) || !call(here) || !call(there) {
-		t.Fatal("refused")
+	for _, s := range []*Shared{here, here, here, there} {
+		if !call(s) {
+			t.Fatal("refused")
+		}
 	}
 	long, _ := ask(here, time.Now(), "m", Amounts{Input: 10}, app)
 	server.Kill()
