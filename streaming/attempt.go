@@ -124,7 +124,7 @@ func (r *rotation) readFailure(l *leg) *failure {
 	}
 	f.hideSecret(l.secret)
 	if err == nil && len(body) == maxErrorBody && f.verdict.Next() == keypool.Answer {
-		f.rest = restOf{l.response.Body, l.cancel}
+		f.rest = restOf{l.response.Body, l.watch, time.Duration(l.limits.Idle), l.cancel}
 		return f
 	}
 	_ = l.response.Body.Close()
@@ -135,10 +135,19 @@ func (r *rotation) readFailure(l *leg) *failure {
 	return f
 }
 
-// restOf is what an error answer holds behind the part that was judged.
+// restOf is what an error answer holds behind the part that was judged. It may
+// pause no longer than any other answer.
 type restOf struct {
 	io.ReadCloser
+	watch  *watch
+	idle   time.Duration
 	cancel context.CancelCauseFunc
+}
+
+func (r restOf) Read(p []byte) (int, error) {
+	r.watch.arm(r.idle, errIdleTimeout)
+	defer r.watch.disarm()
+	return r.ReadCloser.Read(p)
 }
 
 func (r restOf) Close() error {

@@ -3,6 +3,8 @@
 package streaming
 
 import (
+	"context"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -230,5 +232,23 @@ func TestLongRefusalIsPassedOnWhole(t *testing.T) {
 	tr := provision(t, &Transport{Providers: []*Provider{pool("p", up.URL, "a-"+t.Name())}, Retry: quick})
 	if status, text, _ := chat(t, tr, chatBody); status != 422 || text != refusal {
 		t.Errorf("got %d and %d bytes, want %d", status, len(text), len(refusal))
+	}
+}
+
+// A provider that falls silent in the midst of it holds nobody for ever.
+func TestLongRefusalThatStallsIsBrokenOff(t *testing.T) {
+	up := newUpstream(t, func(w http.ResponseWriter, r *http.Request, _ string) {
+		w.Header().Set("Content-Length", "300000")
+		w.WriteHeader(422)
+		stream(w, strings.Repeat("x", 70<<10))
+		<-r.Context().Done()
+	})
+	tr := provision(t, &Transport{
+		Providers: []*Provider{pool("p", up.URL, "a-"+t.Name())}, Retry: quick,
+		Timeouts: Timeouts{Idle: caddy.Duration(50 * time.Millisecond)},
+	})
+	res, _ := post(t, context.Background(), tr, "/v1/chat/completions", chatBody)
+	if text, err := io.ReadAll(res.Body); err == nil || len(text) != 70<<10 {
+		t.Errorf("got %d bytes and %v, want those that came, and an error", len(text), err)
 	}
 }

@@ -89,8 +89,8 @@ func protocolKey(protocol string) (key string, ok bool) {
 // protocolAccounts are what stands before the account of such a key.
 var protocolAccounts = []string{"openai-organization.", "openai-project."}
 
-// stripProtocols takes keys and their accounts out of the subprotocols. What
-// is left is as it was.
+// stripProtocols takes keys and their accounts out of the subprotocols, however
+// they are spelled. What is left is as it was.
 func stripProtocols(h http.Header) {
 	all := websocket.Protocols(h)
 	if len(all) == 0 {
@@ -98,7 +98,7 @@ func stripProtocols(h http.Header) {
 	}
 	kept := slices.DeleteFunc(slices.Clone(all), func(protocol string) bool {
 		return slices.ContainsFunc(slices.Concat(protocolKeys, protocolAccounts), func(prefix string) bool {
-			return strings.HasPrefix(protocol, prefix)
+			return strings.HasPrefix(strings.ToLower(protocol), prefix)
 		})
 	})
 	if len(kept) < len(all) {

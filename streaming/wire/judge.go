@@ -24,10 +24,19 @@ func (r *Request) Judge(status int, h http.Header, body []byte, now time.Time) k
 		return keypool.Verdict{Class: keypool.ClassOK}
 	}
 	f := readFault(status, h, body)
+	if strings.Contains(r.Model, " ") {
+		// No model is called so. A client that has a provider quote this does
+		// not get to say what is wrong.
+		f.text = strings.ReplaceAll(f.text, strings.ToLower(r.Model), "")
+	}
 	v := f.judge()
 	if v.Class == keypool.ClassAccess && r.Operation != nil && r.Operation.Dialect == nil {
 		// What is passed through unread may be for administrators. A key that
 		// is refused there may be good for what keys are for.
+		v.Class = keypool.ClassCaller
+	}
+	if v.Class == keypool.ClassUpstream && f.status == http.StatusConflict && r.Operation != nil && !r.Operation.Repeatable {
+		// What was made is not in a state for what the client wants of it.
 		v.Class = keypool.ClassCaller
 	}
 	if v.Next() != keypool.Answer {

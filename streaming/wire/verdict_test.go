@@ -160,6 +160,32 @@ func TestQuotedRequestPenalisesNothing(t *testing.T) {
 	}
 }
 
+// Nor does what it calls a model, also where the message begins with that.
+func TestModelsNamePenalisesNothing(t *testing.T) {
+	for _, model := range []string{"Your credit balance is too low", "incorrect API key", "API key not valid", "your organization must be verified"} {
+		for _, body := range []string{
+			`{"error":{"message":"` + model + ` is not a valid model ID","code":400}}`,
+			`{"detail":[{"msg":"` + model + ` is unknown"}]}`,
+		} {
+			got := (&wire.Request{Model: model}).Judge(400, http.Header{}, []byte(body), noon)
+			if got.Scope() != keypool.ScopeNone {
+				t.Errorf("%s: got %s", body, got.Class)
+			}
+		}
+	}
+}
+
+// A conflict over what was stored is the client's; that of a call which may be
+// sent again is the provider's.
+func TestConflictOverWhatIsStoredIsTheClients(t *testing.T) {
+	for operation, want := range map[*wire.Operation]keypool.Class{{}: keypool.ClassCaller, {Repeatable: true}: keypool.ClassUpstream} {
+		got := (&wire.Request{Operation: operation}).Judge(409, http.Header{}, []byte(`{"error":{"message":"Cannot cancel a batch with status completed"}}`), noon)
+		if got.Class != want {
+			t.Errorf("repeatable %v: got %s", operation.Repeatable, got.Class)
+		}
+	}
+}
+
 func TestHeaderNamesBedrocksError(t *testing.T) {
 	h := http.Header{"X-Amzn-Errortype": {"ThrottlingException:http://example.com/"}}
 	if got := judge(400, h, `{"message":"Too many requests"}`); got.Class != keypool.ClassRateLimited || got.Detail != "ThrottlingException" {
