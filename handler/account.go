@@ -122,6 +122,9 @@ func (a *account) level() zapcore.Level {
 func (a *account) MarshalLogObject(log zapcore.ObjectEncoder) error {
 	call := a.call
 	log.AddString("llm_outcome", string(call.Outcome))
+	if call.Refusal != "" {
+		log.AddString("llm_code", call.Refusal)
+	}
 	if a.client != "" {
 		log.AddString("llm_client", a.client)
 	}

@@ -271,8 +271,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	refused := h.admit(&a, w, r)
 	w = a.quota.tell(w, a.family())
 	if refused != nil {
-		metrics.Process.Refuse(refused.Code)
-		a.call.Status = refused.Status
+		a.call.Status, a.call.Refusal = refused.Status, refused.Code
 		if a.call.Body == nil {
 			skipBody(w, r)
 		}

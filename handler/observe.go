@@ -16,6 +16,9 @@ func (a *account) begin() {
 
 // observe counts the call that is over in the metrics.
 func (a *account) observe() {
+	if a.call.Refusal != "" {
+		metrics.Process.Refuse(a.call.Refusal)
+	}
 	if a.admitted {
 		metrics.Process.End(a.call.Request.Stream)
 	}

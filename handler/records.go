@@ -121,7 +121,7 @@ func (a *account) record() *ledger.Record {
 	r := &ledger.Record{
 		Time: call.Started, ID: call.ID, Client: a.client,
 		Provider: call.Provider, Key: call.KeyID, TargetModel: call.TargetModel, ModelAnswered: result.Model,
-		Outcome: string(call.Outcome), Status: call.Status,
+		Outcome: string(call.Outcome), Code: call.Refusal, Status: call.Status,
 		Finish: result.Finish, FinishReason: result.FinishReason,
 		FirstTokenMS: milliseconds(call.FirstToken), DurationMS: milliseconds(time.Since(call.Started)),
 		Events: result.Events,

@@ -213,5 +213,12 @@ func (s *State) refuse(p *Probe, v Verdict, believed bool) Notice {
 	}
 	s.known.Store(true)
 	opts := &p.pool.opts
-	return s.follow(&Lease{began: p.began}, v, opts.Now(), opts.MaxWait)
+	now := opts.Now()
+	l := Lease{began: p.began}
+	if r := s.rests.Load(); r != nil && r.key.class == v.Class && now.Before(r.key.until) {
+		// That was known, and is no further failure: the rest begins anew, but
+		// does not grow.
+		l.began = time.Time{}
+	}
+	return s.follow(&l, v, now, opts.MaxWait)
 }

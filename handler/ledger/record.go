@@ -36,6 +36,8 @@ type Record struct {
 	Attempts []string `json:"attempts,omitempty"`
 	// Outcome is how the call ended; see [streaming.Outcome].
 	Outcome string `json:"outcome"`
+	// Code is that of the error which the gateway itself has given the client.
+	Code string `json:"code,omitempty"`
 	// Status is the HTTP status that the client was given; 0 if it was gone.
 	Status int `json:"status,omitempty"`
 	// Finish is the provider's word for why the answer ended, FinishReason the

@@ -50,7 +50,7 @@ func (d dialect) columns() [][2]string {
 	return [][2]string{
 		{"id", "TEXT PRIMARY KEY"}, {"time", d.moment + " NOT NULL"}, {"client", "TEXT"}, {"operation", "TEXT"},
 		{"model", "TEXT"}, {"target_model", "TEXT"}, {"model_answered", "TEXT"}, {"stream", "BOOLEAN NOT NULL"},
-		{"provider", "TEXT"}, {"key_id", "TEXT"}, {"attempts", "TEXT"}, {"outcome", "TEXT NOT NULL"}, {"status", "INTEGER"},
+		{"provider", "TEXT"}, {"key_id", "TEXT"}, {"attempts", "TEXT"}, {"outcome", "TEXT NOT NULL"}, {"code", "TEXT"}, {"status", "INTEGER"},
 		{"finish", "TEXT"}, {"finish_reason", "TEXT"},
 		{"input_tokens", "BIGINT"}, {"output_tokens", "BIGINT"}, {"cache_read_tokens", "BIGINT"}, {"cache_write_tokens", "BIGINT"},
 		{"reasoning_tokens", "BIGINT"}, {"audio_input_tokens", "BIGINT"}, {"audio_output_tokens", "BIGINT"}, {"usage_estimated", "BOOLEAN"},

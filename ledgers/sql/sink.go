@@ -89,7 +89,7 @@ func (s *sink) values(r *ledger.Record) []any {
 	values := []any{
 		r.ID, s.dialect.at(r.Time), known(r.Client), known(r.Operation),
 		known(r.Model), known(r.TargetModel), known(r.ModelAnswered), r.Stream,
-		known(r.Provider), known(r.Key), known(strings.Join(r.Attempts, ",")), r.Outcome, known(r.Status),
+		known(r.Provider), known(r.Key), known(strings.Join(r.Attempts, ",")), r.Outcome, known(r.Code), known(r.Status),
 		known(r.Finish), known(r.FinishReason),
 	}
 	values = append(values, usage...)
