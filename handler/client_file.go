@@ -3,16 +3,13 @@
 package handler
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 
 	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
-	"github.com/seed83435595/caddy-llm-proxy/streaming/watch"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
 )
 
 // maxClientsFile bounds the file of clients, in bytes. 100,000 clients take
@@ -24,37 +21,23 @@ func (h *Handler) openClients() error {
 	if h.ClientsFile == "" {
 		return h.fillDirectory(nil)
 	}
-	h.file = &watch.File{Path: h.ClientsFile, Holds: "clients", Most: maxClientsFile, Take: h.takeClients}
+	h.file = &filewatch.File{Path: h.ClientsFile, Holds: "clients", Most: maxClientsFile, Take: h.takeClients}
 	return h.file.Open(h.logger)
 }
 
 // takeClients puts the clients of the file in force.
 func (h *Handler) takeClients(text []byte) ([]zap.Field, error) {
-	clients, err := decodeClients(text)
+	var content struct {
+		Clients []*Client `json:"clients"`
+	}
+	err := filewatch.Decode(text, &content)
 	if err == nil {
-		err = h.fillDirectory(clients)
+		err = h.fillDirectory(content.Clients)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return []zap.Field{zap.Int("clients", h.directory.Load().Len())}, nil
-}
-
-// decodeClients reads a file of clients. A field that is not known is an error:
-// it may be a misspelled restriction.
-func decodeClients(text []byte) ([]*Client, error) {
-	var content struct {
-		Clients []*Client `json:"clients"`
-	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&content); err != nil {
-		return nil, err
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows the JSON object")
-	}
-	return content.Clients, nil
 }
 
 // fillDirectory replaces the directory by one with the clients of the config

@@ -14,7 +14,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
-	"github.com/seed83435595/caddy-llm-proxy/streaming/watch"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
 )
 
 // clientsFile writes a file of clients, and its later contents each with a
@@ -55,7 +55,7 @@ func TestClientsFile(t *testing.T) {
 		t.Fatal("the wrong clients are known")
 	}
 	// A watch of its own, so that the test need not wait for the other.
-	again := &watch.File{Path: f.path, Holds: "clients", Most: maxClientsFile, Take: h.takeClients}
+	again := &filewatch.File{Path: f.path, Holds: "clients", Most: maxClientsFile, Take: h.takeClients}
 	reread := func(changed bool, says string) {
 		t.Helper()
 		got, _, err := again.Reread()

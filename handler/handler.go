@@ -24,8 +24,8 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/startup"
-	"github.com/seed83435595/caddy-llm-proxy/streaming/watch"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/websocket"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
@@ -139,8 +139,8 @@ type Handler struct {
 	// counts is where use is counted, and closeCounts ends that.
 	counts      limits.Counts
 	closeCounts func() error
-	file        *watch.File
-	pricesFile  *watch.File
+	file        *filewatch.File
+	pricesFile  *filewatch.File
 	events      *events.Emitter
 	logger      *zap.Logger
 }
@@ -201,7 +201,7 @@ func (h *Handler) openLimits(ctx caddy.Context) (err error) {
 		return err
 	}
 	if h.hasLimits() {
-		h.memory.keeper.lend(h, ctx.Storage())
+		h.memory.keeper.Lend(h, ctx.Storage())
 	}
 	return nil
 }
@@ -218,7 +218,7 @@ func (h *Handler) Cleanup() error {
 	}
 	if h.memory != nil {
 		err = errors.Join(err, closeMemory())
-		h.memory.keeper.giveBack(h)
+		h.memory.keeper.GiveBack(h)
 	}
 	return err
 }

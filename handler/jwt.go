@@ -16,7 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
-	"github.com/seed83435595/caddy-llm-proxy/streaming/watch"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
 )
 
 // JWT lets in callers who bring a JSON Web Token in the place of a key. It
@@ -126,7 +126,7 @@ func openKeys(source string) (*auth.KeySet, error) {
 			keys.Fetch = func(ctx context.Context) ([]byte, error) { return fetchKeys(ctx, source) }
 			keys.Every, keys.Again = time.Hour, 30*time.Second
 		} else {
-			keys.Fetch = func(context.Context) ([]byte, error) { return watch.Read(source, maxKeySet) }
+			keys.Fetch = func(context.Context) ([]byte, error) { return filewatch.Read(source, maxKeySet) }
 			keys.Every, keys.Again = time.Minute, time.Minute
 			if err := keys.Load(context.Background()); err != nil {
 				return nil, err
@@ -160,7 +160,7 @@ func fetchKeys(ctx context.Context, source string) ([]byte, error) {
 	if res.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("the issuer answers %s", res.Status)
 	}
-	return watch.ReadAtMost(res.Body, maxKeySet)
+	return filewatch.ReadAtMost(res.Body, maxKeySet)
 }
 
 func (h *Handler) parseJWT(d *caddyfile.Dispenser) error {

@@ -4,11 +4,13 @@ package handler
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/keep"
 )
 
 // memory is what handlers remember of their callers. It outlives the configs,
@@ -16,12 +18,15 @@ import (
 // the same in every block that names it.
 type memory struct {
 	book     *limits.Book
-	keeper   keeper
+	keeper   keep.Keeper
 	failures auth.Failures
 	reached  reached
 }
 
 var memories = caddy.NewUsagePool()
+
+// keepEvery is how often what clients have used is written down.
+const keepEvery = time.Second
 
 // memoryKey is the only key in memories.
 const memoryKey = "callers"
@@ -30,7 +35,10 @@ const memoryKey = "callers"
 func openMemory() (*memory, error) {
 	shared, _, err := memories.LoadOrNew(memoryKey, func() (caddy.Destructor, error) {
 		book := limits.NewBook()
-		return &memory{book: book, keeper: keeper{book: book}}, nil
+		return &memory{book: book, keeper: keep.Keeper{
+			Book: book, Groups: limits.Parts, Folder: "limits", What: "what clients have used",
+			Logger: "http.handlers.llm_proxy", Every: keepEvery,
+		}}, nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("opening the memory of callers: %w", err)
@@ -45,6 +53,6 @@ func closeMemory() error {
 
 // Destruct is called when no config has handlers any more.
 func (m *memory) Destruct() error {
-	m.keeper.close()
+	m.keeper.Close()
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
 	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
-	"github.com/seed83435595/caddy-llm-proxy/streaming/watch"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
 )
 
 // Price is what some models cost.
@@ -74,7 +74,7 @@ func (h *Handler) openPrices() error {
 		h.prices.Store(pricing.NewTable(rows, list))
 		return []zap.Field{zap.Int("models", len(list)), zap.Strings("without_sense", senseless)}, nil
 	}
-	h.pricesFile = &watch.File{Path: h.PricesFile, Holds: "prices", Most: maxPricesFile, Take: take}
+	h.pricesFile = &filewatch.File{Path: h.PricesFile, Holds: "prices", Most: maxPricesFile, Take: take}
 	return h.pricesFile.Open(h.logger)
 }
 

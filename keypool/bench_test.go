@@ -53,3 +53,25 @@ func acquireAndReport(b *testing.B, p *Pool) {
 		}
 	})
 }
+
+// What a call costs the pool it costs without allocating, whatever the policy.
+func TestAcquireAndReportAllocateNothing(t *testing.T) {
+	for policy := RoundRobin; policy <= Sticky; policy++ {
+		p := newPool(t, newClock(), 10, policy)
+		want := Want{Model: "m", Tokens: 100}
+		left := Allowance{Remaining: 500_000, Limit: 1_000_000, ResetAt: p.opts.Now().Add(time.Minute)}
+		allocated := testing.AllocsPerRun(1000, func() {
+			var tried Tried
+			want.Affinity++
+			lease, err := p.Acquire(want, &tried)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lease.Answering(Headroom{Requests: left})
+			lease.Report(Outcome{Latency: time.Second, Headroom: Headroom{Requests: left, Tokens: left}})
+		})
+		if allocated >= 1 {
+			t.Errorf("%s: %.1f allocations", policy, allocated)
+		}
+	}
+}

@@ -13,10 +13,11 @@ import (
 
 // Breaker says when an upstream is taken out, and for how long.
 type Breaker struct {
-	// Failures is how many failures in a row take it out. Default: 5.
+	// Failures is how many failures in a row take it out, or a key that meets
+	// them while others are served. Default: 5.
 	Failures int
 	// MinSuccess is the share of successes, from 0 to 1, below which it is
-	// taken out. Default: 0.5.
+	// taken out, or a key that is served worse than the others. Default: 0.5.
 	MinSuccess float64
 	// Window is the time over which that share is taken. It says nothing
 	// before 20 calls. Default: 1 minute.

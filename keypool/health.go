@@ -12,11 +12,11 @@ const window = 64
 
 // health is what passive observation tells of a key.
 type health struct {
-	total, successes    uint64
-	consecutiveFailures int
-	lastSuccess         time.Time
-	lastError           time.Time
-	lastErrorClass      Class
+	total, successes, errors uint64
+	consecutiveFailures      int
+	lastSuccess              time.Time
+	lastError                time.Time
+	lastErrorClass           Class
 	// recent holds a bit for each of the latest outcomes, 1 for a success.
 	recent      uint64
 	recentCount int
@@ -40,6 +40,7 @@ func (h *health) note(o Outcome, now time.Time) {
 	h.recent <<= 1
 	h.recentCount = min(h.recentCount+1, window)
 	if class != ClassOK {
+		h.errors++
 		h.consecutiveFailures++
 		h.lastError, h.lastErrorClass = now, class
 		return

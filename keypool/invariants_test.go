@@ -157,7 +157,7 @@ func TestInvariantsUnderRandomEvents(t *testing.T) {
 // heals checks that all is as new, if not at once, then after a few calls.
 func (w *world) heals() {
 	w.t.Helper()
-	if n := w.pool.inFlight.Load(); n != 0 {
+	if n := w.pool.upstream.inFlight.Load(); n != 0 {
 		w.t.Fatalf("seed %d: %d slots have leaked", w.seed, n)
 	}
 	for i := range w.pool.members {

@@ -26,6 +26,8 @@ type Pins struct {
 	// first.
 	byID  map[string]*list.Element
 	order *list.List
+	// changed says of which groups there is more than was written down.
+	changed [PinGroups]bool
 }
 
 type pin struct {
@@ -42,7 +44,7 @@ func NewPins(most int, ttl time.Duration, now func() time.Time) *Pins {
 
 // Put remembers that a key made an object.
 func (p *Pins) Put(objectID, keyID string) {
-	if objectID == "" || len(objectID) > maxObjectID {
+	if !validObject(objectID) {
 		return
 	}
 	p.mu.Lock()
@@ -50,6 +52,7 @@ func (p *Pins) Put(objectID, keyID string) {
 	until := p.now().Add(p.ttl)
 	if e := p.byID[objectID]; e != nil {
 		known := e.Value.(*pin)
+		p.changed[groupOf(objectID)] = p.changed[groupOf(objectID)] || known.key != keyID
 		known.key, known.until = keyID, until
 		p.order.MoveToFront(e)
 		return
@@ -60,7 +63,10 @@ func (p *Pins) Put(objectID, keyID string) {
 	// The clone lets go of the answer that the id is a part of.
 	objectID = strings.Clone(objectID)
 	p.byID[objectID] = p.order.PushFront(&pin{objectID, keyID, until})
+	p.changed[groupOf(objectID)] = true
 }
+
+func validObject(objectID string) bool { return objectID != "" && len(objectID) <= maxObjectID }
 
 // Get returns the id of the key that made an object, if it is known.
 func (p *Pins) Get(objectID string) (keyID string, ok bool) {

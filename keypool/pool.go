@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -56,8 +55,6 @@ type Pool struct {
 	opts     Options
 	upstream *Upstream
 	alike    alike
-	// inFlight counts the leases.
-	inFlight atomic.Int64
 	// voices is how many members could fail independently of one another.
 	voices int
 	byID   map[string]int
@@ -194,7 +191,7 @@ func (p *Pool) Acquire(want Want, tried *Tried) (Lease, error) {
 		lease := Lease{pool: p, index: i, model: model, tokens: want.Tokens, passes: passes}
 		if p.members[i].take(&lease, &c, p.opts.Now) {
 			tried.add(i)
-			p.inFlight.Add(1)
+			p.upstream.inFlight.Add(1)
 			return lease, nil
 		}
 	}
@@ -249,7 +246,7 @@ func (p *Pool) report(l *Lease, o Outcome) {
 	if !ok {
 		return
 	}
-	p.inFlight.Add(-1)
+	p.upstream.inFlight.Add(-1)
 	p.notify(l.index, news)
 	class := o.Verdict.Class
 	if class == ClassRateLimited || class == ClassQuota {

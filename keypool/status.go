@@ -10,11 +10,11 @@ import (
 
 // HealthStatus is what an operator may know of how attempts have gone.
 type HealthStatus struct {
-	// Total and Successes count the attempts since the first was made. Those
-	// that were the client's fault count in Total alone, and so do for an
-	// upstream those that were a key's; those that the client gave up count
+	// Total, Successes and Errors count the attempts since the first was made.
+	// Those that were the client's fault count in Total alone, and so do for
+	// an upstream those that were a key's; those that the client gave up count
 	// nowhere.
-	Total, Successes uint64
+	Total, Successes, Errors uint64
 	// SuccessRate is the share of successes in the latest 64 attempts, from 0
 	// to 1; 1 before the first.
 	SuccessRate float64
@@ -33,6 +33,7 @@ func (h *health) status() HealthStatus {
 	return HealthStatus{
 		Total:               h.total,
 		Successes:           h.successes,
+		Errors:              h.errors,
 		SuccessRate:         h.successRate(),
 		ConsecutiveFailures: h.consecutiveFailures,
 		LastSuccess:         h.lastSuccess,
@@ -137,6 +138,8 @@ func (s *State) status(id string, now time.Time) KeyStatus {
 // UpstreamStatus is what an operator may know of a provider's servers.
 type UpstreamStatus struct {
 	HealthStatus
+	// InFlight is how many attempts are under way there.
+	InFlight int
 	// Circuits are those of models that are in trouble or lately were; that of
 	// the upstream as a whole has no model.
 	Circuits []CircuitStatus
@@ -173,7 +176,7 @@ func (u *Upstream) status(now time.Time) UpstreamStatus {
 	u.mu.Lock()
 	h := u.health
 	u.mu.Unlock()
-	status := UpstreamStatus{HealthStatus: h.status()}
+	status := UpstreamStatus{HealthStatus: h.status(), InFlight: int(u.inFlight.Load())}
 	if c := u.whole.Load(); c != nil {
 		status.Circuits = append(status.Circuits, c.state(now))
 	}

@@ -64,7 +64,7 @@ func (p *Pool) hasRoom(i int, c *choice) bool {
 	if p.members[i].headroom(c) < stickySpare {
 		return false
 	}
-	average := float64(p.inFlight.Load()+1) / float64(len(p.members))
+	average := float64(p.upstream.inFlight.Load()+1) / float64(len(p.members))
 	return float64(p.members[i].state.inFlight.Load()) < max(stickyFew, math.Ceil(stickySlack*average))
 }
 

@@ -26,6 +26,8 @@ type Upstream struct {
 	// counts when it refuses one. disputed says that it has refused one before
 	// that.
 	vouches, disputed atomic.Bool
+	// inFlight counts the attempts under way, of all pools that ask there.
+	inFlight atomic.Int64
 
 	mu     sync.Mutex
 	rules  Breaker

@@ -17,11 +17,13 @@ import (
 // then probed by one call at a time, and after it has recovered it gets its
 // calls back over a few seconds.
 type Breaker struct {
-	// Failures is how many failures in a row take it out. Default: 5.
+	// Failures is how many failures in a row take it out, or a key that meets
+	// them while others are served. Default: 5.
 	Failures int `json:"failures,omitempty"`
 
 	// MinSuccess is the share of successes, from 0 to 1, below which it is
-	// taken out, once there were 20 calls in the window. Default: 0.5.
+	// taken out, once there were 20 calls in the window, or a key that is
+	// served worse than the others. Default: 0.5.
 	MinSuccess float64 `json:"min_success,omitempty"`
 
 	// Window is the time over which that share is taken. Default: 1m.

@@ -51,8 +51,8 @@ func TestRetriesOfAllCallsAreBounded(t *testing.T) {
 			tr := provision(t, &Transport{Providers: []*Provider{pool("p", up.URL, "a-"+t.Name())}, Retry: retry, Breaker: neverOpen})
 			chat(t, tr, chatBody)
 			for range calls {
-				if status, _, _ := chat(t, tr, chatBody); status != 500 {
-					t.Fatalf("got %d", status)
+				if status, text, _ := chat(t, tr, chatBody); status != 500 {
+					t.Fatalf("got %d %s", status, text)
 				}
 			}
 			if retries := len(up.requests()) - calls - 2; retries < test.least || retries > test.most {
@@ -116,7 +116,7 @@ func TestStatedWaitIsBounded(t *testing.T) {
 	if res.StatusCode != 429 || res.Header.Get("Retry-After") != "60" {
 		t.Errorf("got %d with Retry-After %q", res.StatusCode, res.Header.Get("Retry-After"))
 	}
-	if status := tr.Providers[0].pool.Snapshot()[0]; status.CoolingModels["gpt-4o"].Until.After(time.Now().Add(time.Minute)) {
+	if status := tr.Providers[0].pool.Load().Snapshot()[0]; status.CoolingModels["gpt-4o"].Until.After(time.Now().Add(time.Minute)) {
 		t.Errorf("the key rests until %s", status.CoolingModels["gpt-4o"])
 	}
 }

@@ -28,6 +28,7 @@ import (
 //				expires       <date>
 //			}
 //			keys        <secret>...
+//			keys_file   <file>
 //			select      round_robin|weighted|least_busy|fastest|headroom|sticky
 //			prefill     on|off
 //			usage       inject|observe
@@ -78,6 +79,7 @@ import (
 //			stop
 //		}
 //		probe         <interval>|off
+//		state         memory|persist
 //		rescue        off|resume
 //		usage         inject|observe
 //		on_disconnect cancel|drain
@@ -121,6 +123,8 @@ func (t *Transport) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 		err = parseVerdict(d, &t.Verdicts)
 	case "probe":
 		err = parseLimit(d, &t.Probe)
+	case "state":
+		err = parseOnce(d, &t.State)
 	case "rescue":
 		err = parseOnce(d, &t.Rescue)
 	case "usage":
@@ -181,6 +185,8 @@ func (p *Provider) parseBlock(d *caddyfile.Dispenser) error {
 				return d.ArgErr()
 			}
 			p.KeyLists = append(p.KeyLists, lists...)
+		case "keys_file":
+			err = parseOnce(d, &p.KeysFile)
 		case "verdict":
 			err = parseVerdict(d, &p.Verdicts)
 		case "probe":

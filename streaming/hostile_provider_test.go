@@ -35,7 +35,6 @@ func TestEchoedKeyStaysIn(t *testing.T) {
 		if err := tr.Cleanup(); err != nil {
 			t.Fatal(err)
 		}
-		tr.states = nil
 	}
 }
 

@@ -61,10 +61,11 @@ type PoolStatus struct {
 func Pools() []PoolStatus {
 	var pools []PoolStatus
 	for _, p := range inForce.providers() {
-		base, keys := p.base.String(), p.pool.Snapshot()
+		pool := p.pool.Load()
+		base, keys := p.base.String(), pool.Snapshot()
 		i := slices.IndexFunc(pools, func(known PoolStatus) bool { return known.Provider == p.Name && known.BaseURL == base })
 		if i < 0 {
-			pools = append(pools, PoolStatus{p.Name, p.family.Name, base, keys, p.pool.UpstreamStatus()})
+			pools = append(pools, PoolStatus{p.Name, p.family.Name, base, keys, pool.UpstreamStatus()})
 			continue
 		}
 		known := &pools[i]
@@ -85,7 +86,7 @@ func Pools() []PoolStatus {
 func OperateKey(provider, keyID string, do func(pool *keypool.Pool, keyID string) (known bool)) bool {
 	known := false
 	for _, p := range inForce.providers() {
-		if p.Name == provider && do(p.pool, keyID) {
+		if p.Name == provider && do(p.pool.Load(), keyID) {
 			known = true
 		}
 	}

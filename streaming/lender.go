@@ -59,21 +59,20 @@ func (k *Key) loadSource(ctx caddy.Context, p *Provider) (*lender, string, error
 }
 
 // provisionKeepers makes the keepers of what the keys are lent, over what
-// earlier configs have obtained. It returns the names of the states.
-func (p *Provider) provisionKeepers(t *Transport) (acquired []string, err error) {
+// earlier configs have obtained.
+func (p *Provider) provisionKeepers(t *Transport) error {
 	for id, lender := range p.lenders {
-		name := p.Name + "/credentials/" + id + "/" + keypool.Fingerprint(lender.source.Identity()+lender.config)
-		state, _, err := keyStates.LoadOrNew(name, func() (caddy.Destructor, error) { return credentials.NewState(), nil })
+		name := "credentials/" + id + "/" + keypool.Fingerprint(lender.source.Identity()+lender.config)
+		state, err := p.borrow(&p.borrowed, name, func() (caddy.Destructor, error) { return credentials.NewState(), nil })
 		if err != nil {
-			return acquired, fmt.Errorf("loading the credentials of key %q: %w", id, err)
+			return err
 		}
-		acquired = append(acquired, name)
 		if p.keepers == nil {
 			p.keepers = map[string]*credentials.Keeper{}
 		}
 		p.keepers[id] = credentials.NewKeeper(lender.source, state.(*credentials.State), func(e credentials.Event) { t.logCredentials(p, id, e) })
 	}
-	return acquired, nil
+	return nil
 }
 
 // logCredentials says that a key's credentials have ceased to be had, or can

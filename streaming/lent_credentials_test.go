@@ -127,7 +127,7 @@ func TestRefusedTokenCostsTheKeyNothing(t *testing.T) {
 			if n := from.asked.Load(); n != 2 {
 				t.Errorf("asked for %d tokens", n)
 			}
-			status := p.pool.Snapshot()[0]
+			status := p.pool.Load().Snapshot()[0]
 			if status.Total != 101 || status.Successes != 101 || status.State != "closed" || !status.LastError.IsZero() || status.InFlight != 0 {
 				t.Errorf("the key's health is %+v", status)
 			}
@@ -157,7 +157,7 @@ func TestNewTokenThatIsRefused(t *testing.T) {
 			if n := len(up.requests()); n != test.requests || int(test.from.asked.Load()) != test.asked {
 				t.Errorf("%d requests, %d tokens", n, test.from.asked.Load())
 			}
-			if status := p.pool.Snapshot()[0]; status.CoolingClass != keypool.ClassCredential || status.Total != 1 {
+			if status := p.pool.Load().Snapshot()[0]; status.CoolingClass != keypool.ClassCredential || status.Total != 1 {
 				t.Errorf("the key's health is %+v", status)
 			}
 		})
@@ -181,7 +181,7 @@ func TestIssuerThatIsAway(t *testing.T) {
 	if n := from.asked.Load(); n != 1 {
 		t.Errorf("asked for %d tokens", n)
 	}
-	status := p.pool.Snapshot()[0]
+	status := p.pool.Load().Snapshot()[0]
 	if status.CoolingClass != keypool.ClassStale || status.Total != 0 || status.ConsecutiveFailures != 0 {
 		t.Errorf("the key's health is %+v", status)
 	}
@@ -326,7 +326,7 @@ func TestWaitForATokenEndsWithTheCall(t *testing.T) {
 	if res, call := post(t, ctx, tr, "/v1/chat/completions", chatBody); res != nil || call.Outcome != OutcomeCanceled {
 		t.Errorf("got %v, outcome %s", res, call.Outcome)
 	}
-	if status := p.pool.Snapshot()[0]; status.InFlight != 0 || status.State != "closed" || status.Total != 0 {
+	if status := p.pool.Load().Snapshot()[0]; status.InFlight != 0 || status.State != "closed" || status.Total != 0 {
 		t.Errorf("the key's health is %+v", status)
 	}
 }

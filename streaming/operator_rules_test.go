@@ -111,7 +111,7 @@ func TestOperatorsRules(t *testing.T) {
 			if got := call.Attempts[0].Verdict.Class.String(); got != test.class || len(call.Attempts) != test.attempts {
 				t.Errorf("class %s after %d attempts", got, len(call.Attempts))
 			}
-			known := p.pool.Snapshot()[0]
+			known := p.pool.Load().Snapshot()[0]
 			until := known.CoolingUntil
 			if model := known.CoolingModels["gpt-4o"].Until; model.After(until) {
 				until = model
@@ -155,7 +155,7 @@ func TestOperatorsRuleForTheProvider(t *testing.T) {
 					t.Error("the model was asked although it rests")
 				}
 			}
-			circuits := p.pool.UpstreamStatus().Circuits
+			circuits := p.pool.Load().UpstreamStatus().Circuits
 			if len(circuits) != 1 || circuits[0].State != "resting" || time.Until(circuits[0].Until) < 39*time.Second {
 				t.Errorf("circuits: %+v", circuits)
 			}

@@ -35,17 +35,19 @@ func (r *rotation) pin() {
 	if len(objects) == 0 {
 		return
 	}
-	if r.pinTo(objects); r.owner == nil {
+	r.pinTo(objects)
+	if r.owner == nil {
 		r.owner = r.chain.targets[0].provider
 	}
 	r.chain = r.chain.at(r.owner)
 }
 
+// pinTo does so for the first of the objects that is known.
 func (r *rotation) pinTo(objects []string) {
 	providers := r.transport.routes.providers(r.call.Request, r.chain)
 	for _, object := range objects {
 		for _, p := range providers {
-			if key, known := p.stored.Get(object); known && p.pool.Has(key) {
+			if key, known := p.stored.Get(object); known && p.pool.Load().Has(key) {
 				r.owner, r.ownerKey = p, key
 				return
 			}
@@ -58,7 +60,7 @@ func (r *rotation) owned(to target, want keypool.Want) string {
 	if r.owner == nil || r.ownerKey != "" {
 		return r.ownerKey
 	}
-	return to.provider.pool.Owner(r.call.Request.Objects[0], want)
+	return r.pool.Owner(r.call.Request.Objects[0], want)
 }
 
 // found notes that the key of a leg has found what the call refers to.

@@ -77,7 +77,7 @@ func (b *prober) run(ctx context.Context) {
 	for sleep(ctx, wait) {
 		for range probesInPart {
 			// Half the jitter is in when a key is due, half in when it is asked.
-			next, ok := b.provider.pool.NextProbe(b.every - rand.N(b.every/4))
+			next, ok := b.provider.pool.Load().NextProbe(b.every - rand.N(b.every/4))
 			if !ok {
 				break
 			}
@@ -99,7 +99,7 @@ func (b *prober) probe(ctx context.Context, next keypool.Probe) bool {
 	if c := b.logger.Check(zapcore.DebugLevel, "probed a key"); c != nil {
 		c.Write(
 			zap.String("provider", b.provider.Name), zap.String("key", next.KeyID()), zap.String("model", next.Model()),
-			zap.Stringer("class", verdict.Class), zap.String("detail", verdict.Detail), zap.Error(err),
+			zap.Stringer("class", verdict.Class), zap.Error(err),
 		)
 	}
 	next.Report(verdict)

@@ -12,9 +12,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,6 +59,20 @@ func (d *directory) refuse(key string, refuse bool) {
 	d.refused[key] = refuse
 }
 
+// answers sets how every request is answered.
+func (d *directory) answers(answer func(req *http.Request) (status int, body string)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.answer = answer
+}
+
+// requests returns when each key was used.
+func (d *directory) requests() map[string][]time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.asked)
+}
+
 func (d *directory) probes(key string) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -80,10 +96,11 @@ func probing(t *testing.T, n int, every time.Duration, f func(d *directory, p *P
 			keys = append(keys, keypool.Key{ID: fmt.Sprintf("k%d", i), Secret: keypool.NewSecret(fmt.Sprintf("k%d", i))})
 			states = append(states, keypool.NewState())
 		}
-		var err error
-		if p.pool, err = keypool.New(keys, states, keypool.Options{}); err != nil {
+		made, err := keypool.New(keys, states, keypool.Options{})
+		if err != nil {
 			t.Fatal(err)
 		}
+		p.pool.Store(made)
 		for _, change := range prepare {
 			change(p)
 		}
@@ -99,7 +116,7 @@ func probing(t *testing.T, n int, every time.Duration, f func(d *directory, p *P
 // report has a call with a certain key end in a verdict.
 func report(t *testing.T, p *Provider, key string, class keypool.Class) {
 	t.Helper()
-	lease, err := p.pool.Acquire(keypool.Want{Model: "m", KeyID: key}, nil)
+	lease, err := p.pool.Load().Acquire(keypool.Want{Model: "m", KeyID: key}, nil)
 	if err != nil {
 		t.Fatalf("acquiring %s: %v", key, err)
 	}
@@ -113,7 +130,7 @@ func TestUnknownKeysAreProbedAWhileAfterTheStart(t *testing.T) {
 		d.refuse("k3", true)
 		time.Sleep(4 * time.Second)
 		synctest.Wait()
-		for key, times := range d.asked {
+		for key, times := range d.requests() {
 			t.Errorf("%s was asked %s after the start", key, time.Since(times[0]))
 		}
 		time.Sleep(26 * time.Second)
@@ -122,7 +139,7 @@ func TestUnknownKeysAreProbedAWhileAfterTheStart(t *testing.T) {
 			if n := d.probes(key); n != 1 && key != "k3" {
 				t.Errorf("%s was probed %d times", key, n)
 			}
-			if state := p.pool.Snapshot()[i].State; (state == "open") != (key == "k3") {
+			if state := p.pool.Load().Snapshot()[i].State; (state == "open") != (key == "k3") {
 				t.Errorf("%s is %s", key, state)
 			}
 		}
@@ -142,7 +159,7 @@ func TestRejectedKeyHealsSoonAfterItWorksAgain(t *testing.T) {
 		d.refuse("k1", true)
 		report(t, p, "k1", keypool.ClassCredential)
 		time.Sleep(2 * time.Hour)
-		if state := p.pool.Snapshot()[1].State; state != "open" {
+		if state := p.pool.Load().Snapshot()[1].State; state != "open" {
 			t.Errorf("the rejected key is %s", state)
 		}
 		probes := d.probes("k1")
@@ -151,7 +168,7 @@ func TestRejectedKeyHealsSoonAfterItWorksAgain(t *testing.T) {
 		}
 		d.refuse("k1", false)
 		time.Sleep(30 * time.Second)
-		if state := p.pool.Snapshot()[1].State; state != "closed" {
+		if state := p.pool.Load().Snapshot()[1].State; state != "closed" {
 			t.Errorf("the key is %s, 30 seconds after it works again", state)
 		}
 		after := d.probes("k1")
@@ -166,17 +183,14 @@ func TestRejectedKeyHealsSoonAfterItWorksAgain(t *testing.T) {
 func TestProbesAreSpaced(t *testing.T) {
 	probing(t, 200, 15*time.Second, func(d *directory, _ *Provider) {
 		time.Sleep(5 * time.Minute)
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		bySecond, times := map[int64]int{}, map[time.Time]int{}
-		for _, asked := range d.asked {
-			for _, at := range asked {
+		asked, bySecond := d.requests(), map[int64]int{}
+		for _, times := range asked {
+			for _, at := range times {
 				bySecond[at.Unix()]++
-				times[at]++
 			}
 		}
-		if len(d.asked) != 200 {
-			t.Errorf("%d keys were probed, want all", len(d.asked))
+		if len(asked) != 200 {
+			t.Errorf("%d keys were probed, want all", len(asked))
 		}
 		for second, n := range bySecond {
 			if n > 2*probesInPart {
@@ -189,29 +203,27 @@ func TestProbesAreSpaced(t *testing.T) {
 // A model that a key may not use is asked for by name.
 func TestProbeOfAModel(t *testing.T) {
 	probing(t, 1, 15*time.Second, func(d *directory, p *Provider) {
-		var paths []string
-		allowed := false
-		d.answer = func(req *http.Request) (int, string) {
-			paths = append(paths, req.Method+" "+req.URL.String())
-			if strings.HasSuffix(req.URL.Path, "/m") && !allowed {
+		var allowed atomic.Bool
+		var asked atomic.Value
+		d.answers(func(req *http.Request) (int, string) {
+			asked.Store(req.Method + " " + req.URL.String())
+			if strings.HasSuffix(req.URL.Path, "/m") && !allowed.Load() {
 				return 404, `{"error":{"code":"model_not_found"}}`
 			}
 			return 200, `{}`
-		}
+		})
 		report(t, p, "k0", keypool.ClassAccess)
 		time.Sleep(time.Minute)
-		if len(p.pool.Snapshot()[0].CoolingModels) != 1 {
+		if len(p.pool.Load().Snapshot()[0].CoolingModels) != 1 {
 			t.Error("the key does not rest for the model")
 		}
-		d.mu.Lock()
-		allowed = true
-		d.mu.Unlock()
+		allowed.Store(true)
 		time.Sleep(30 * time.Second)
-		if len(p.pool.Snapshot()[0].CoolingModels) != 0 {
+		if len(p.pool.Load().Snapshot()[0].CoolingModels) != 0 {
 			t.Error("the key still rests for the model")
 		}
-		if paths[0] != "GET https://api.example.com/v1/models/m" {
-			t.Errorf("asked %s", paths[0])
+		if asked.Load() != "GET https://api.example.com/v1/models/m" {
+			t.Errorf("asked %s", asked.Load())
 		}
 	})
 }
@@ -220,12 +232,12 @@ func TestProbeOfAModel(t *testing.T) {
 func TestProviderWithoutAListIsLeftAlone(t *testing.T) {
 	for _, status := range []int{404, 405} {
 		probing(t, 5, 15*time.Second, func(d *directory, p *Provider) {
-			d.answer = func(*http.Request) (int, string) { return status, `` }
+			d.answers(func(*http.Request) (int, string) { return status, `` })
 			time.Sleep(time.Hour)
 			total := 0
 			for i := range 5 {
 				total += d.probes(fmt.Sprintf("k%d", i))
-				if state := p.pool.Snapshot()[i].State; state != "closed" {
+				if state := p.pool.Load().Snapshot()[i].State; state != "closed" {
 					t.Errorf("%d: k%d is %s", status, i, state)
 				}
 			}
@@ -240,9 +252,9 @@ func TestProviderWithoutAListIsLeftAlone(t *testing.T) {
 func TestProbesThatSayNothing(t *testing.T) {
 	for _, status := range []int{302, 403, 429, 500, 503} {
 		probing(t, 2, 15*time.Second, func(d *directory, p *Provider) {
-			d.answer = func(*http.Request) (int, string) { return status, `` }
+			d.answers(func(*http.Request) (int, string) { return status, `` })
 			time.Sleep(2 * time.Minute)
-			for _, key := range p.pool.Snapshot() {
+			for _, key := range p.pool.Load().Snapshot() {
 				if key.State != "closed" || key.Total != 0 {
 					t.Errorf("%d: %+v", status, key)
 				}
@@ -274,7 +286,7 @@ func TestProbesWithLentCredentials(t *testing.T) {
 		probing(t, 1, 15*time.Second, func(d *directory, p *Provider) {
 			d.refuse("refused", true)
 			time.Sleep(time.Minute)
-			for key := range d.asked {
+			for key := range d.requests() {
 				if key != token {
 					t.Errorf("%q: the provider was sent %q", token, key)
 				}
@@ -282,7 +294,7 @@ func TestProbesWithLentCredentials(t *testing.T) {
 			if n := d.probes(token); n < asked || asked == 0 && n > 0 {
 				t.Errorf("%q: %d probes", token, n)
 			}
-			if state := p.pool.Snapshot()[0].State; state != "closed" {
+			if state := p.pool.Load().Snapshot()[0].State; state != "closed" {
 				t.Errorf("%q: the key is %s", token, state)
 			}
 		}, prepare)
@@ -293,8 +305,8 @@ func TestProbesWithLentCredentials(t *testing.T) {
 func TestProbesCanBeSwitchedOff(t *testing.T) {
 	probing(t, 2, -1, func(d *directory, _ *Provider) {
 		time.Sleep(time.Hour)
-		if len(d.asked) > 0 {
-			t.Errorf("asked: %v", d.asked)
+		if asked := d.requests(); len(asked) > 0 {
+			t.Errorf("asked: %v", asked)
 		}
 	})
 	p := pool("p", "http://127.0.0.1:1", "a-"+t.Name())

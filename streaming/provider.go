@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/credentials"
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -50,6 +52,12 @@ type Provider struct {
 	// another by white space or commas: usually a placeholder such as
 	// {file./run/secrets/keys} or {env.OPENAI_KEYS}.
 	KeyLists []string `json:"key_lists,omitempty"`
+
+	// KeysFile is a file of further keys, which is read again when it changes:
+	// secrets apart from one another by white space or commas, or a JSON
+	// object with a list "keys" of what stands in Keys. A file that is broken,
+	// or has no key, changes nothing.
+	KeysFile string `json:"keys_file,omitempty"`
 
 	// Select is how a key is chosen: round_robin, weighted, least_busy,
 	// fastest, headroom or sticky.
@@ -95,7 +103,17 @@ type Provider struct {
 	base    *url.URL
 	headers http.Header
 	dial    reverseproxy.DialInfo
-	pool    *keypool.Pool
+	// pool is of the keys of the config, which are fixed, and of those of the
+	// file. With the file it is replaced by another.
+	pool    atomic.Pointer[keypool.Pool]
+	options keypool.Options
+	fixed   []keypool.Key
+	file    *filewatch.File
+	// borrowed names what p holds of keyStates, apart from the states of the
+	// keys that are in the pool.
+	borrowed, keyNames []string
+	// memory is nil if nothing is kept over restarts.
+	memory *remembered
 	// lenders are where the credentials of those keys come from that have no
 	// secret, by the key's id, and keepers what holds them.
 	lenders   map[string]*lender
@@ -115,41 +133,40 @@ type Provider struct {
 // run time. It outlives configs, so that a reload forgets no cool-down.
 var keyStates = caddy.NewUsagePool()
 
-// provision prepares p. It returns the names of the key states it acquired,
-// also when it fails.
-func (p *Provider) provision(ctx caddy.Context, t *Transport) ([]string, error) {
+// provision prepares p. What it has borrowed is to be given back, also when it
+// fails.
+func (p *Provider) provision(ctx caddy.Context, t *Transport) error {
 	if p.Name == "" {
-		return nil, errors.New("a provider needs a name")
+		return errors.New("a provider needs a name")
 	}
 	if err := p.provisionAddress(); err != nil {
-		return nil, err
+		return err
 	}
 	err := p.provisionHeaders()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if p.prefills, err = newPrefills(p.Prefill, p.family.Name); err != nil {
-		return nil, err
+		return err
 	}
 	if p.asks, err = newAsks(p.Usage, t.Usage, p.service); err != nil {
-		return nil, err
+		return err
 	}
 	if err := p.provisionTransport(ctx, t.Timeouts.Connect); err != nil {
-		return nil, err
+		return err
 	}
 	if p.rules, err = ownRules(p.Verdicts, t.Verdicts); err != nil {
-		return nil, err
+		return err
 	}
 	p.successes = p.rules.OfSuccesses()
 	p.budget = t.Retry.newBudget()
-	states, err := p.provisionPool(ctx, keypool.Options{
+	p.options = keypool.Options{
 		Breaker: t.Breaker.rules(), MaxWait: time.Duration(t.Retry.MaxWait), Notify: t.notifier(p.Name),
-	})
-	if err != nil {
-		return states, err
 	}
-	more, err := p.provisionKeepers(t)
-	return append(states, more...), err
+	if err := p.provisionKeys(ctx, t.logger, t.State == statePersist); err != nil {
+		return err
+	}
+	return p.provisionKeepers(t)
 }
 
 // provisionAddress settles the API family and where the provider is.
@@ -280,65 +297,15 @@ func (p *Provider) provisionTransport(ctx caddy.Context, connect caddy.Duration)
 	return nil
 }
 
-// provisionPool resolves the secrets and builds the pool over the state that
-// earlier configs left behind.
-func (p *Provider) provisionPool(ctx caddy.Context, opts keypool.Options) (acquired []string, err error) {
-	keys, err := p.resolveKeys(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if opts.Policy, err = p.policy(); err != nil {
-		return nil, err
-	}
-	load := func(name string, fresh func() (caddy.Destructor, error)) (any, error) {
-		name = p.Name + "/" + name
-		state, _, err := keyStates.LoadOrNew(name, fresh)
-		if err != nil {
-			return nil, fmt.Errorf("loading what is known of %s: %w", name, err)
-		}
-		acquired = append(acquired, name)
-		return state, nil
-	}
-	known, err := load(p.base.String(), func() (caddy.Destructor, error) { return keypool.NewUpstream(), nil })
-	if err != nil {
-		return acquired, err
-	}
-	memory, err := load("stored", func() (caddy.Destructor, error) { return newStored(), nil })
-	if err != nil {
-		return acquired, err
-	}
-	p.stored = memory.(stored)
-	states := make([]*keypool.State, len(keys))
-	for i, key := range keys {
-		state, err := load(keypool.Fingerprint(key.Secret.Reveal()), func() (caddy.Destructor, error) { return keypool.NewState(), nil })
-		if err != nil {
-			return acquired, err
-		}
-		states[i] = state.(*keypool.State)
-	}
-	opts.Upstream = known.(*keypool.Upstream)
-	p.pool, err = keypool.New(keys, states, opts)
-	return acquired, err
-}
-
-func (p *Provider) policy() (keypool.Policy, error) {
-	if p.Select != "" {
-		return keypool.ParsePolicy(p.Select)
-	}
-	for _, key := range p.Keys {
-		if key.Weight != 0 {
-			return keypool.Weighted, nil
-		}
-	}
-	return keypool.RoundRobin, nil
-}
-
 // resolveKeys evaluates the placeholders of all secrets. The results stay out
 // of the exported fields, which end up in logs and in the admin API.
 func (p *Provider) resolveKeys(ctx caddy.Context) ([]keypool.Key, error) {
 	repl := caddy.NewReplacer()
 	var keys []keypool.Key
 	for i, key := range p.Keys {
+		if key == nil {
+			return nil, fmt.Errorf("key %d: null", i+1)
+		}
 		ready, err := p.resolveKey(ctx, repl, key)
 		if err != nil {
 			return nil, fmt.Errorf("key %d: %w", i+1, err)
@@ -350,15 +317,23 @@ func (p *Provider) resolveKeys(ctx caddy.Context) ([]keypool.Key, error) {
 		if err != nil {
 			return nil, fmt.Errorf("keys, entry %d: %w", i+1, err)
 		}
-		for _, secret := range strings.FieldsFunc(text, isListSeparator) {
-			if err := p.checkSecret(secret); err != nil {
-				return nil, fmt.Errorf("keys, entry %d: %w", i+1, err)
-			}
-			keys = append(keys, keypool.Key{Secret: keypool.NewSecret(secret)})
+		more, err := p.splitKeys(text)
+		if err != nil {
+			return nil, fmt.Errorf("keys, entry %d: %w", i+1, err)
 		}
+		keys = append(keys, more...)
 	}
-	if len(keys) == 0 {
-		return nil, errors.New("no key: a provider needs at least one 'key' or 'keys'")
+	return keys, nil
+}
+
+// splitKeys returns the keys of a text that holds several secrets.
+func (p *Provider) splitKeys(text string) ([]keypool.Key, error) {
+	var keys []keypool.Key
+	for _, secret := range strings.FieldsFunc(text, isListSeparator) {
+		if err := p.checkSecret(secret); err != nil {
+			return nil, err
+		}
+		keys = append(keys, keypool.Key{Secret: keypool.NewSecret(secret)})
 	}
 	return keys, nil
 }

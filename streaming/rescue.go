@@ -122,7 +122,7 @@ func (s *rescue) resume(ctx context.Context, broken *leg, cause error) (*leg, []
 func (s *rescue) candidates(broke target, cause error) []target {
 	others := slices.DeleteFunc(slices.Clone(s.rotation.targets), func(t target) bool { return t == broke })
 	var timeout *timeoutError
-	if broke.provider.pool.Size() > 1 && !errors.As(cause, &timeout) {
+	if broke.provider.pool.Load().Size() > 1 && !errors.As(cause, &timeout) {
 		return append([]target{broke}, others...)
 	}
 	return append(others, broke)

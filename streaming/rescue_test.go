@@ -336,7 +336,7 @@ func TestLimitInTheMiddleOfAStreamRestsTheKey(t *testing.T) {
 			})
 			tr := provision(t, &Transport{Providers: []*Provider{pool("p", up.URL, "a-"+t.Name(), "b-"+t.Name())}, Retry: quick, Rescue: rescue})
 			chat(t, tr, chatStreamBody)
-			if status := tr.Providers[0].pool.Snapshot()[0]; len(status.CoolingModels) != 1 {
+			if status := tr.Providers[0].pool.Load().Snapshot()[0]; len(status.CoolingModels) != 1 {
 				t.Errorf("the key does not rest: %+v", status)
 			}
 		})

@@ -40,9 +40,10 @@ type rotation struct {
 	// plain says that the target at hand is not asked for the usage, since it
 	// seems to mind that.
 	plain bool
-	// tried are the keys that were asked as asked, the target at hand.
+	// tried are the keys of pool that were asked as asked, the target at hand.
 	tried keypool.Tried
 	asked target
+	pool  *keypool.Pool
 	// since is when the search for an answer began, and until when the call
 	// must be over; the zero time means never.
 	since, until time.Time
@@ -108,14 +109,14 @@ func (r *rotation) find(ctx context.Context) (*leg, *failure) {
 // when the next target should be asked; last says that there is none.
 func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failure) {
 	if r.asked != to {
-		r.asked, r.tried, r.limited, r.plain = to, keypool.Tried{}, 0, false
+		r.asked, r.pool, r.tried, r.limited, r.plain = to, to.provider.pool.Load(), keypool.Tried{}, 0, false
 		to.provider.budget.Call()
 	}
 	want := keypool.Want{Model: to.modelFor(r.call.Request.Model), Affinity: r.call.Affinity, Insist: last}
 	want.KeyID = r.owned(to, want)
 	refused := "" // the key that does not know the model
 	for {
-		lease, err := to.provider.pool.Acquire(want, &r.tried)
+		lease, err := r.pool.Acquire(want, &r.tried)
 		if err != nil {
 			if want.Tier > 0 {
 				// There is no key of a higher tier. One of the same may do.
@@ -193,7 +194,7 @@ func (r *rotation) next(f *failure, last bool) keypool.Next {
 		r.once[class] = true
 	case class == keypool.ClassRateLimited:
 		// Each key may say so, and some of them once more after a wait.
-		if r.limited++; r.limited >= r.asked.provider.pool.Size()+maxReturns {
+		if r.limited++; r.limited >= r.pool.Size()+maxReturns {
 			return keypool.NextTarget
 		}
 	case class == keypool.ClassReset, class == keypool.ClassSlow, class == keypool.ClassUpstream:

@@ -230,7 +230,7 @@ func TestClientGone(t *testing.T) {
 	if status, _, _ := chat(t, tr, chatBody); status != 200 {
 		t.Errorf("afterwards: got %d", status)
 	}
-	if snapshot := tr.Providers[0].pool.Snapshot(); snapshot[0].InFlight != 0 {
+	if snapshot := tr.Providers[0].pool.Load().Snapshot(); snapshot[0].InFlight != 0 {
 		t.Errorf("a slot has leaked: %d in flight", snapshot[0].InFlight)
 	}
 }

@@ -145,7 +145,7 @@ func TestSessionIsSettledOnce(t *testing.T) {
 			t.Error("something is read behind the end")
 		}
 	}
-	if status := tr.Providers[0].pool.Snapshot()[0]; status.InFlight != 0 {
+	if status := tr.Providers[0].pool.Load().Snapshot()[0]; status.InFlight != 0 {
 		t.Errorf("%d calls in flight", status.InFlight)
 	}
 }

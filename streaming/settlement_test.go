@@ -5,6 +5,7 @@ package streaming
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"testing"
@@ -143,5 +144,34 @@ func TestFaultIsNoRefusal(t *testing.T) {
 	tr := provision(t, &Transport{Providers: []*Provider{pool("p", up.URL, "a-"+t.Name())}, Retry: quick})
 	if _, call := post(t, context.Background(), tr, "/v1/batches", `{"input_file_id":"f"}`); call.Outcome != OutcomeError {
 		t.Errorf("outcome %s", call.Outcome)
+	}
+}
+
+// Ten keys that are all refused, as from a bad egress address, end with none of
+// them disabled: it is the provider that is left alone.
+func TestTenKeysRefusedAlike(t *testing.T) {
+	for status, body := range map[int]string{
+		403: `{"error":{"code":"unauthorized","message":"your address is not allowed"}}`,
+		401: `{"error":{"code":"invalid_api_key","message":"Incorrect API key provided"}}`,
+	} {
+		up := newUpstream(t, func(w http.ResponseWriter, _ *http.Request, _ string) { answerJSON(w, status, body) })
+		var keys []string
+		for i := range 10 {
+			keys = append(keys, fmt.Sprintf("%d-%d-%s", status, i, t.Name()))
+		}
+		tr := provision(t, &Transport{Providers: []*Provider{pool("p", up.URL, keys...)}, Retry: quick})
+		for range 5 {
+			if got, text, _ := chat(t, tr, chatBody); got != 403 && got != 503 {
+				t.Errorf("%d: got %d %s", status, got, text)
+			}
+		}
+		if n := len(up.requests()); n != 10 {
+			t.Errorf("%d: the provider was asked %d times, want once with each key", status, n)
+		}
+		for _, key := range tr.Providers[0].pool.Load().Snapshot() {
+			if key.State != "closed" || len(key.CoolingModels) > 0 {
+				t.Errorf("%d: %+v", status, key)
+			}
+		}
 	}
 }

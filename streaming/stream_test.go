@@ -180,7 +180,7 @@ func TestClientLeavesStream(t *testing.T) {
 		t.Errorf("outcome %s", call.Outcome)
 	}
 	call.Close() // again: it must do nothing
-	if snapshot := tr.Providers[0].pool.Snapshot(); snapshot[0].InFlight != 0 || snapshot[0].ConsecutiveFailures != 0 {
+	if snapshot := tr.Providers[0].pool.Load().Snapshot(); snapshot[0].InFlight != 0 || snapshot[0].ConsecutiveFailures != 0 {
 		t.Errorf("the key was blamed or its slot leaked: %+v", snapshot[0])
 	}
 }

@@ -87,10 +87,14 @@ type Transport struct {
 	// never a key. Default: none is set.
 	TrailHeader string `json:"trail_header,omitempty"`
 
+	// State is where what is known of keys is kept: memory is over reloads,
+	// persist also over restarts, in Caddy's storage: what keys rest from, and
+	// which of them made which stored object. Default: memory.
+	State string `json:"state,omitempty"`
+
 	routes routes
 	logger *zap.Logger
 	events *events.Emitter
-	states []string
 	// probers are at work for the providers that have one.
 	probers []*prober
 	trials  []trialKey
@@ -132,20 +136,15 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 // provisionProviders prepares the providers one after the other: they load
 // modules, for which a caddy.Context must not be used by two at a time.
 func (t *Transport) provisionProviders(ctx caddy.Context) error {
-	for _, p := range t.Providers {
-		if err := t.provisionProvider(ctx, p); err != nil {
+	for i, p := range t.Providers {
+		if p == nil {
+			return fmt.Errorf("provider %d: null", i+1)
+		}
+		if err := p.provision(ctx, t); err != nil {
 			return fmt.Errorf("provider %q: %w", p.Name, err)
 		}
 	}
 	return nil
-}
-
-// provisionProvider prepares p and remembers the key states it acquired, so
-// that Cleanup gives back exactly those even when Provision fails midway.
-func (t *Transport) provisionProvider(ctx caddy.Context, p *Provider) error {
-	states, err := p.provision(ctx, t)
-	t.states = append(t.states, states...)
-	return err
 }
 
 // Validate checks what Provision could not make sense of.
@@ -159,21 +158,21 @@ func (t *Transport) Validate() error {
 	if t.OnDisconnect != "" && t.OnDisconnect != disconnectCancel && t.OnDisconnect != disconnectDrain {
 		return fmt.Errorf("on_disconnect: unknown mode %q; known are %s and %s", t.OnDisconnect, disconnectCancel, disconnectDrain)
 	}
-	return t.Timeouts.validate()
+	return errors.Join(checkState(t.State), t.Timeouts.validate())
 }
 
-// Cleanup gives back the shared state of keys and splits. Calls in flight keep what
-// they need.
+// Cleanup gives back the shared state of keys and splits, exactly what was
+// borrowed, also when Provision failed midway. Calls in flight keep what they
+// need.
 func (t *Transport) Cleanup() error {
 	t.stopProbes()
 	inForce.remove(t)
 	t.events.Close()
-	for _, key := range t.states {
-		if _, err := keyStates.Delete(key); err != nil {
-			return fmt.Errorf("releasing key state: %w", err)
+	for _, p := range t.Providers {
+		if err := p.release(); err != nil {
+			return err
 		}
 	}
-	t.states = nil
 	for _, key := range t.trials {
 		if _, err := trials.Delete(key); err != nil {
 			return fmt.Errorf("releasing the state of a split: %w", err)

@@ -32,6 +32,7 @@ type rest struct {
 type health struct {
 	Attempts            uint64    `json:"attempts"`
 	Successes           uint64    `json:"successes"`
+	Errors              uint64    `json:"errors"`
 	SuccessRate         float64   `json:"success_rate"`
 	ConsecutiveFailures int       `json:"consecutive_failures"`
 	LastSuccess         time.Time `json:"last_success,omitzero"`
@@ -45,6 +46,7 @@ func healthOf(s keypool.HealthStatus) health {
 	return health{
 		Attempts:            s.Total,
 		Successes:           s.Successes,
+		Errors:              s.Errors,
 		SuccessRate:         s.SuccessRate,
 		ConsecutiveFailures: s.ConsecutiveFailures,
 		LastSuccess:         s.LastSuccess,
@@ -69,6 +71,7 @@ type key struct {
 // upstream is a provider's servers.
 type upstream struct {
 	Available bool      `json:"available"`
+	InFlight  int       `json:"in_flight"`
 	Circuits  []circuit `json:"circuits,omitempty"`
 	health
 }
@@ -147,7 +150,7 @@ func keyOf(s keypool.KeyStatus) key {
 }
 
 func upstreamOf(s keypool.UpstreamStatus) upstream {
-	u := upstream{Available: s.Available(), health: healthOf(s.HealthStatus)}
+	u := upstream{Available: s.Available(), InFlight: s.InFlight, health: healthOf(s.HealthStatus)}
 	for _, c := range s.Circuits {
 		u.Circuits = append(u.Circuits, circuit{Model: c.Model, State: c.State, LastFailure: c.LastFailure, rest: restOf(c.Until, c.Class)})
 	}

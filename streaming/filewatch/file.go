@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package watch reads files again when they have changed.
-package watch
+// Package filewatch reads files again when they have changed.
+package filewatch
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -54,18 +57,18 @@ func (f *File) Open(logger *zap.Logger) error {
 		return err
 	}
 	f.stop, f.done = make(chan struct{}), make(chan struct{})
-	go f.watch(logger)
+	go f.watch(logger, f.stop)
 	return nil
 }
 
 // watch reads the file again whenever it has changed.
-func (f *File) watch(logger *zap.Logger) {
+func (f *File) watch(logger *zap.Logger, stop <-chan struct{}) {
 	defer close(f.done)
 	ticker := time.NewTicker(poll)
 	defer ticker.Stop()
 	for {
 		select {
-		case <-f.stop:
+		case <-stop:
 			return
 		case <-ticker.C:
 		}
@@ -79,11 +82,12 @@ func (f *File) watch(logger *zap.Logger) {
 	}
 }
 
-// Close ends the watch, if there is one.
+// Close ends the watch, if there is one. To close it again does nothing.
 func (f *File) Close() {
 	if f != nil && f.stop != nil {
 		close(f.stop)
 		<-f.done
+		f.stop = nil
 	}
 }
 
@@ -104,6 +108,20 @@ func (f *File) Reread() (changed bool, said []zap.Field, err error) {
 		return false, nil, fmt.Errorf("%s file %s: %w", f.Holds, f.Path, err)
 	}
 	return true, said, nil
+}
+
+// Decode reads the one JSON object that a file holds. A field that is not known
+// is an error: it may be a misspelled restriction.
+func Decode(text []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(into); err != nil {
+		return err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the JSON object")
+	}
+	return nil
 }
 
 // Read reads a file of at most so many bytes.

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package handler
+package keep
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"sync"
 	"testing"
@@ -12,8 +13,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/certmagic"
-
-	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
 )
 
 // fakeStorage keeps what is stored, and fails or hangs when it is told to.
@@ -56,52 +55,89 @@ func (s *fakeStorage) breakDown(broken bool) {
 	s.broken = broken
 }
 
-var app = []*limits.Subject{limits.Client("app", []limits.Rule{{Kind: limits.Requests, Amount: 10, Period: limits.Period{Calendar: limits.Month}}})}
-
-func callOnce(book *limits.Book) {
-	h := limits.Begin(book, app, false)
-	_, _ = h.Enter(context.Background(), time.Now())
-	h.Settle(time.Now(), limits.Amounts{})
+// counter is a book with one number in each of two groups.
+type counter struct {
+	mu      sync.Mutex
+	counts  [2]int
+	changed [2]bool
 }
 
-func left(book *limits.Book) int64 {
-	states, _ := limits.States(context.Background(), book, time.Now(), app)
-	return states[0].Remaining()
+func (c *counter) add(group int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counts[group]++
+	c.changed[group] = true
 }
 
-func newKeeper() *keeper { return &keeper{book: limits.NewBook()} }
+func (c *counter) total() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.counts[0] + c.counts[1]
+}
+
+func (c *counter) Snapshot(_ time.Time, group int) ([]byte, bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	changed := c.changed[group]
+	c.changed[group] = false
+	return []byte(fmt.Sprintf("%d %d", group, c.counts[group])), changed, nil
+}
+
+func (c *counter) Changed(group int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changed[group] = true
+}
+
+func (c *counter) Restore(_ time.Time, text []byte) error {
+	var group, n int
+	if _, err := fmt.Sscanf(string(text), "%d %d", &group, &n); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.counts[group] += n
+	return nil
+}
+
+func newKeeper() (*Keeper, *counter) {
+	c := new(counter)
+	return &Keeper{Book: c, Groups: 2, Folder: "counts", What: "counts", Logger: "test", Every: time.Second}, c
+}
+
+// lender lends a storage.
+type lender struct{ _ int }
 
 // What was counted is there after a restart, a clean one or none.
-func TestLimitsSurviveARestart(t *testing.T) {
+func TestBookSurvivesARestart(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	synctest.Test(t, func(t *testing.T) {
 		storage := &fakeStorage{kept: map[string][]byte{}}
-		var first, second, third Handler
-		k := newKeeper()
-		k.lend(&first, storage)
-		callOnce(k.book)
-		time.Sleep(keepEvery + time.Millisecond)
+		k, book := newKeeper()
+		k.Lend(new(lender), storage)
+		book.add(0)
+		time.Sleep(k.Every + time.Millisecond)
 
-		killed := newKeeper()
-		killed.lend(&second, storage)
-		if n := left(killed.book); n != 9 {
-			t.Errorf("after a kill: %d left, want 9", n)
+		killed, book := newKeeper()
+		killed.Lend(new(lender), storage)
+		if n := book.total(); n != 1 {
+			t.Errorf("after a kill: %d, want 1", n)
 		}
-		callOnce(killed.book)
-		killed.close()
+		book.add(1)
+		killed.Close()
 
-		ended := newKeeper()
-		ended.lend(&third, storage)
-		if n := left(ended.book); n != 8 {
-			t.Errorf("after an end: %d left, want 8", n)
+		ended, book := newKeeper()
+		ended.Lend(new(lender), storage)
+		if n := book.total(); n != 2 {
+			t.Errorf("after an end: %d, want 2", n)
 		}
 		before := storage.stored
 		time.Sleep(time.Minute)
 		if storage.stored != before {
 			t.Error("what has not changed is written")
 		}
-		ended.close()
-		k.close()
+		ended.Close()
+		k.Close()
 	})
 }
 
@@ -111,66 +147,66 @@ func TestStorageAway(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	synctest.Test(t, func(t *testing.T) {
 		storage := &fakeStorage{kept: map[string][]byte{}}
-		k := newKeeper()
-		k.lend(new(Handler), storage)
-		callOnce(k.book)
-		k.close()
+		k, book := newKeeper()
+		k.Lend(new(lender), storage)
+		book.add(0)
+		k.Close()
 
 		storage.breakDown(true)
-		k = newKeeper()
+		k, book = newKeeper()
 		begin := time.Now()
-		k.lend(new(Handler), storage)
+		k.Lend(new(lender), storage)
 		if waited := time.Since(begin); waited > maxRestoreWait {
 			t.Errorf("the start waited %s", waited)
 		}
-		callOnce(k.book)
+		book.add(0)
 		time.Sleep(time.Minute)
 		storage.breakDown(false)
-		time.Sleep(keepRetry)
-		if n := left(k.book); n != 8 {
-			t.Errorf("%d left, want 8: one from before and one from the meantime", n)
+		time.Sleep(again)
+		if n := book.total(); n != 2 {
+			t.Errorf("%d, want 2: one from before and one from the meantime", n)
 		}
 		storage.breakDown(true)
-		callOnce(k.book)
+		book.add(1)
 		time.Sleep(time.Minute)
 		storage.breakDown(false)
-		time.Sleep(keepRetry + keepEvery)
-		k.close()
+		time.Sleep(again + k.Every)
+		k.Close()
 
 		storage.slow = time.Minute
-		k = newKeeper()
+		k, book = newKeeper()
 		begin = time.Now()
-		k.lend(new(Handler), storage)
+		k.Lend(new(lender), storage)
 		if waited := time.Since(begin); waited > maxRestoreWait {
 			t.Errorf("the start waited %s", waited)
 		}
 		time.Sleep(10 * time.Minute)
-		if n := left(k.book); n != 7 {
-			t.Errorf("%d left, want 7", n)
+		if n := book.total(); n != 3 {
+			t.Errorf("%d, want 3", n)
 		}
-		k.close()
+		k.Close()
 	})
 }
 
 // The storage of the newest config that is alive is used: a refused config
 // takes its own away again, and an old one may have ended with its config.
 func TestNewestStorageIsUsed(t *testing.T) {
-	k := newKeeper()
-	old, renewed, refused := new(Handler), new(Handler), new(Handler)
-	storages := map[*Handler]*fakeStorage{}
-	for _, h := range []*Handler{old, renewed, refused} {
+	k, _ := newKeeper()
+	old, renewed, refused := new(lender), new(lender), new(lender)
+	storages := map[*lender]*fakeStorage{}
+	for _, h := range []*lender{old, renewed, refused} {
 		storages[h] = &fakeStorage{kept: map[string][]byte{}}
 		k.storages = append(k.storages, lentStorage{h, storages[h]})
 	}
-	k.giveBack(refused)
+	k.GiveBack(refused)
 	if k.storage() != storages[renewed] {
 		t.Error("after a refused config another's storage is used")
 	}
-	k.giveBack(old)
+	k.GiveBack(old)
 	if k.storage() != storages[renewed] {
 		t.Error("after the old config's end another's storage is used")
 	}
-	k.giveBack(renewed)
+	k.GiveBack(renewed)
 	if k.storage() != nil {
 		t.Error("a storage is used that nobody lends")
 	}
