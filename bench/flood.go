@@ -13,7 +13,7 @@ import (
 )
 
 // limitPerSecond is what the limits of the target limited allow.
-const limitPerSecond = 300
+const limitPerSecond = 150
 
 // flooderKey is the key of the client that the target limited limits.
 const flooderKey = "clp-bench-flooder"
@@ -27,17 +27,17 @@ func floodPlan() plan {
 		name, about string
 		flood       flood
 	}{
-		{"address", "300 allowed per second and address", flood{addresses: 1}},
-		{"client", "300 allowed per second and client, from 32 addresses", flood{addresses: 32, key: flooderKey}},
+		{"address", "from an address that may make 150", flood{addresses: 1}},
+		{"client", "of a client that may make 150, from 32 addresses", flood{addresses: 32, key: flooderKey}},
 	} {
 		for _, times := range []int{1, 10} {
 			beside := layer.flood
 			beside.rate = float64(times * limitPerSecond)
 			p.works = append(p.works, work{
 				name:    fmt.Sprintf("%s_%dx", layer.name, times),
-				about:   fmt.Sprintf("150 calls per second beside %d from another side, where %s", times*limitPerSecond, layer.about),
+				about:   fmt.Sprintf("100 calls per second, beside %d %s", times*limitPerSecond, layer.about),
 				targets: []string{limited},
-				model:   modelCall, prompt: 1 << 10, connections: 256, rate: 150, warm: 2 * time.Second, measure: 6 * time.Second,
+				model:   modelCall, prompt: 1 << 10, connections: 256, rate: 100, warm: 2 * time.Second, measure: 10 * time.Second,
 				flood: &beside,
 			})
 		}

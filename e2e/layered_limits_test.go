@@ -52,12 +52,14 @@ func from(address string) *http.Client {
 // call makes a call from an address with a key and returns the answer.
 func (g *gateway) call(t *testing.T, address, key, path, body string, header ...string) (*http.Response, string) {
 	t.Helper()
-	req := g.newRequest(t, "POST", path, body)
-	req.Header.Set("Authorization", "Bearer "+key)
-	for i := 0; i < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	res, err := from(address).Do(req)
+	res, err := insist(from(address), func() *http.Request {
+		req := g.newRequest(t, "POST", path, body)
+		req.Header.Set("Authorization", "Bearer "+key)
+		for i := 0; i < len(header); i += 2 {
+			req.Header.Set(header[i], header[i+1])
+		}
+		return req
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

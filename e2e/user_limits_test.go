@@ -76,8 +76,7 @@ func TestTokenQuota(t *testing.T) {
 	if used > 200 || used < 130 {
 		t.Errorf("%d tokens were let through", used)
 	}
-	ports := []string{g.url[len("http://127.0.0.1:"):], g.sim[len("http://127.0.0.1:"):], g.admin[len("http://127.0.0.1:"):]}
-	if status, text := g.send(t, "POST", "/load", "text/caddyfile", expand(strings.Replace(userLimits, "requests 1000", "requests 2000", 1), ports)); status != 200 {
+	if status, text := g.send(t, "POST", "/load", "text/caddyfile", expand(strings.Replace(userLimits, "requests 1000", "requests 2000", 1), g.ports())); status != 200 {
 		t.Fatalf("POST /load: %d %s", status, text)
 	}
 	res, text := g.call(t, "127.0.0.1", clientKey, "/v1/chat/completions", body)
