@@ -89,8 +89,11 @@ func (s *Scanner) endStray() {
 	}
 	s.json.Reset(strayErrors, factVisitor{s})
 	s.json.Write(s.stray)
-	if (s.facts.failed || s.strayFails) && s.failure == nil {
-		s.failure = bytes.Clone(bytes.TrimSpace(s.stray))
+	if s.facts.failed || s.strayFails {
+		s.faults++
+		if s.failure == nil {
+			s.failure = bytes.Clone(bytes.TrimSpace(s.stray))
+		}
 	}
 	s.facts.failed, s.strayFails = false, false
 	s.stray = s.stray[:0]

@@ -80,6 +80,9 @@ type Scanner struct {
 	// a session since a turn of it went well.
 	failure, mishap []byte
 
+	// faults is how many events were errors.
+	faults int
+
 	// lead is how much of the answer came before its framing begins, and
 	// whole how much of it is whole events that are no error.
 	lead, whole int64
@@ -281,6 +284,23 @@ func (s *Scanner) Outputs() int { return s.facts.outputs }
 // was none. It is valid until Release.
 func (s *Scanner) Failure() []byte { return s.failure }
 
+// Failing tells whether the event that is going by is an error, as far as it
+// has come. A line that is no field of a stream may be one.
+func (s *Scanner) Failing() bool {
+	if s.facts.failed || s.facts.mishap || s.exception || len(s.stray) > 0 {
+		return true
+	}
+	if at := s.json.Within(); at == factError || at == factMishap {
+		return true
+	}
+	name := s.events.Name()
+
+	return len(name) > 0 && (string(name) == "error" || is(s.facts.dialect.fails, name))
+}
+
+// Faults returns how many events before that were errors.
+func (s *Scanner) Faults() int { return s.faults }
+
 // Whole returns how many bytes of a stream were whole events, before the first
 // that is an error.
 func (s *Scanner) Whole() int64 { return s.whole }
@@ -331,6 +351,9 @@ func (s *Scanner) Guess(prompt int) {
 
 // endEvent takes the end of an event of any framing.
 func (s *Scanner) endEvent() {
+	if s.facts.failed || s.facts.mishap {
+		s.faults++
+	}
 	if s.facts.failed && s.failure == nil {
 		text := s.text
 		if s.framing == array {
