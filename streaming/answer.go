@@ -152,7 +152,7 @@ func (a *answer) flush() {
 		a.add(a.leg.veil.End(nil))
 	}
 	if a.leg.filter != nil {
-		a.pending = a.leg.filter.End(a.pending)
+		a.pending = a.leg.filter.End(a.pending, a.leg.scan.Ended())
 	}
 }
 
@@ -171,9 +171,12 @@ func (a *answer) pass(piece []byte, err error) error {
 	return err
 }
 
-// letGo ends the rescue: what it holds back is passed on.
+// letGo ends the rescue: what it holds back is passed on, but for half an event
+// at the end of a whole answer.
 func (a *answer) letGo() {
-	a.put(a.rescue.tail)
+	if !a.leg.scan.Torn() {
+		a.put(a.rescue.tail)
+	}
 	a.rescue = nil
 }
 

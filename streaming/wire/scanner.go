@@ -87,6 +87,10 @@ type Scanner struct {
 	// whole how much of it is whole events that are no error.
 	lead, whole int64
 
+	// half says that the last event stops in the middle of what it says, torn
+	// that the stream does.
+	half, torn bool
+
 	started, ended bool
 	// closed says that all that was begun had ended with the last event.
 	closed             bool
@@ -247,7 +251,11 @@ func (s *Scanner) Close() {
 		s.ended = s.framing == opaque || s.headSize > 0
 	case frames:
 	case eventStream:
+		whole, between := s.whole, s.events.Between()
 		s.events.End()
+		if s.torn = s.half && !between; s.torn {
+			s.whole = whole
+		}
 		s.endStray()
 	case document, array, lines:
 		s.json.End()
@@ -300,6 +308,10 @@ func (s *Scanner) Failing() bool {
 
 // Faults returns how many events before that were errors.
 func (s *Scanner) Faults() int { return s.faults }
+
+// Torn tells whether a stream of server-sent events has ended in the middle of
+// what an event says.
+func (s *Scanner) Torn() bool { return s.torn }
 
 // Whole returns how many bytes of a stream were whole events, before the first
 // that is an error.
