@@ -254,7 +254,7 @@ func brokenOff(call *Call) wire.Error {
 // settle ends an answer that nobody has closed.
 func (a *answer) settle() { _ = a.Close() }
 
-func (a *answer) isEvents() bool { return a.view.Events() }
+func (a *answer) isEvents() bool { return a.view.Events() || a.view.Silent() }
 
 // Close ends the answer: the provider's connection is released or broken off,
 // the key gets its verdict, and the call its result.

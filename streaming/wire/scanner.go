@@ -313,9 +313,15 @@ func (s *Scanner) Faults() int { return s.faults }
 // what an event says.
 func (s *Scanner) Torn() bool { return s.torn }
 
-// Whole returns how many bytes of a stream were whole events, before the first
-// that is an error.
-func (s *Scanner) Whole() int64 { return s.whole }
+// Whole returns how many bytes of a stream were whole events, and what stands
+// between them, before the first event that is an error.
+func (s *Scanner) Whole() int64 {
+	if s.failure == nil && !s.torn && len(s.stray) == 0 && s.events.Between() {
+		return s.lead + s.events.Offset()
+	}
+
+	return s.whole
+}
 
 // CutOff tells whether the answer is a JSON document that has not come to its
 // end. It says nothing of what is not JSON.
@@ -326,6 +332,10 @@ func (s *Scanner) CutOff() bool {
 // Events tells whether the answer's bytes are a stream of server-sent events,
 // which those of one that is encoded are not.
 func (s *Scanner) Events() bool { return s.framing == eventStream && s.decoder == nil }
+
+// Silent tells whether nothing has come yet by which the answer's framing could
+// be told.
+func (s *Scanner) Silent() bool { return s.framing == unknown && s.decoder == nil }
 
 // Result returns what the answer has said so far.
 func (s *Scanner) Result() Result {
