@@ -153,11 +153,11 @@ func TestHeartbeatIsTransparent(t *testing.T) {
 // What is no plain stream of events gets none.
 func TestOnlyStreamsOfEventsGetComments(t *testing.T) {
 	for name, change := range map[string]func(b *heartbeat, h http.Header){
-		"another type":   func(_ *heartbeat, h http.Header) { h.Set("Content-Type", "application/json") },
-		"no type":        func(_ *heartbeat, h http.Header) { h.Del("Content-Type") },
-		"encoded":        func(_ *heartbeat, h http.Header) { h.Set("Content-Encoding", "gzip") },
-		"stated length":  func(_ *heartbeat, h http.Header) { h.Set("Content-Length", "100") },
-		"only the name":  func(b *heartbeat, _ http.Header) { b.takes = func() bool { return false } },
+		"another type":  func(_ *heartbeat, h http.Header) { h.Set("Content-Type", "application/json") },
+		"no type":       func(_ *heartbeat, h http.Header) { h.Del("Content-Type") },
+		"encoded":       func(_ *heartbeat, h http.Header) { h.Set("Content-Encoding", "gzip") },
+		"stated length": func(_ *heartbeat, h http.Header) { h.Set("Content-Length", "100") },
+		"only the name": func(b *heartbeat, _ http.Header) { b.takes = func() bool { return false } },
 		"only at first": func(b *heartbeat, _ http.Header) {
 			asked := 0
 			b.takes = func() bool { asked++; return asked == 1 }

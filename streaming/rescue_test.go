@@ -437,7 +437,9 @@ func TestRescueHoldsNoCommentBack(t *testing.T) {
 // A line that is no field may be an error, and is held back like one.
 func TestRescueHoldsAnErrorThatIsNoEventBack(t *testing.T) {
 	for _, failure := range []string{`error: {"message":"overloaded","type":"server_error"}` + "\n", `{"error":{"message":"overloaded","code":503}}` + "\n"} {
-		up := tellsAll(t, func(w http.ResponseWriter, _ *http.Request, _ int) { stream(w, append(story("first", words)[:4], failure)...) })
+		up := tellsAll(t, func(w http.ResponseWriter, _ *http.Request, _ int) {
+			stream(w, append(story("first", words)[:4], failure)...)
+		})
 		_, text, call := chat(t, rescuing(t, up, nil), chatStreamBody)
 		if spoken(text) != strings.Join(words, " ")+" " || strings.Contains(text, "overloaded") || call.Outcome != OutcomeOK {
 			t.Errorf("outcome %s: %s", call.Outcome, text)
