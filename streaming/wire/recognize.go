@@ -28,6 +28,8 @@ type Request struct {
 	// earlier response, a file or a batch: at most 8, that of the path first.
 	// Only the key that made them can find them.
 	Objects []string
+	// Order is what the client asks for that may be paid by the piece.
+	Order Order
 
 	path address
 	// once says that the client has given the request a name under which it is
