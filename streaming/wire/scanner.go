@@ -383,7 +383,7 @@ func (s *Scanner) endEvent() {
 		}
 		s.failure = bytes.Clone(bytes.TrimSpace(text))
 	}
-	whole := s.framing == document && s.json.Complete()
+	whole := s.framing == document && s.json.Complete() || s.framing == array && s.facts.ended
 	if (s.facts.output || whole && !s.facts.failed) && s.firstOutput < 0 {
 		s.firstOutput = s.count
 	}
