@@ -79,12 +79,7 @@ func (m *meeting) shake(fields ...string) {
 // inFrontOf is a gateway before a provider that each test makes up.
 func inFrontOf(t *testing.T, provider string, options ...string) *gateway {
 	t.Helper()
-	return start(t, strings.NewReplacer("PROVIDER", provider, "OPTIONS", strings.Join(options, "\n")).Replace(`{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+	return start(t, strings.NewReplacer("PROVIDER", provider, "OPTIONS", strings.Join(options, "\n")).Replace(head+`http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT
 		provider openai PROVIDER {
