@@ -48,7 +48,12 @@ func newBareProvider(t *testing.T) *bareProvider {
 			t.Cleanup(func() { _ = conn.Close() })
 			go func() {
 				reader := bufio.NewReader(conn)
-				if request, err := http.ReadRequest(reader); err == nil {
+				request, err := http.ReadRequest(reader)
+				switch {
+				case err != nil:
+				case request.URL.Path == "/v1/models": // a probe
+					_ = conn.Close()
+				default:
 					p.met <- &meeting{conn, reader, request}
 				}
 			}()
