@@ -11,7 +11,7 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
 )
 
-var paths = jsonscan.Compile(map[string]jsonscan.ID{
+var places = map[string]jsonscan.ID{
 	"":                        1,
 	"model":                   2,
 	"choices.*.delta.content": 3,
@@ -21,7 +21,9 @@ var paths = jsonscan.Compile(map[string]jsonscan.ID{
 	"list":                    7,
 	"list.*":                  8,
 	"deep.*.*.x":              9,
-})
+}
+
+var paths = jsonscan.Compile(places)
 
 // log writes down the visits, each on a line.
 type log struct {
