@@ -9,7 +9,7 @@
 package jsonscan
 
 // maxDepth bounds how deep values may be nested.
-const maxDepth = 10_000
+const maxDepth = 1000
 
 // Visitor is told what a scanner finds.
 type Visitor interface {

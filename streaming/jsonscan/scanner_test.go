@@ -130,7 +130,7 @@ func TestWhatIsNotJSONIsBroken(t *testing.T) {
 	for _, text := range []string{
 		"<html>", "data: {}", "{]", "[}", "]", "}", ",", ":", `{"a" 1}`, `{"a":}`, `{"a":1,}`, "[1,]", "[,1]", `{1:2}`, `{"a":1 "b":2}`,
 		"[1 2]", "truefalse", "true1", "1true", "True", "1,2", "nulll", "[tru]", "- ", "+1", ".5 ", "'a'", `{"a":1}}`, `{"a":1}]`, "{,}", "[1.]",
-		strings.Repeat("[", 10_001),
+		strings.Repeat("[", 1_001),
 	} {
 		for _, size := range []int{1, len(text)} {
 			if _, complete, broken := scan(text, size); complete || !broken {
@@ -141,7 +141,7 @@ func TestWhatIsNotJSONIsBroken(t *testing.T) {
 }
 
 func TestNestingIsFollowedToItsBound(t *testing.T) {
-	text := strings.Repeat(`{"model":[`, 5_000) + strings.Repeat(`]}`, 5_000)
+	text := strings.Repeat(`{"model":[`, 500) + strings.Repeat(`]}`, 500)
 	if _, complete, _ := scan(text, 100); !complete {
 		t.Error("not complete")
 	}
