@@ -59,23 +59,23 @@ func TestProviderWithoutAKey(t *testing.T) {
 // Where keys are needed, none is a mistake.
 func TestProviderThatNeedsAKey(t *testing.T) {
 	for name, test := range map[string]struct {
-		provider Provider
+		provider *Provider
 		want     string
 	}{
-		"hosted":               {Provider{Name: "openai"}, "no key: a provider needs at least one"},
-		"hosted, by address":   {Provider{Name: "mine", BaseURL: "https://api.groq.com/openai/v1"}, "no key: a provider needs at least one"},
-		"said of a hosted one": {Provider{Name: "mine", BaseURL: "https://api.groq.com/openai/v1", Keys: []*Key{{None: true}}}, "groq answers nobody without a key"},
-		"a server's name only": {Provider{Name: "vllm", BaseURL: "https://api.openai.com/v1"}, "no key: a provider needs at least one"},
-		"unknown":              {Provider{Name: "mine", BaseURL: "http://127.0.0.1:8000"}, "if it answers without, say 'key none'"},
-		"and others":           {Provider{Name: "mine", BaseURL: "http://127.0.0.1:8000", Keys: []*Key{{None: true}, {Secret: "a"}}}, "there are no other keys"},
-		"and a list":           {Provider{Name: "mine", BaseURL: "http://127.0.0.1:8000", Keys: []*Key{{None: true}}, KeyLists: []string{"a"}}, "there are no other keys"},
-		"and a file":           {Provider{Name: "mine", BaseURL: "http://127.0.0.1:8000", Keys: []*Key{{None: true}}, KeysFile: "keys"}, "there are no other keys"},
-		"and a secret":         {Provider{Name: "mine", BaseURL: "http://127.0.0.1:8000", Keys: []*Key{{None: true, Secret: "a"}}}, "has neither a secret nor credentials"},
-		"the word":             {Provider{Name: "mine", BaseURL: "http://127.0.0.1:8000", KeyLists: []string{"none"}}, "the word none is no secret"},
-		"a list of nothing":    {Provider{Name: "ollama", KeyLists: []string{" "}}, "no key: a provider needs at least one"},
+		"hosted":               {&Provider{Name: "openai"}, "no key: a provider needs at least one"},
+		"hosted, by address":   {&Provider{Name: "mine", BaseURL: "https://api.groq.com/openai/v1"}, "no key: a provider needs at least one"},
+		"said of a hosted one": {&Provider{Name: "mine", BaseURL: "https://api.groq.com/openai/v1", Keys: []*Key{{None: true}}}, "groq answers nobody without a key"},
+		"a server's name only": {&Provider{Name: "vllm", BaseURL: "https://api.openai.com/v1"}, "no key: a provider needs at least one"},
+		"unknown":              {&Provider{Name: "mine", BaseURL: "http://127.0.0.1:8000"}, "if it answers without, say 'key none'"},
+		"and others":           {&Provider{Name: "mine", BaseURL: "http://127.0.0.1:8000", Keys: []*Key{{None: true}, {Secret: "a"}}}, "there are no other keys"},
+		"and a list":           {&Provider{Name: "mine", BaseURL: "http://127.0.0.1:8000", Keys: []*Key{{None: true}}, KeyLists: []string{"a"}}, "there are no other keys"},
+		"and a file":           {&Provider{Name: "mine", BaseURL: "http://127.0.0.1:8000", Keys: []*Key{{None: true}}, KeysFile: "keys"}, "there are no other keys"},
+		"and a secret":         {&Provider{Name: "mine", BaseURL: "http://127.0.0.1:8000", Keys: []*Key{{None: true, Secret: "a"}}}, "has neither a secret nor credentials"},
+		"the word":             {&Provider{Name: "mine", BaseURL: "http://127.0.0.1:8000", KeyLists: []string{"none"}}, "the word none is no secret"},
+		"a list of nothing":    {&Provider{Name: "ollama", KeyLists: []string{" "}}, "no key: a provider needs at least one"},
 	} {
 		ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
-		tr := &Transport{Providers: []*Provider{&test.provider}}
+		tr := &Transport{Providers: []*Provider{test.provider}}
 		if err := tr.Provision(ctx); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: got %v", name, err)
 		}

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"sync"
 
-	"github.com/seed83435595/caddy-llm-proxy/streaming/eventstream"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/sse"
 )
@@ -56,14 +55,10 @@ type Scanner struct {
 	// decoder undoes the answer's encoding; nil if it has none.
 	decoder *decoder
 
-	events  sse.Scanner
-	frames  eventstream.Scanner
-	json    jsonscan.Scanner
-	wrapped unwrapper
-	// frame is the name of the current frame, which is an exception or an
-	// event.
-	frame     word
-	exception bool
+	events sse.Scanner
+	json   jsonscan.Scanner
+	// frame is what reads frames; nil where there are none.
+	frame *frameReader
 	// inEvent says that the data of an event has begun.
 	inEvent bool
 	// piece is what is being written, and done how much of it belongs to
@@ -207,7 +202,8 @@ func (s *Scanner) decide() {
 	case eventStream:
 		s.events.Reset(eventVisitor{s})
 	case frames:
-		s.frames.Reset(frameVisitor{s})
+		s.frame = new(frameReader)
+		s.frame.frames.Reset(frameVisitor{s})
 	case document, lines:
 		s.json.Reset(s.facts.dialect.values, factVisitor{s})
 	case array:
@@ -225,7 +221,7 @@ func (s *Scanner) write(p []byte) {
 	case eventStream:
 		s.events.Write(p)
 	case frames:
-		s.frames.Write(p)
+		s.frame.frames.Write(p)
 	case document, array:
 		s.read(p)
 	case lines:
@@ -295,7 +291,7 @@ func (s *Scanner) Failure() []byte { return s.failure }
 // Failing tells whether the event that is going by is an error, as far as it
 // has come. A line that is no field of a stream may be one.
 func (s *Scanner) Failing() bool {
-	if s.facts.failed || s.facts.mishap || s.exception || len(s.stray) > 0 {
+	if s.facts.failed || s.facts.mishap || len(s.stray) > 0 || s.frame != nil && s.frame.exception {
 		return true
 	}
 	if at := s.json.Within(); at == factError || at == factMishap {
