@@ -275,9 +275,14 @@ func TestKeyInAnOrdinaryAnswerIsNotWrittenDown(t *testing.T) {
 // Nor does it get into what is logged of a fault.
 func TestKeyInAFaultIsNotLogged(t *testing.T) {
 	call := &Call{Cause: errors.New("malformed trailer " + canary)}
+	call.Result.Model = "a name that was cut off in the middle of " + canary[:20]
 	call.hideSecret(keypool.NewSecret(canary))
-	if mentions(call.Cause.Error()) {
-		t.Errorf("got %v", call.Cause)
+	if mentions(call.Cause.Error()) || mentions(call.Result.Model) {
+		t.Errorf("got %v, %s", call.Cause, call.Result.Model)
+	}
+	call.Result.Model = "m"
+	if call.hideSecret(keypool.Secret{}); call.Result.Model != "m" {
+		t.Error("no key is everywhere")
 	}
 }
 

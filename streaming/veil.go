@@ -100,6 +100,12 @@ func repeats(text string, secret keypool.Secret) bool {
 	return !secret.Empty() && strings.Contains(text, secret.Reveal())
 }
 
+// betrays reports whether a text that may have been cut off holds a key, or ends
+// in too much of one.
+func betrays(text string, secret keypool.Secret) bool {
+	return repeats(text, secret) || !secret.Empty() && beginning([]byte(text), []byte(secret.Reveal())) > maxHint
+}
+
 // dropValues deletes the headers that hold a key.
 func dropValues(h http.Header, secret keypool.Secret) {
 	for name, values := range h {
@@ -124,7 +130,7 @@ func withoutKey(err error, secret keypool.Secret) error {
 // may give it for the name of its model.
 func (c *Call) hideSecret(secret keypool.Secret) {
 	for _, word := range []*string{&c.Result.Model, &c.Result.Finish, &c.Result.ServiceTier} {
-		if repeats(*word, secret) {
+		if betrays(*word, secret) {
 			*word = ""
 		}
 	}
@@ -137,8 +143,7 @@ func (f *failure) hideSecret(secret keypool.Secret) {
 		f.verdict.Detail = ""
 	}
 	dropValues(f.header, secret)
-	key := []byte(secret.Reveal())
-	if len(key) > 0 && (bytes.Contains(f.body, key) || f.rest == nil && beginning(f.body, key) > maxHint) {
+	if f.rest == nil && betrays(string(f.body), secret) || repeats(string(f.body), secret) {
 		f.withheld = true
 		f.withoutRest()
 	}
