@@ -189,9 +189,10 @@ func (r *rotation) explainCooling() wire.Error {
 	return e
 }
 
-// unknownModel is the answer to a model that no route knows.
-func unknownModel(req *wire.Request) wire.Error {
-	if req.Model == "" {
+// unknownModel is the answer to a model that no route knows, or to a family
+// that no provider speaks.
+func (r routes) unknownModel(req *wire.Request) wire.Error {
+	if req.Model == "" || len(r.all[req.Family]) == 0 {
 		return wire.Error{Status: http.StatusNotFound, Code: "unknown_path",
 			Message: "nothing is served under this path"}
 	}

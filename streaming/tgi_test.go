@@ -44,7 +44,9 @@ func TestTextIsGeneratedAtTheRoot(t *testing.T) {
 func TestNothingElseIsServedAtTheRoot(t *testing.T) {
 	up := scripted(t, func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, 200, chatAnswer) })
 	tr := provision(t, &Transport{Providers: []*Provider{pool("p", up.URL, "a-"+t.Name())}})
-	if res, call := post(t, context.Background(), tr, "/", `{"inputs":"tell"}`); res.StatusCode != http.StatusNotFound || call.Refusal != "unknown_path" || len(up.requests()) != 0 {
-		t.Errorf("got %d %s", res.StatusCode, call.Refusal)
+	for _, body := range []string{`{"inputs":"tell"}`, chatBody} {
+		if res, call := post(t, context.Background(), tr, "/", body); res.StatusCode != http.StatusNotFound || call.Refusal != "unknown_path" || len(up.requests()) != 0 {
+			t.Errorf("%s: got %d %s", body, res.StatusCode, call.Refusal)
+		}
 	}
 }
