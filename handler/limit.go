@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 // Limit is how much a client may use.
@@ -187,9 +188,9 @@ func parseLimit(d *caddyfile.Dispenser, option string, args []string) (*Limit, e
 		if args[2] == "day" || args[2] == "month" {
 			l.Per = args[2]
 		} else {
-			window, err := caddy.ParseDuration(args[2])
+			window, err := syntax.Duration(args[2])
 			if err != nil {
-				return nil, d.Errf("%s %s: neither a window, nor day or month: %s", option, l.Kind, args[2])
+				return nil, d.Errf("%s %s: the period is day, month or a duration: %v", option, l.Kind, err)
 			}
 			l.Window = caddy.Duration(window)
 		}

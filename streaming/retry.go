@@ -100,18 +100,6 @@ func (r *Retry) validate() error {
 	return nil
 }
 
-func (r *Retry) parse(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := r.parseOption(d); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (r *Retry) parseOption(d *caddyfile.Dispenser) error {
 	switch d.Val() {
 	case "attempts":

@@ -17,6 +17,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/startup"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 func init() {
@@ -129,8 +130,12 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := t.openSplits(routes); err != nil {
+		return err
+	}
 	t.routes = routes
-	return t.startProbes()
+	t.startProbes()
+	return nil
 }
 
 // provisionProviders prepares the providers one after the other: they load
@@ -148,17 +153,19 @@ func (t *Transport) provisionProviders(ctx caddy.Context) error {
 }
 
 // Validate checks what Provision could not make sense of.
-func (t *Transport) Validate() error {
-	if err := errors.Join(t.Retry.validate(), t.Breaker.validate(), t.validateTrail()); err != nil {
+func (t *Transport) Validate() error { return t.check() }
+
+// check refuses options that cannot be meant as they stand.
+func (t *Transport) check() error {
+	if err := syntax.Check(
+		syntax.Choice{Option: "rescue", Value: t.Rescue, Known: []string{rescueOff, rescueResume}},
+		syntax.Choice{Option: "usage", Value: t.Usage, Known: usageModes},
+		syntax.Choice{Option: "on_disconnect", Value: t.OnDisconnect, Known: []string{disconnectCancel, disconnectDrain}},
+		syntax.Choice{Option: "state", Value: t.State, Known: []string{stateMemory, statePersist}},
+	); err != nil {
 		return err
 	}
-	if t.Rescue != "" && t.Rescue != rescueOff && t.Rescue != rescueResume {
-		return fmt.Errorf("rescue: unknown mode %q; known are %s and %s", t.Rescue, rescueOff, rescueResume)
-	}
-	if t.OnDisconnect != "" && t.OnDisconnect != disconnectCancel && t.OnDisconnect != disconnectDrain {
-		return fmt.Errorf("on_disconnect: unknown mode %q; known are %s and %s", t.OnDisconnect, disconnectCancel, disconnectDrain)
-	}
-	return errors.Join(checkState(t.State), t.Timeouts.validate())
+	return errors.Join(t.Retry.validate(), t.Breaker.validate(), t.Timeouts.validate(), t.validateTrail(), checkProbe(t.Probe))
 }
 
 // Cleanup gives back the shared state of keys and splits, exactly what was
