@@ -154,6 +154,9 @@ func (h *Handler) parseUserLimit(d *caddyfile.Dispenser) error {
 		return err
 	}
 	h.UserLimits = append(h.UserLimits, limit)
+	if _, err := rulesOf(h.UserLimits); err != nil {
+		return d.Errf("rate_limit user: %v", err)
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ package handler
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -68,13 +69,22 @@ func (h *Handler) ready(c *Client) (*auth.Client, error) {
 		return nil, err
 	}
 	for _, text := range c.AllowIP {
-		network, err := caddyhttp.CIDRExpressionToPrefix(text)
+		network, err := parseNetwork(text)
 		if err != nil {
-			return nil, fmt.Errorf("allow_ip: %q is neither an address such as 10.0.0.1 nor a range such as 10.0.0.0/8, nor private_ranges", text)
+			return nil, err
 		}
 		client.Networks = append(client.Networks, network)
 	}
 	return client, nil
+}
+
+// parseNetwork reads an address or a range.
+func parseNetwork(text string) (netip.Prefix, error) {
+	network, err := caddyhttp.CIDRExpressionToPrefix(text)
+	if err != nil {
+		return network, fmt.Errorf("allow_ip: %q is neither an address such as 10.0.0.1 nor a range such as 10.0.0.0/8", text)
+	}
+	return network, nil
 }
 
 // evaluated returns what evaluates the placeholders of secrets.
@@ -171,6 +181,9 @@ func (c *Client) parseOption(d *caddyfile.Dispenser) error {
 			return err
 		}
 		c.Limits = append(c.Limits, limit)
+		if _, err := rulesOf(c.Limits); err != nil {
+			return d.Errf("client %s: %v", c.ID, err)
+		}
 	case "group":
 		c.Groups = append(c.Groups, args...)
 	case "expires":
@@ -186,6 +199,9 @@ func (c *Client) parseOption(d *caddyfile.Dispenser) error {
 			if arg == "private_ranges" {
 				c.AllowIP = append(c.AllowIP, caddyhttp.PrivateRangesCIDR()...)
 				continue
+			}
+			if _, err := parseNetwork(arg); err != nil {
+				return d.Errf("client %s: %v", c.ID, err)
 			}
 			c.AllowIP = append(c.AllowIP, arg)
 		}

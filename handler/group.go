@@ -153,6 +153,9 @@ func (h *Handler) parseGroup(d *caddyfile.Dispenser) error {
 			return err
 		}
 		g.Limits = append(g.Limits, limit)
+		if _, err := g.ready(); err != nil {
+			return d.Errf("group %s: %v", g.Name, err)
+		}
 	}
 	h.Groups = append(h.Groups, g)
 	return nil

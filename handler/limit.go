@@ -59,18 +59,18 @@ const (
 func (l *Limit) rule() (limits.Rule, error) {
 	kind, ok := limits.ParseKind(l.Kind)
 	if !ok {
-		return limits.Rule{}, fmt.Errorf("limit %s: unknown; there are requests, tokens, input_tokens, output_tokens, concurrent and cost", l.Kind)
+		return limits.Rule{}, fmt.Errorf("%s: unknown; there are requests, tokens, input_tokens, output_tokens, concurrent and cost", l.Kind)
 	}
 	amount := l.Amount
 	if kind == limits.Cost {
 		amount *= perDollar
 	}
 	if amount != math.Trunc(amount) && kind != limits.Cost || !(amount >= 1 && amount <= maxAmount) {
-		return limits.Rule{}, fmt.Errorf("limit %s: not an amount: %v", l.Kind, l.Amount)
+		return limits.Rule{}, fmt.Errorf("%s: not an amount: %v", l.Kind, l.Amount)
 	}
 	period, err := l.period(kind)
 	if err != nil {
-		return limits.Rule{}, fmt.Errorf("limit %s: %w", l.Kind, err)
+		return limits.Rule{}, fmt.Errorf("%s: %w", l.Kind, err)
 	}
 	return limits.Rule{Kind: kind, Amount: int64(amount), Period: period, Models: l.Models}, nil
 }
@@ -119,7 +119,7 @@ func rulesOf(all []*Limit) ([]limits.Rule, error) {
 		}
 		rule, err := l.rule()
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("limit %w", err)
 		}
 		if l.Each {
 			return nil, fmt.Errorf("limit %s: each: only a limit of a group says this", l.Kind)
@@ -181,7 +181,7 @@ func parseLimit(d *caddyfile.Dispenser, option string, args []string) (*Limit, e
 	l.Kind = args[0]
 	amount, err := strconv.ParseFloat(args[1], 64)
 	if err != nil {
-		return nil, d.Errf("%s %s: not an amount: %s", option, l.Kind, args[1])
+		return nil, d.Errf("%s %s: not an amount such as 100000: %s", option, l.Kind, args[1])
 	}
 	l.Amount = amount
 	if len(args) > 2 {
@@ -199,7 +199,7 @@ func parseLimit(d *caddyfile.Dispenser, option string, args []string) (*Limit, e
 		l.TimeZone = args[3]
 	}
 	if _, err := l.rule(); err != nil {
-		return nil, d.Errf("%s: %v", option, err)
+		return nil, d.Errf("%s %v", option, err)
 	}
 	return l, nil
 }

@@ -84,8 +84,8 @@ func (p *Provider) place(err error) error {
 	if !errors.As(err, &wrong) {
 		return p.line.Wrap(p.named(err))
 	}
-	if other := p.keyLine(wrong.Other); wrong.Other >= 0 && other.Known() {
-		err = fmt.Errorf("%w, which stands at %s", err, other)
+	if other := wrong.Other; other >= 0 && other < len(p.Keys) && p.line.Known() {
+		err = fmt.Errorf("%w, which stands at %s", err, p.Keys[other].line)
 	}
 	return p.keyLine(wrong.Index).Wrap(p.named(err))
 }
@@ -93,7 +93,7 @@ func (p *Provider) place(err error) error {
 // keyLine returns where a key stands; those of lists stand somewhere behind the
 // provider's own line.
 func (p *Provider) keyLine(index int) syntax.Line {
-	if index >= 0 && index < len(p.Keys) {
+	if index < len(p.Keys) {
 		return p.Keys[index].line
 	}
 	return p.line

@@ -177,7 +177,7 @@ func newRouteLine(byName map[string]*Provider, line *ModelRoute) (routeLine, err
 		for _, to := range list.targets {
 			p := byName[to.Provider]
 			if p == nil {
-				return ready, fmt.Errorf("unknown provider %q; there are %s", to.Provider, strings.Join(slices.Sorted(maps.Keys(byName)), ", "))
+				return ready, fmt.Errorf("unknown provider %q; known are %s", to.Provider, strings.Join(slices.Sorted(maps.Keys(byName)), ", "))
 			}
 			if ready.chains[p.family] == nil {
 				ready.chains[p.family] = new(chain)

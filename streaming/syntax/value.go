@@ -48,10 +48,15 @@ func Check(choices ...Choice) error {
 }
 
 // Or lists words of which one is to be chosen.
-func Or(words []string) string {
+func Or(words []string) string { return list(words, " or ") }
+
+// And lists words that are all there are.
+func And(words []string) string { return list(words, " and ") }
+
+func list(words []string, before string) string {
 	last := len(words) - 1
 	if last < 1 {
 		return strings.Join(words, "")
 	}
-	return strings.Join(words[:last], ", ") + " or " + words[last]
+	return strings.Join(words[:last], ", ") + before + words[last]
 }
