@@ -114,7 +114,10 @@ func parseBlock(d *caddyfile.Dispenser) (*block, error) {
 		case "to", "dynamic", "transport":
 			return nil, d.Errf("%s: llm_proxy sets this itself; where calls go is said by 'provider', and a 'transport' belongs inside it", option)
 		}
-		b.proxy = append(b.proxy, d.NextSegment()...)
+		line := syntax.At(d)
+		segment := d.NextSegment()
+		warnOfProxy(line, segment)
+		b.proxy = append(b.proxy, segment...)
 	}
 	if len(b.transport.Providers) == 0 && needsProviders != "" {
 		return nil, d.Errf("%s: without a 'provider', llm_proxy is only the handler; options of the transport and of reverse_proxy then belong into the reverse_proxy behind it", needsProviders)
@@ -125,6 +128,7 @@ func parseBlock(d *caddyfile.Dispenser) (*block, error) {
 	if err := b.transport.FinishCaddyfile(); err != nil {
 		return nil, err
 	}
+	b.warn()
 	b.proxy = asDirective(name, b.proxy)
 	return &b, nil
 }

@@ -225,6 +225,15 @@ func (t *Transport) openSplits(r routes) error {
 	return nil
 }
 
+// MayBegin tells whether a text before a slash may be the name of a provider,
+// or the beginning of a model's name. Such names have those who sell the models
+// of others: all services that speak OpenAI's format but OpenAI itself.
+func (t *Transport) MayBegin(prefix string) bool {
+	return slices.ContainsFunc(t.Providers, func(p *Provider) bool {
+		return p.Name == prefix || p.family.Name == "openai" && p.Name != "openai"
+	})
+}
+
 // providers returns those that may have stored what req refers to: of one that
 // names no model, all of its family, else those that serve the model.
 func (r routes) providers(req *wire.Request, c *chain) []*Provider {
