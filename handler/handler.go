@@ -348,6 +348,7 @@ func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *ref
 	if err := request.ReadBody(r.Header.Get("Content-Type"), a.call.Body); err != nil {
 		return refuseRequest(err)
 	}
+	a.understood = true
 	a.call.Affinity = affinity(a.client, a.call.Body)
 	return h.allow(a, r, client)
 }
