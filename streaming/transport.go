@@ -197,6 +197,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !ok {
 		return nil, errors.New("transport llm needs the llm_proxy handler in front of its reverse_proxy; add 'llm_proxy' to the same route")
 	}
+	if list := t.listModels(req, call); list != nil {
+		return list, nil
+	}
 	chain := t.routes.match(call.Request)
 	if chain == nil {
 		return refuse(req, call, unknownModel(call.Request)), nil

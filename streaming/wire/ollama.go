@@ -16,6 +16,8 @@ var ollama = &Family{
 	bodyPaths: openai.bodyPaths,
 	authorize: authorizeBearer,
 	errorBody: ollamaError,
+	listing:   ollamaModels,
+	listingAt: "/api/tags",
 }
 
 // ollamaOperations are below /api. Chats and texts are streamed unless the

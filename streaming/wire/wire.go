@@ -43,6 +43,10 @@ type Family struct {
 	// or that give it to anyone. query is what belongs to it.
 	list  address
 	query string
+	// listing makes the list of models that clients get under the path
+	// listingAt below the version; nil where it cannot be made of names alone.
+	listing   func(names []string) any
+	listingAt string
 	// modelPrefix may stand before a model's name in bodies.
 	modelPrefix string
 	// authorize places a credential.
