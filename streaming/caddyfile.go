@@ -89,6 +89,7 @@ import (
 //	}
 func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume transport name
+	line := syntax.At(d)
 	if d.NextArg() {
 		return d.ArgErr()
 	}
@@ -100,6 +101,9 @@ func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		if !known {
 			return d.Errf("unrecognized subdirective %s", d.Val())
 		}
+	}
+	if len(t.Providers) == 0 {
+		return line.Wrap(errNoProvider)
 	}
 	return t.FinishCaddyfile()
 }

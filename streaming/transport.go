@@ -101,6 +101,8 @@ type Transport struct {
 	trials  []trialKey
 }
 
+var errNoProvider = errors.New("no provider: transport llm needs at least one 'provider' with a key")
+
 // CaddyModule returns the Caddy module information.
 func (*Transport) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
@@ -115,7 +117,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	start := startup.Of(ctx.GetMetricsRegistry())
 	defer start.Module()()
 	if len(t.Providers) == 0 {
-		return errors.New("no provider: transport llm needs at least one 'provider' with a key")
+		return errNoProvider
 	}
 	var err error
 	if t.events, err = events.New(ctx, func() { inForce.add(t) }); err != nil {
