@@ -14,8 +14,6 @@ var cohere = &Family{
 	list:      address{version: "/v1", rest: "/models"},
 	authorize: authorizeBearer,
 	errorBody: cohereError,
-	listing:   cohereModels,
-	listingAt: "/models",
 }
 
 // cohereOperations are by the version and the rest of the path. The first

@@ -84,17 +84,6 @@ func geminiModels(names []string) any {
 	}{each(names, func(name string) model { return model{"models/" + name, name} })}
 }
 
-// cohereModels is Cohere's list.
-func cohereModels(names []string) any {
-	type model struct {
-		Name string `json:"name"`
-	}
-
-	return struct {
-		Models []model `json:"models"`
-	}{each(names, func(name string) model { return model{name} })}
-}
-
 // ollamaModels is the list of an Ollama's models.
 func ollamaModels(names []string) any {
 	type model struct {
