@@ -16,6 +16,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/handler"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 func init() {
@@ -83,7 +84,7 @@ type block struct {
 func parseBlock(d *caddyfile.Dispenser) (*block, error) {
 	var b block
 	d.Next() // the directive's name again: looking for a matcher has rewound
-	name := d.Token()
+	name, line := d.Token(), syntax.At(d)
 	if d.NextArg() {
 		return nil, d.ArgErr()
 	}
@@ -113,11 +114,21 @@ func parseBlock(d *caddyfile.Dispenser) (*block, error) {
 		case "to", "dynamic", "transport":
 			return nil, d.Errf("%s: llm_proxy sets this itself; where calls go is said by 'provider', and a 'transport' belongs inside it", option)
 		}
-		b.proxy = append(b.proxy, d.NextSegment()...)
+		line := syntax.At(d)
+		segment := d.NextSegment()
+		warnOfProxy(line, segment)
+		b.proxy = append(b.proxy, segment...)
 	}
 	if len(b.transport.Providers) == 0 && needsProviders != "" {
 		return nil, d.Errf("%s: without a 'provider', llm_proxy is only the handler; options of the transport and of reverse_proxy then belong into the reverse_proxy behind it", needsProviders)
 	}
+	if err := b.admission.FinishCaddyfile(line); err != nil {
+		return nil, err
+	}
+	if err := b.transport.FinishCaddyfile(); err != nil {
+		return nil, err
+	}
+	b.warn()
 	b.proxy = asDirective(name, b.proxy)
 	return &b, nil
 }

@@ -79,13 +79,16 @@ func twinOf(t *testing.T, page, config string) string {
 	return string(twin)
 }
 
-// TestExamples loads every example, with the secrets it wants in place.
+// wanted finds the environment variables without which a config does not load,
+// and explained those that the comment at its top lists.
+var (
+	wanted    = regexp.MustCompile(`\{env\.([A-Z0-9_]+)\}`)
+	explained = regexp.MustCompile(`(?m)^#   ([A-Z0-9_]+)\b`)
+)
+
+// TestExamples loads every example, with the secrets in place that its comment
+// asks for.
 func TestExamples(t *testing.T) {
-	for _, name := range []string{
-		"LLM_CLIENT_WEB", "LLM_CLIENT_JOBS", "OPENAI_API_KEY_1", "OPENAI_API_KEY_2", "OPENROUTER_API_KEY",
-	} {
-		t.Setenv(name, "secret-"+name)
-	}
 	examples, err := filepath.Glob("../examples/*.Caddyfile")
 	if err != nil || len(examples) == 0 {
 		t.Fatalf("no examples found: %v", err)
@@ -98,6 +101,17 @@ func TestExamples(t *testing.T) {
 		text, err := os.ReadFile(example)
 		if err != nil {
 			t.Fatal(err)
+		}
+		head, _, _ := strings.Cut(string(text), "\n{\n")
+		listed := map[string]bool{}
+		for _, found := range explained.FindAllStringSubmatch(head, -1) {
+			listed[found[1]] = true
+			t.Setenv(found[1], "secret-"+found[1])
+		}
+		for _, found := range wanted.FindAllStringSubmatch(string(text), -1) {
+			if !listed[found[1]] {
+				t.Errorf("%s wants %s, which its comment does not list", example, found[1])
+			}
 		}
 		config := strings.ReplaceAll(string(text), "/run/secrets/anthropic_keys", secrets)
 		result, err := adapt(config)

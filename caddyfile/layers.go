@@ -14,6 +14,7 @@ import (
 	caddyrl "github.com/mholt/caddy-ratelimit"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 // layers are the limits that stand in front of authentication: that of each
@@ -52,9 +53,9 @@ func parseLayer(d *caddyfile.Dispenser, into **caddyrl.RateLimit, key string) er
 		return d.Errf("rate_limit %s: not a number of events: %s", name, events)
 	}
 	limit.MaxEvents = n
-	length, err := caddy.ParseDuration(window)
-	if err != nil || length <= 0 {
-		return d.Errf("rate_limit %s: not a window: %s", name, window)
+	length, err := syntax.Duration(window)
+	if err != nil {
+		return d.Errf("rate_limit %s: window: %v", name, err)
 	}
 	limit.Window = caddy.Duration(length)
 	*into = limit

@@ -33,6 +33,8 @@ type account struct {
 	// known says that the config names the client, and not only somebody who
 	// vouches for it.
 	known bool
+	// understood says that the request's body has been read.
+	understood bool
 	// admitted says that the call was handed on.
 	admitted bool
 	quota    quota
@@ -69,7 +71,6 @@ func (a *account) settle(r *http.Request, prices *pricing.Table) {
 	}
 	if c := a.logger.Check(a.level(), "call"); c != nil {
 		c.Write(fields,
-			zap.String("request_id", a.call.ID),
 			zap.Int("status", a.call.Status),
 			zap.Duration("duration", time.Since(a.call.Started)),
 		)
@@ -122,6 +123,7 @@ func (a *account) level() zapcore.Level {
 // ended.
 func (a *account) MarshalLogObject(log zapcore.ObjectEncoder) error {
 	call := a.call
+	log.AddString("request_id", call.ID)
 	log.AddString("llm_outcome", string(call.Outcome))
 	if call.Refusal != "" {
 		log.AddString("llm_code", call.Refusal)
@@ -134,8 +136,13 @@ func (a *account) MarshalLogObject(log zapcore.ObjectEncoder) error {
 	}
 	if call.Request != nil {
 		log.AddString("llm_operation", call.Request.Operation.Name)
-		log.AddString("llm_model", call.Request.Model)
-		log.AddBool("llm_stream", call.Request.Stream)
+		if call.Request.Model != "" {
+			log.AddString("llm_model", call.Request.Model)
+		}
+		// What a body says of it is not known before it has been read.
+		if call.Request.Stream || a.understood {
+			log.AddBool("llm_stream", call.Request.Stream)
+		}
 	}
 	if len(call.Attempts) > 0 {
 		log.AddString("llm_provider", call.Provider)

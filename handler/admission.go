@@ -49,6 +49,9 @@ func (h *Handler) allow(a *account, r *http.Request, client *auth.Client) *refus
 		return nil
 	}
 	request := a.call.Request
+	if len(client.Models) > 0 && request.AsksForModels(r.Method) {
+		a.call.MayUse = func(model string) bool { return mayUse(client, model) }
+	}
 	demand := request.Demand(a.call.Body)
 	if refused := allowModels(client, r.Method, request, demand); refused != nil {
 		return refused
@@ -65,7 +68,7 @@ func allowModels(client *auth.Client, method string, request *wire.Request, dema
 		return nil
 	}
 	for _, model := range append([]string{request.Model}, demand.Models...) {
-		if slices.ContainsFunc(client.Models, func(pattern string) bool { return keypool.Matches(pattern, model) }) {
+		if mayUse(client, model) {
 			continue
 		}
 		if model == "" {
@@ -74,4 +77,10 @@ func allowModels(client *auth.Client, method string, request *wire.Request, dema
 		return refuse(http.StatusForbidden, "model_not_allowed", fmt.Sprintf("this API key may not use the model %q", model))
 	}
 	return nil
+}
+
+// mayUse tells whether a model is one of a client's.
+func mayUse(client *auth.Client, model string) bool {
+	return len(client.Models) == 0 ||
+		slices.ContainsFunc(client.Models, func(pattern string) bool { return keypool.Matches(pattern, model) })
 }

@@ -3,14 +3,17 @@
 package handler
 
 import (
+	"fmt"
 	"math"
 	"strconv"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
@@ -57,6 +60,7 @@ import (
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume directive name
+	line := syntax.At(d)
 	if d.NextArg() {
 		return d.ArgErr()
 	}
@@ -69,12 +73,13 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return d.Errf("unrecognized subdirective %s", d.Val())
 		}
 	}
-	return nil
+	return h.FinishCaddyfile(line)
 }
 
 // ParseOption parses the option that d stands at, if it is one of the
 // handler's. The llm_proxy directive hands its options on through it.
 func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
+	line := syntax.At(d)
 	switch d.Val() {
 	case "client":
 		err = h.parseClient(d)
@@ -111,7 +116,30 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 	default:
 		return false, nil
 	}
+	if err == nil {
+		err = line.Wrap(h.checkOptions())
+	}
 	return true, err
+}
+
+// FinishCaddyfile checks what can be told only when all options are parsed; the
+// line is the directive's, which calls it behind the last of them. Nothing is
+// opened or read for that, and no placeholder evaluated.
+func (h *Handler) FinishCaddyfile(line syntax.Line) error {
+	var err error
+	if h.rules, err = rulesOf(h.UserLimits); err != nil {
+		return line.Wrap(fmt.Errorf("rate_limit user: %w", err))
+	}
+	if err := h.openGroups(); err != nil {
+		return err
+	}
+	if err := h.fillDirectory(nil, asWritten); err != nil {
+		return err
+	}
+	for _, c := range h.Clients {
+		c.warn(time.Now())
+	}
+	return line.Wrap(h.checkCallers())
 }
 
 // parseUserLimit parses "rate_limit user <kind> <n> <period>". The other
@@ -126,6 +154,9 @@ func (h *Handler) parseUserLimit(d *caddyfile.Dispenser) error {
 		return err
 	}
 	h.UserLimits = append(h.UserLimits, limit)
+	if _, err := rulesOf(h.UserLimits); err != nil {
+		return d.Errf("rate_limit user: %v", err)
+	}
 	return nil
 }
 
@@ -142,9 +173,9 @@ func (h *Handler) parseAuthFailures(d *caddyfile.Dispenser) error {
 	if err != nil {
 		return d.Errf("auth_failures: not a number: %s", limit)
 	}
-	length, err := caddy.ParseDuration(window)
+	length, err := syntax.Duration(window)
 	if err != nil {
-		return d.Errf("auth_failures: not a window: %s", window)
+		return d.Errf("auth_failures: window: %v", err)
 	}
 	h.AuthFailures = &AuthFailures{Limit: n, Window: caddy.Duration(length)}
 	return nil
@@ -205,7 +236,7 @@ func (h *Handler) parseMaxRequestBody(d *caddyfile.Dispenser) error {
 	}
 	size, err := humanize.ParseBytes(text)
 	if err != nil || size == 0 || size > math.MaxInt64 {
-		return d.Errf("max_request_body: not a size: %s", text)
+		return d.Errf("max_request_body: not a size such as 32MiB: %s", text)
 	}
 	h.MaxRequestBody = int64(size)
 	return nil

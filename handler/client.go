@@ -4,6 +4,7 @@ package handler
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 // Client is somebody who may call.
@@ -48,42 +50,70 @@ type Client struct {
 	// AllowIP are the addresses and CIDR ranges from which the client may
 	// call. Default: all.
 	AllowIP []string `json:"allow_ip,omitempty"`
+
+	line syntax.Line
 }
 
 // ready resolves what the config says of a client.
-func (h *Handler) ready(c *Client) (*auth.Client, []auth.Digest, error) {
-	digests, err := c.digests()
-	if err != nil {
-		return nil, nil, err
-	}
+func (h *Handler) ready(c *Client) (*auth.Client, error) {
 	client := &auth.Client{ID: c.ID, Models: c.Models, Groups: c.Groups}
 	own, err := rulesOf(c.Limits)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if err := h.checkGroups(c.Groups); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	h.join(client, own)
 	if client.Expires, err = parseExpiry(c.Expires); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for _, text := range c.AllowIP {
-		network, err := caddyhttp.CIDRExpressionToPrefix(text)
+		network, err := parseNetwork(text)
 		if err != nil {
-			return nil, nil, fmt.Errorf("allow_ip: %w", err)
+			return nil, err
 		}
 		client.Networks = append(client.Networks, network)
 	}
-	return client, digests, nil
+	return client, nil
 }
 
-// digests returns the hashes of the client's secrets.
-func (c *Client) digests() ([]auth.Digest, error) {
+// parseNetwork reads an address or a range.
+func parseNetwork(text string) (netip.Prefix, error) {
+	network, err := caddyhttp.CIDRExpressionToPrefix(text)
+	if err != nil {
+		return network, fmt.Errorf("allow_ip: %q is neither an address such as 10.0.0.1 nor a range such as 10.0.0.0/8", text)
+	}
+	return network, nil
+}
+
+// evaluated returns what evaluates the placeholders of secrets.
+func evaluated() func(string) (string, error) {
 	repl := caddy.NewReplacer()
+	return func(secret string) (string, error) { return repl.ReplaceOrErr(secret, true, true) }
+}
+
+// asWritten stands for evaluated while a Caddyfile is parsed: a placeholder is
+// then known only by its name.
+func asWritten(secret string) (string, error) {
+	if strings.Contains(secret, "{") {
+		return auth.HashSecret(secret).String(), nil
+	}
+	return secret, nil
+}
+
+// warn tells of what makes the client useless.
+func (c *Client) warn(now time.Time) {
+	if expires, err := parseExpiry(c.Expires); err == nil && !expires.IsZero() && !now.Before(expires) {
+		c.line.Warn("client %s: its access ended at %s, so it is refused; set 'expires' to a later date, or take the client out", c.ID, c.Expires)
+	}
+}
+
+// digests returns the hashes of the client's secrets, as evaluate has them.
+func (c *Client) digests(evaluate func(string) (string, error)) ([]auth.Digest, error) {
 	digests := make([]auth.Digest, 0, len(c.Secrets))
 	for _, s := range c.Secrets {
-		secret, err := repl.ReplaceOrErr(s, true, true)
+		secret, err := evaluate(s)
 		if err != nil {
 			return nil, fmt.Errorf("secret: %w", err)
 		}
@@ -116,13 +146,13 @@ func parseExpiry(text string) (time.Time, error) {
 }
 
 func (h *Handler) parseClient(d *caddyfile.Dispenser) error {
-	args := d.RemainingArgs()
+	line, args := syntax.At(d), d.RemainingArgs()
 	if len(args) < 1 {
 		return d.Err("client: an id and a secret are needed, such as 'client app {env.APP_KEY_HASH}'")
 	}
-	c := &Client{ID: args[0], Secrets: args[1:]}
+	c := &Client{ID: args[0], Secrets: args[1:], line: line}
 	if slices.ContainsFunc(h.Clients, func(other *Client) bool { return other.ID == c.ID }) {
-		return d.Errf("client %s: already specified", c.ID)
+		return d.Errf("client %s: already specified; a client has several secrets on one line", c.ID)
 	}
 	if slices.Contains(args, "") {
 		return d.Errf("client %s: an empty secret: if it comes from {$VARIABLE}, that variable is not set", c.ID)
@@ -151,6 +181,9 @@ func (c *Client) parseOption(d *caddyfile.Dispenser) error {
 			return err
 		}
 		c.Limits = append(c.Limits, limit)
+		if _, err := rulesOf(c.Limits); err != nil {
+			return d.Errf("client %s: %v", c.ID, err)
+		}
 	case "group":
 		c.Groups = append(c.Groups, args...)
 	case "expires":
@@ -166,6 +199,9 @@ func (c *Client) parseOption(d *caddyfile.Dispenser) error {
 			if arg == "private_ranges" {
 				c.AllowIP = append(c.AllowIP, caddyhttp.PrivateRangesCIDR()...)
 				continue
+			}
+			if _, err := parseNetwork(arg); err != nil {
+				return d.Errf("client %s: %v", c.ID, err)
 			}
 			c.AllowIP = append(c.AllowIP, arg)
 		}

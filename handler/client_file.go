@@ -19,7 +19,7 @@ const maxClientsFile = 256 << 20
 // openClients fills the directory, and watches the file if there is one.
 func (h *Handler) openClients() error {
 	if h.ClientsFile == "" {
-		return h.fillDirectory(nil)
+		return h.fillDirectory(nil, evaluated())
 	}
 	h.file = &filewatch.File{Path: h.ClientsFile, Holds: "clients", Most: maxClientsFile, Take: h.takeClients}
 	return h.file.Open(h.logger)
@@ -32,7 +32,7 @@ func (h *Handler) takeClients(text []byte) ([]zap.Field, error) {
 	}
 	err := filewatch.Decode(text, &content)
 	if err == nil {
-		err = h.fillDirectory(content.Clients)
+		err = h.fillDirectory(content.Clients, evaluated())
 	}
 	if err != nil {
 		return nil, err
@@ -41,16 +41,17 @@ func (h *Handler) takeClients(text []byte) ([]zap.Field, error) {
 }
 
 // fillDirectory replaces the directory by one with the clients of the config
-// and these. If one of them is wrong, nothing changes.
-func (h *Handler) fillDirectory(more []*Client) error {
+// and these, whose secrets come by way of secret. If one of them is wrong,
+// nothing changes.
+func (h *Handler) fillDirectory(more []*Client, secret func(string) (string, error)) error {
 	directory := new(auth.Directory)
 	for _, clients := range [][]*Client{h.Clients, more} {
 		for i, c := range clients {
 			if c == nil {
 				return fmt.Errorf("client %d: null", i+1)
 			}
-			if err := h.enter(directory, c); err != nil {
-				return fmt.Errorf("client %d (%q): %w", i+1, c.ID, err)
+			if err := h.enter(directory, c, secret); err != nil {
+				return c.line.Wrap(fmt.Errorf("client %d (%q): %w", i+1, c.ID, err))
 			}
 		}
 	}
@@ -59,8 +60,12 @@ func (h *Handler) fillDirectory(more []*Client) error {
 }
 
 // enter adds a client to a directory.
-func (h *Handler) enter(directory *auth.Directory, c *Client) error {
-	client, digests, err := h.ready(c)
+func (h *Handler) enter(directory *auth.Directory, c *Client, secret func(string) (string, error)) error {
+	client, err := h.ready(c)
+	if err != nil {
+		return err
+	}
+	digests, err := c.digests(secret)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 // Group is what several clients have in common.
@@ -27,6 +28,8 @@ type Group struct {
 	// Limits are how much the members may use together or, of those with Each,
 	// every one of them.
 	Limits []*Limit `json:"limits,omitempty"`
+
+	line syntax.Line
 }
 
 // group is a Group made ready.
@@ -53,7 +56,7 @@ func (h *Handler) openGroups() error {
 			err = errors.New("the name is used twice")
 		}
 		if err != nil {
-			return fmt.Errorf("group %d (%q): %w", i+1, g.Name, err)
+			return g.line.Wrap(fmt.Errorf("group %d (%q): %w", i+1, g.Name, err))
 		}
 		h.groups[g.Name] = made
 	}
@@ -126,7 +129,7 @@ func (h *Handler) join(client *auth.Client, own []limits.Rule) {
 }
 
 func (h *Handler) parseGroup(d *caddyfile.Dispenser) error {
-	g := new(Group)
+	g := &Group{line: syntax.At(d)}
 	if !d.AllArgs(&g.Name) {
 		return d.Err("group: wants a name, such as 'group staff'")
 	}
@@ -150,6 +153,9 @@ func (h *Handler) parseGroup(d *caddyfile.Dispenser) error {
 			return err
 		}
 		g.Limits = append(g.Limits, limit)
+		if _, err := g.ready(); err != nil {
+			return d.Errf("group %s: %v", g.Name, err)
+		}
 	}
 	h.Groups = append(h.Groups, g)
 	return nil

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -232,7 +233,14 @@ func (h *Handler) hasLimits() bool {
 
 // Validate refuses a config that would let anyone in unawares.
 func (h *Handler) Validate() error {
-	known := h.directory.Load().Len() > 0 || h.vouched() || h.ClientsFile != ""
+	if err := h.checkOptions(); err != nil {
+		return err
+	}
+	return h.checkCallers()
+}
+
+// checkOptions refuses options that cannot be meant as they stand.
+func (h *Handler) checkOptions() error {
 	switch {
 	case h.MaxRequestBody < 0:
 		return errors.New("max_request_body: must not be negative")
@@ -240,6 +248,16 @@ func (h *Handler) Validate() error {
 		return fmt.Errorf("heartbeat: must be at least %s", minHeartbeat)
 	case h.AuthFailures != nil && (h.AuthFailures.Limit < 1 || h.AuthFailures.Window < caddy.Duration(minWindow)):
 		return errors.New("auth_failures: a number of at least 1 and a window of at least a second are needed")
+	case h.UsageEndpoint != "" && !strings.HasPrefix(h.UsageEndpoint, "/"):
+		return errors.New("usage_endpoint: wants a path that begins with a slash, such as " + defaultUsageEndpoint)
+	}
+	return nil
+}
+
+// checkCallers refuses what does not fit those who may call.
+func (h *Handler) checkCallers() error {
+	known := h.directory.Load().Len() > 0 || h.vouched() || h.ClientsFile != ""
+	switch {
 	case h.Anonymous && len(h.UserLimits) > 0:
 		return errors.New("rate_limit user: with anonymous there are no users to tell apart; limit by ip or global")
 	case h.Anonymous && len(h.Groups) > 0:
@@ -248,8 +266,10 @@ func (h *Handler) Validate() error {
 		return errors.New("anonymous and client, clients, jwt, trust_user exclude one another: with anonymous, no client would ever be asked for its key")
 	case !h.Anonymous && !known:
 		return errors.New("nobody may call: add 'client <id> <sha256:…>' (caddy llm hash-key makes one), or say 'anonymous' to let anyone in")
+	case h.Anonymous && h.UsageEndpoint != "":
+		return errors.New("usage_endpoint: with anonymous there are no clients to tell of themselves")
 	}
-	return h.checkUsageEndpoint()
+	return nil
 }
 
 // ServeHTTP admits the call and hands it on.
@@ -328,6 +348,7 @@ func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *ref
 	if err := request.ReadBody(r.Header.Get("Content-Type"), a.call.Body); err != nil {
 		return refuseRequest(err)
 	}
+	a.understood = true
 	a.call.Affinity = affinity(a.client, a.call.Body)
 	return h.allow(a, r, client)
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 // minHeartbeat is how often one may be wanted.
@@ -151,12 +153,9 @@ func (h *Handler) parseHeartbeat(d *caddyfile.Dispenser) error {
 	if !d.AllArgs(&text) {
 		return d.ArgErr()
 	}
-	every, err := caddy.ParseDuration(text)
+	every, err := syntax.Duration(text)
 	if err != nil {
-		return d.Errf("heartbeat: not a duration: %s", text)
-	}
-	if every < minHeartbeat {
-		return d.Errf("heartbeat: must be at least %s", minHeartbeat)
+		return d.Errf("heartbeat: %v", err)
 	}
 	h.Heartbeat = caddy.Duration(every)
 	return nil

@@ -17,6 +17,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 // JWT lets in callers who bring a JSON Web Token in the place of a key. It
@@ -72,19 +73,29 @@ func (h *Handler) openJWT() error {
 	if h.JWT == nil {
 		return nil
 	}
+	if err := h.JWT.check(); err != nil {
+		return err
+	}
 	if err := h.JWT.provision(); err != nil {
 		return fmt.Errorf("jwt: %w", err)
 	}
 	return nil
 }
 
+// check refuses what would let in tokens that are not meant for us.
+func (j *JWT) check() error {
+	switch {
+	case j == nil:
+		return nil
+	case j.JWKS == "" || j.Issuer == "" || len(j.Audience) == 0:
+		return errors.New("jwt: jwks, issuer and audience are needed")
+	case j.Leeway < 0:
+		return errors.New("jwt: leeway: must not be negative")
+	}
+	return nil
+}
+
 func (j *JWT) provision() error {
-	if j.JWKS == "" || j.Issuer == "" || len(j.Audience) == 0 {
-		return errors.New("jwks, issuer and audience are needed")
-	}
-	if j.Leeway < 0 {
-		return errors.New("leeway: must not be negative")
-	}
 	if j.Leeway == 0 {
 		j.Leeway = caddy.Duration(defaultLeeway)
 	}
@@ -167,6 +178,7 @@ func (h *Handler) parseJWT(d *caddyfile.Dispenser) error {
 	if h.JWT != nil {
 		return d.Err("jwt: already specified")
 	}
+	line := syntax.At(d)
 	if d.NextArg() {
 		return d.ArgErr()
 	}
@@ -187,14 +199,14 @@ func (h *Handler) parseJWT(d *caddyfile.Dispenser) error {
 		case "claim":
 			h.JWT.Claim = args[0]
 		case "leeway":
-			leeway, err := caddy.ParseDuration(args[0])
+			leeway, err := syntax.Duration(args[0])
 			if err != nil {
-				return d.Errf("jwt: leeway: not a duration: %s", args[0])
+				return d.Errf("jwt: leeway: %v", err)
 			}
 			h.JWT.Leeway = caddy.Duration(leeway)
 		default:
 			return d.Errf("jwt: unrecognized option %s", option)
 		}
 	}
-	return nil
+	return line.Wrap(h.JWT.check())
 }

@@ -12,9 +12,11 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
 	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
+	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -90,6 +92,11 @@ func (l *LimitError) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 	}
 	skipBody(w, r)
 	id, _ := repl.GetString("http.request.uuid")
+	if access := accessLog(r); access != nil {
+		access.Set(zap.String("request_id", id))
+		access.Set(zap.String("llm_outcome", string(streaming.OutcomeRefused)))
+		access.Set(zap.String("llm_code", refused.code))
+	}
 	return refused.refuse(r.Header, time.Duration(seconds)*time.Second).write(w, family, id)
 }
 

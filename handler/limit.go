@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 // Limit is how much a client may use.
@@ -58,18 +59,18 @@ const (
 func (l *Limit) rule() (limits.Rule, error) {
 	kind, ok := limits.ParseKind(l.Kind)
 	if !ok {
-		return limits.Rule{}, fmt.Errorf("limit %s: unknown; there are requests, tokens, input_tokens, output_tokens, concurrent and cost", l.Kind)
+		return limits.Rule{}, fmt.Errorf("%s: unknown; there are requests, tokens, input_tokens, output_tokens, concurrent and cost", l.Kind)
 	}
 	amount := l.Amount
 	if kind == limits.Cost {
 		amount *= perDollar
 	}
 	if amount != math.Trunc(amount) && kind != limits.Cost || !(amount >= 1 && amount <= maxAmount) {
-		return limits.Rule{}, fmt.Errorf("limit %s: not an amount: %v", l.Kind, l.Amount)
+		return limits.Rule{}, fmt.Errorf("%s: not an amount: %v", l.Kind, l.Amount)
 	}
 	period, err := l.period(kind)
 	if err != nil {
-		return limits.Rule{}, fmt.Errorf("limit %s: %w", l.Kind, err)
+		return limits.Rule{}, fmt.Errorf("%s: %w", l.Kind, err)
 	}
 	return limits.Rule{Kind: kind, Amount: int64(amount), Period: period, Models: l.Models}, nil
 }
@@ -118,7 +119,7 @@ func rulesOf(all []*Limit) ([]limits.Rule, error) {
 		}
 		rule, err := l.rule()
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("limit %w", err)
 		}
 		if l.Each {
 			return nil, fmt.Errorf("limit %s: each: only a limit of a group says this", l.Kind)
@@ -180,16 +181,16 @@ func parseLimit(d *caddyfile.Dispenser, option string, args []string) (*Limit, e
 	l.Kind = args[0]
 	amount, err := strconv.ParseFloat(args[1], 64)
 	if err != nil {
-		return nil, d.Errf("%s %s: not an amount: %s", option, l.Kind, args[1])
+		return nil, d.Errf("%s %s: not an amount such as 100000: %s", option, l.Kind, args[1])
 	}
 	l.Amount = amount
 	if len(args) > 2 {
 		if args[2] == "day" || args[2] == "month" {
 			l.Per = args[2]
 		} else {
-			window, err := caddy.ParseDuration(args[2])
+			window, err := syntax.Duration(args[2])
 			if err != nil {
-				return nil, d.Errf("%s %s: neither a window, nor day or month: %s", option, l.Kind, args[2])
+				return nil, d.Errf("%s %s: the period is day, month or a duration: %v", option, l.Kind, err)
 			}
 			l.Window = caddy.Duration(window)
 		}
@@ -198,7 +199,7 @@ func parseLimit(d *caddyfile.Dispenser, option string, args []string) (*Limit, e
 		l.TimeZone = args[3]
 	}
 	if _, err := l.rule(); err != nil {
-		return nil, d.Errf("%s: %v", option, err)
+		return nil, d.Errf("%s %v", option, err)
 	}
 	return l, nil
 }

@@ -34,7 +34,7 @@ var anthropicLimitHeaders = limitHeaders{
 	prefix: "Anthropic-Ratelimit-",
 	name:   func(prefix, what, kind string) string { return prefix + kind + "-" + what },
 	reset: func(now time.Time, in time.Duration) string {
-		return now.Add(in).UTC().Truncate(time.Second).Format(time.RFC3339)
+		return now.Add(in + time.Second - 1).UTC().Truncate(time.Second).Format(time.RFC3339)
 	},
 }
 
@@ -57,8 +57,9 @@ var headerKinds = map[limits.Kind]string{
 
 // set states where a client stands. What the provider has said of our key's
 // limits is not the client's business and goes. Of several rules of a kind the
-// one with the least left is stated.
-func (l limitHeaders) set(h http.Header, states []limits.State, now time.Time) {
+// one with the least left is stated, but the one that has refused the call
+// rather than any other.
+func (l limitHeaders) set(h http.Header, states []limits.State, met *limits.Exceeded, now time.Time) {
 	for name := range h {
 		if strings.HasPrefix(name, l.prefix) {
 			delete(h, name)
@@ -66,7 +67,11 @@ func (l limitHeaders) set(h http.Header, states []limits.State, now time.Time) {
 	}
 	tightest := map[limits.Kind]limits.State{}
 	for _, state := range states {
-		if least, ok := tightest[state.Rule.Kind]; !ok || state.Remaining() < least.Remaining() {
+		least, ok := tightest[state.Rule.Kind]
+		if ok && met != nil && least.Rule == met.Rule {
+			continue
+		}
+		if !ok || state.Remaining() < least.Remaining() || met != nil && state.Rule == met.Rule {
 			tightest[state.Rule.Kind] = state
 		}
 	}
@@ -92,7 +97,7 @@ func (w *limitWriter) WriteHeader(status int) {
 	if !w.stated && (status >= http.StatusOK || status == http.StatusSwitchingProtocols) {
 		w.stated = true
 		now := time.Now()
-		w.headers.set(w.Header(), w.quota.hold.States(now), now)
+		w.headers.set(w.Header(), w.quota.hold.States(now), w.quota.exceeded, now)
 	}
 	w.ResponseWriterWrapper.WriteHeader(status)
 }

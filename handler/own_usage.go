@@ -4,10 +4,8 @@ package handler
 
 import (
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -151,18 +149,6 @@ func inUnits(kind limits.Kind, n int64) float64 {
 		return float64(n) / perDollar
 	}
 	return float64(n)
-}
-
-// checkUsageEndpoint refuses what could never be asked.
-func (h *Handler) checkUsageEndpoint() error {
-	switch {
-	case h.UsageEndpoint == "":
-	case !strings.HasPrefix(h.UsageEndpoint, "/"):
-		return errors.New("usage_endpoint: wants a path that begins with a slash, such as " + defaultUsageEndpoint)
-	case h.Anonymous:
-		return errors.New("usage_endpoint: with anonymous there are no clients to tell of themselves")
-	}
-	return nil
 }
 
 // parseUsageEndpoint parses "usage_endpoint [<path>]".

@@ -110,7 +110,7 @@ func TestOwnUsageIsForClients(t *testing.T) {
 	check([]string{"Authorization", "Bearer " + secret + "2"}, http.StatusUnauthorized, "expired_api_key")
 	check(nil, http.StatusForbidden, "address_not_allowed")
 	c.AllowIP = nil
-	if err := h.fillDirectory(nil); err != nil {
+	if err := h.fillDirectory(nil, evaluated()); err != nil {
 		t.Fatal(err)
 	}
 	if w, _, _ := serve(h, request("/llm/usage", chat)); w.Code != http.StatusMethodNotAllowed {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
@@ -14,6 +15,7 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
 	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 // Price is what some models cost.
@@ -29,6 +31,8 @@ type Price struct {
 
 	// Tiers are prices that hold for some calls in the place of these.
 	Tiers []*PriceTier `json:"tiers,omitempty"`
+
+	line syntax.Line
 }
 
 // PriceRates are prices by what is paid for.
@@ -142,7 +146,7 @@ func (p *PriceRates) rates() (rates pricing.Rates, err error) {
 }
 
 func (h *Handler) parsePrice(d *caddyfile.Dispenser) error {
-	p := new(Price)
+	p := &Price{line: syntax.At(d)}
 	if !d.AllArgs(&p.Match) {
 		return d.Err("price: wants one pattern of models, such as 'price gpt-4o*' or 'price openai/gpt-4o*'")
 	}
@@ -216,6 +220,16 @@ func (p *PriceRates) parseRate(d *caddyfile.Dispenser) error {
 	}
 	p.USD[name] = dollars
 	return nil
+}
+
+// WarnOfPrices tells of those that can hold for no call, while a Caddyfile is
+// parsed. What may stand before a slash is for mayBegin to say.
+func (h *Handler) WarnOfPrices(mayBegin func(prefix string) bool) {
+	for _, p := range h.Prices {
+		if prefix, _, found := strings.Cut(p.Match, "/"); found && !strings.Contains(prefix, "*") && !mayBegin(prefix) {
+			p.line.Warn("price %s: there is no provider %s, so it holds for no call", p.Match, prefix)
+		}
+	}
 }
 
 func (h *Handler) parsePrices(d *caddyfile.Dispenser) error {

@@ -4,7 +4,6 @@ package handler
 
 import (
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -83,7 +82,7 @@ func (q *quota) judge(h *Handler, r *http.Request, exceeded *limits.Exceeded, er
 	case err != nil:
 		return limitsUnavailable()
 	case exceeded != nil:
-		return quotaRefusal(r.Header, exceeded)
+		return quotaRefusal(r.Header, exceeded, q.demand.Input)
 	}
 	return nil
 }
@@ -118,33 +117,4 @@ func (q *quota) taken(call *streaming.Call, cost pricing.Cost) limits.Amounts {
 	stated.Input = max(stated.Input, q.demand.Input)
 	stated.Output = max(stated.Output, generated)
 	return stated
-}
-
-// limitWords names a limit in a message: "tokens per 1m", "requests per day
-// for gpt-4o* of group staff".
-func limitWords(e *limits.Exceeded) string {
-	words := "concurrent calls"
-	if e.Rule.Kind != limits.Concurrent {
-		words = e.Rule.Kind.String() + " per " + e.Rule.Period.String()
-	}
-	if len(e.Rule.Models) > 0 {
-		words += " for " + strings.Join(e.Rule.Models, ", ")
-	}
-	if e.Subject.Group {
-		words += " of group " + e.Subject.Name
-	}
-	return words
-}
-
-// userLayer is the layer of a client's own limits.
-var userLayer = layer{code: "user_quota_exceeded", text: text{"quota used up", "用户配额已用完"}}
-
-// longWait is from which wait on an SDK should not try again by itself.
-const longWait = time.Minute
-
-// quotaRefusal tells a client which of its limits it has met.
-func quotaRefusal(h http.Header, exceeded *limits.Exceeded) *refusal {
-	f := userLayer.refuse(h, exceeded.Wait)
-	f.Message += " (" + limitWords(exceeded) + ")"
-	return f
 }

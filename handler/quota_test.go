@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -61,7 +62,7 @@ func TestUserQuota(t *testing.T) {
 		}
 		var body struct{ Error map[string]any }
 		_ = json.Unmarshal(w.Body.Bytes(), &body)
-		if body.Error["message"] != "用户配额已用完 (requests per day)" {
+		if message, _ := body.Error["message"].(string); !strings.HasPrefix(message, "用户配额已用完 (requests per day): 2 次均已用完；") {
 			t.Errorf("%s: got %s", path, w.Body)
 		}
 		if h := w.Header(); h.Get("Retry-After") == "" || h.Get("X-Should-Retry") != "false" || h.Get(left) != "0" {
@@ -76,7 +77,7 @@ func TestLimitHeaders(t *testing.T) {
 	for path, want := range map[string]map[string]string{
 		"/v1/chat/completions": {
 			"X-Ratelimit-Limit-Requests": "10", "X-Ratelimit-Remaining-Requests": "9",
-			"X-Ratelimit-Limit-Output-Tokens": "5000", "X-Ratelimit-Remaining-Output-Tokens": "4950", "X-Ratelimit-Reset-Output-Tokens": "0s",
+			"X-Ratelimit-Limit-Output-Tokens": "5000", "X-Ratelimit-Remaining-Output-Tokens": "4950",
 			"X-Ratelimit-Limit-Project-Tokens": "", "Anthropic-Ratelimit-Requests-Remaining": "of our key",
 		},
 		"/v1/messages": {
@@ -107,7 +108,7 @@ func TestLimitHeaders(t *testing.T) {
 			if at, err := time.Parse(time.RFC3339, w.Header().Get("Anthropic-Ratelimit-Requests-Reset")); err == nil {
 				reset = time.Until(at).String()
 			}
-			if in, err := time.ParseDuration(reset); err != nil || in < 58*time.Second || in > 62*time.Second {
+			if in, err := time.ParseDuration(reset); err != nil || in < 58*time.Second || in > 63*time.Second {
 				t.Errorf("reset in %q, want about a minute", reset)
 			}
 		})

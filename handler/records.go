@@ -4,6 +4,7 @@ package handler
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -11,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/ledger"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 // records are the ledgers of one config. Each call holds them from its
@@ -152,12 +154,29 @@ func (a *account) record() *ledger.Record {
 	return r
 }
 
+// addLedger says how a build gets the ledger that belongs to this project, but
+// weighs too much to be in every build.
+const addLedger = "; for sql, build it with --with github.com/seed83435595/caddy-llm-proxy/ledgers/sql"
+
+// ledgerNames returns the kinds of ledgers that are built in.
+func ledgerNames() []string {
+	var names []string
+	for _, module := range caddy.GetModules("llm.ledger") {
+		names = append(names, module.ID.Name())
+	}
+	slices.Sort(names)
+	return names
+}
+
 // parseLedger parses "ledger <module> …".
 func (h *Handler) parseLedger(d *caddyfile.Dispenser) error {
 	if !d.NextArg() {
-		return d.Err("ledger: of which kind? There are log, file and redis")
+		return d.Errf("ledger: of which kind? There are %s%s", syntax.And(ledgerNames()), addLedger)
 	}
 	name := d.Val()
+	if !slices.Contains(ledgerNames(), name) {
+		return d.Errf("ledger: %s is not built into this Caddy, which has %s%s", name, syntax.And(ledgerNames()), addLedger)
+	}
 	module, err := caddyfile.UnmarshalModule(d, "llm.ledger."+name)
 	if err != nil {
 		return err

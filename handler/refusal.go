@@ -15,10 +15,15 @@ import (
 // refusal is a call that is turned down before it reaches the transport. It
 // is written in the API family's own shape, so that the client's SDK raises
 // the exception that its user expects.
-type refusal struct{ wire.Error }
+type refusal struct {
+	wire.Error
+	// wantsKey says that the message is to go on with where the client's key
+	// belongs, which differs by family.
+	wantsKey bool
+}
 
 func refuse(status int, code, message string) *refusal {
-	return &refusal{wire.Error{Status: status, Code: code, Message: message}}
+	return &refusal{Error: wire.Error{Status: status, Code: code, Message: message}}
 }
 
 func refuseRequest(err error) *refusal {
@@ -32,8 +37,9 @@ func refuseRequest(err error) *refusal {
 // unauthorized does not say whether a key was missing or wrong, or whose it
 // might be.
 func unauthorized() *refusal {
-	return refuse(http.StatusUnauthorized, "invalid_api_key",
-		"a valid API key for this gateway is needed, such as in 'Authorization: Bearer <key>'")
+	f := refuse(http.StatusUnauthorized, "invalid_api_key", "a valid API key for this gateway is needed")
+	f.wantsKey = true
+	return f
 }
 
 // unavailable says that a token cannot be judged for now, which is not its
@@ -56,6 +62,9 @@ func limitsUnavailable() *refusal {
 // our logs.
 func (f *refusal) write(w http.ResponseWriter, family *wire.Family, id string) error {
 	f.RequestID = id
+	if f.wantsKey {
+		f.Message += ", as in '" + family.KeyHeader("<key>") + "'"
+	}
 	body := family.ErrorBody(f.Error)
 	header := w.Header()
 	header.Set("Content-Type", "application/json")

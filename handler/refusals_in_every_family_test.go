@@ -85,7 +85,7 @@ func TestRefusalsInEveryFamily(t *testing.T) {
 				if passed || err != nil {
 					t.Fatalf("passed: %t, %v", passed, err)
 				}
-				checkShape(t, w, name, "user_quota_exceeded", in(userLayer.text)+" (concurrent calls)", time.Second)
+				checkShape(t, w, name, "user_quota_exceeded", in(userLayer.text)+" (concurrent calls): "+in(text{"all 1 are under way", "1 个均在进行中"}), time.Second)
 				for zone, layer := range map[string]layer{"llm_ip": addressLayer, "llm_global": globalLayer} {
 					checkShape(t, limitedBy(t, zone, request(path, chat, "Accept-Language", language)), name, layer.code, in(layer.text), layer.wait)
 				}

@@ -53,40 +53,74 @@ func (k *Key) bounded() bool {
 // maxWeight keeps sums of weights far from overflowing.
 const maxWeight = 1_000_000
 
-// checkKeys fills in defaults, and refuses keys that cannot be used or told
-// apart. Errors name ids and positions, never secrets.
+// KeyError is what is wrong with one of several keys. It names keys by where
+// they stand, since two may have the same id, and never shows a secret.
+type KeyError struct {
+	// Index is where the key stands, from 0.
+	Index int
+	// Other is where the key before it stands from which it cannot be told
+	// apart, and -1 if the key is wrong by itself.
+	Other int
+	// Err is what is wrong.
+	Err error
+}
+
+// Error names both keys.
+func (e *KeyError) Error() string {
+	if e.Other < 0 {
+		return fmt.Sprintf("key %d: %v", e.Index+1, e.Err)
+	}
+	return fmt.Sprintf("key %d: %v key %d", e.Index+1, e.Err, e.Other+1)
+}
+
+// Unwrap returns what is wrong.
+func (e *KeyError) Unwrap() error { return e.Err }
+
+// CheckKeys refuses keys that cannot be used or told apart. Of those that a key
+// is to blame for the error is a [*KeyError].
+func CheckKeys(keys []Key) error {
+	_, err := checkKeys(keys)
+	return err
+}
+
+// checkKeys does so and fills in defaults.
 func checkKeys(keys []Key) ([]Key, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("a pool needs at least one key")
 	}
 	checked := make([]Key, len(keys))
-	ids, secrets := map[string]bool{}, map[string]string{}
+	ids, secrets := map[string]int{}, map[string]int{}
 	for i, key := range keys {
-		if key.Secret.Empty() {
-			return nil, fmt.Errorf("key %d: the secret is empty", i+1)
-		}
-		if key.ID == "" {
-			key.ID = "key-" + Fingerprint(key.Secret.Reveal())
-		}
-		if key.Weight == 0 {
-			key.Weight = 1
-		}
-		if key.Weight < 0 || key.Weight > maxWeight {
-			return nil, fmt.Errorf("key %q: the weight must be between 1 and %d", key.ID, maxWeight)
-		}
-		if err := key.checkLimits(); err != nil {
-			return nil, fmt.Errorf("key %q: %w", key.ID, err)
+		if err := key.check(); err != nil {
+			return nil, &KeyError{i, -1, err}
 		}
 		if other, twice := secrets[key.Secret.Reveal()]; twice {
-			return nil, fmt.Errorf("key %q: the secret is also that of key %q", key.ID, other)
+			return nil, &KeyError{i, other, errors.New("the secret is also that of")}
 		}
-		if ids[key.ID] {
-			return nil, fmt.Errorf("key %q: the id is used twice", key.ID)
+		if other, twice := ids[key.ID]; twice {
+			return nil, &KeyError{i, other, fmt.Errorf("the id %q is also that of", key.ID)}
 		}
-		ids[key.ID], secrets[key.Secret.Reveal()] = true, key.ID
+		ids[key.ID], secrets[key.Secret.Reveal()] = i, i
 		checked[i] = key
 	}
 	return checked, nil
+}
+
+// check refuses a key that is wrong by itself, and fills in defaults.
+func (k *Key) check() error {
+	if k.Secret.Empty() {
+		return errors.New("the secret is empty")
+	}
+	if k.ID == "" {
+		k.ID = "key-" + Fingerprint(k.Secret.Reveal())
+	}
+	if k.Weight == 0 {
+		k.Weight = 1
+	}
+	if k.Weight < 0 || k.Weight > maxWeight {
+		return fmt.Errorf("the weight must be between 1 and %d", maxWeight)
+	}
+	return k.checkLimits()
 }
 
 func (k *Key) checkLimits() error {

@@ -49,6 +49,9 @@ func ParsePolicy(name string) (Policy, error) {
 	return Policy(i), nil
 }
 
+// Policies returns the names of all policies.
+func Policies() []string { return slices.Clone(policyNames) }
+
 // choice is the search for one key.
 type choice struct {
 	want  *Want

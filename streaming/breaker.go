@@ -54,27 +54,16 @@ func (b *Breaker) rules() keypool.Breaker {
 	}
 }
 
-func (b *Breaker) parse(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.ArgErr()
+func (b *Breaker) parseOption(d *caddyfile.Dispenser) error {
+	switch d.Val() {
+	case "failures":
+		return parsePositiveOnce(d, &b.Failures)
+	case "min_success":
+		return parsePercent(d, &b.MinSuccess)
+	case "window":
+		return parseDuration(d, &b.Window)
+	case "open_for":
+		return parseDuration(d, &b.OpenFor)
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		var err error
-		switch d.Val() {
-		case "failures":
-			err = parsePositiveOnce(d, &b.Failures)
-		case "min_success":
-			err = parsePercent(d, &b.MinSuccess)
-		case "window":
-			err = parseDuration(d, &b.Window)
-		case "open_for":
-			err = parseDuration(d, &b.OpenFor)
-		default:
-			return d.Errf("breaker: unrecognized option %s", d.Val())
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return d.Errf("breaker: unrecognized option %s", d.Val())
 }

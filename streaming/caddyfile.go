@@ -8,6 +8,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 // UnmarshalCaddyfile sets up the transport from Caddyfile tokens. Syntax:
@@ -87,6 +89,7 @@ import (
 //	}
 func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume transport name
+	line := syntax.At(d)
 	if d.NextArg() {
 		return d.ArgErr()
 	}
@@ -99,12 +102,16 @@ func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return d.Errf("unrecognized subdirective %s", d.Val())
 		}
 	}
-	return nil
+	if len(t.Providers) == 0 {
+		return line.Wrap(errNoProvider)
+	}
+	return t.FinishCaddyfile()
 }
 
 // ParseOption parses the option that d stands at, if it is one of the
 // transport's. The llm_proxy directive hands its options on through it.
 func (t *Transport) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
+	line := syntax.At(d)
 	switch d.Val() {
 	case "provider":
 		err = t.parseProvider(d)
@@ -114,11 +121,11 @@ func (t *Transport) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 			t.Models = append(t.Models, line)
 		}
 	case "retry":
-		err = t.Retry.parse(d)
+		err = parseBlock(d, &t.Retry, t.Retry.parseOption)
 	case "timeouts":
-		err = t.Timeouts.parse(d)
+		err = parseBlock(d, &t.Timeouts, t.Timeouts.parseOption)
 	case "breaker":
-		err = t.Breaker.parse(d)
+		err = parseBlock(d, &t.Breaker, t.Breaker.parseOption)
 	case "verdict":
 		err = parseVerdict(d, &t.Verdicts)
 	case "probe":
@@ -136,7 +143,17 @@ func (t *Transport) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 	default:
 		return false, nil
 	}
+	if err == nil {
+		err = line.Wrap(t.check())
+	}
 	return true, err
+}
+
+// FinishCaddyfile checks what can be told only when all options are parsed. The
+// llm_proxy directive calls it behind the last of them.
+func (t *Transport) FinishCaddyfile() error {
+	_, err := t.newRoutes()
+	return err
 }
 
 func (t *Transport) parseProvider(d *caddyfile.Dispenser) error {
@@ -144,17 +161,20 @@ func (t *Transport) parseProvider(d *caddyfile.Dispenser) error {
 	if len(args) < 1 || len(args) > 2 {
 		return d.ArgErr()
 	}
-	p := &Provider{Name: args[0]}
+	p := &Provider{Name: args[0], line: syntax.At(d)}
 	if strings.Contains(p.Name, "/") {
 		return d.Errf("provider name %s: must not contain a slash, which 'model' lines put between provider and model", p.Name)
 	}
 	if slices.ContainsFunc(t.Providers, func(other *Provider) bool { return other.Name == p.Name }) {
-		return d.Errf("provider %s: already specified", p.Name)
+		return d.Errf("provider %s: already specified; a provider has several keys by several 'key' lines in its block", p.Name)
 	}
 	if len(args) == 2 {
 		p.BaseURL = args[1]
 	}
 	if err := p.parseBlock(d); err != nil {
+		return err
+	}
+	if err := p.checkWritten(); err != nil {
 		return err
 	}
 	t.Providers = append(t.Providers, p)
@@ -163,6 +183,7 @@ func (t *Transport) parseProvider(d *caddyfile.Dispenser) error {
 
 func (p *Provider) parseBlock(d *caddyfile.Dispenser) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		line := syntax.At(d)
 		var err error
 		switch d.Val() {
 		case "api":
@@ -195,6 +216,9 @@ func (p *Provider) parseBlock(d *caddyfile.Dispenser) error {
 			err = p.parseTransport(d)
 		default:
 			return d.Errf("provider %s: unrecognized option %s", p.Name, d.Val())
+		}
+		if err == nil {
+			err = line.Wrap(p.named(p.check()))
 		}
 		if err != nil {
 			return err

@@ -31,6 +31,10 @@ type Call struct {
 	// Started is when the request came in.
 	Started time.Time
 
+	// MayUse tells whether the client may use a model. It is set where a list of
+	// models is asked for by a client that may not use all.
+	MayUse func(model string) bool
+
 	// Affinity is a hash of what should stay with one key under the sticky
 	// policy, such as who is calling; 0 is nothing.
 	Affinity uint64

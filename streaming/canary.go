@@ -128,29 +128,18 @@ func (c *Canary) beginsLater(canary, stable standing) bool {
 	return 3*later > 2*len(canary.times)
 }
 
-func (c *Canary) parse(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.ArgErr()
+func (c *Canary) parseOption(d *caddyfile.Dispenser) error {
+	switch d.Val() {
+	case "error_margin":
+		return parseShare(d, &c.ErrorMargin)
+	case "first_token_margin":
+		return parseRatio(d, &c.FirstTokenMargin)
+	case "min_calls":
+		return parsePositiveOnce(d, &c.MinCalls)
+	case "window":
+		return parseDuration(d, &c.Window)
+	case "rest":
+		return parseDuration(d, &c.Rest)
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		var err error
-		switch d.Val() {
-		case "error_margin":
-			err = parseShare(d, &c.ErrorMargin)
-		case "first_token_margin":
-			err = parseRatio(d, &c.FirstTokenMargin)
-		case "min_calls":
-			err = parsePositiveOnce(d, &c.MinCalls)
-		case "window":
-			err = parseDuration(d, &c.Window)
-		case "rest":
-			err = parseDuration(d, &c.Rest)
-		default:
-			return d.Errf("canary: unrecognized option %s", d.Val())
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return d.Errf("canary: unrecognized option %s", d.Val())
 }

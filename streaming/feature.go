@@ -4,7 +4,6 @@ package streaming
 
 import (
 	"cmp"
-	"fmt"
 	"net/http"
 	"sync"
 
@@ -41,19 +40,13 @@ func (f *feature) refuse(model string) {
 	f.refused[model] = true
 }
 
-// newPrefills reads the option prefill.
-func newPrefills(option, family string) (*feature, error) {
-	switch option {
-	case "on":
-		return &feature{on: true}, nil
-	case "off":
-		return &feature{}, nil
-	case "":
+// newPrefills reads the option prefill: on, off or nothing.
+func newPrefills(option, family string) *feature {
+	if option == "" {
 		// OpenAI's models answer anew; those that speak like it differ.
-		return &feature{on: family != "openai"}, nil
-	default:
-		return nil, fmt.Errorf("prefill: must be on or off, not %q", option)
+		return &feature{on: family != "openai"}
 	}
+	return &feature{on: option == "on"}
 }
 
 // What is done about the usage of streams that do not state it by themselves.
@@ -62,22 +55,22 @@ const (
 	usageObserve = "observe"
 )
 
+var usageModes = []string{usageInject, usageObserve}
+
 // newAsks reads the option usage: the provider's own, or else that of the
 // transport, or else what is known of the service.
-func newAsks(own, general string, service *wire.Service) (*feature, error) {
+func newAsks(own, general string, service *wire.Service) *feature {
 	habit := wire.UsageUnknown
 	if service != nil {
 		habit = service.Usage
 	}
-	switch mode := cmp.Or(own, general); mode {
+	switch cmp.Or(own, general) {
 	case usageInject:
-		return &feature{on: own != "" || habit != wire.UsageUnasked}, nil
+		return &feature{on: own != "" || habit != wire.UsageUnasked}
 	case usageObserve:
-		return &feature{}, nil
-	case "":
-		return &feature{on: habit == wire.UsageAsked}, nil
+		return &feature{}
 	default:
-		return nil, fmt.Errorf("usage: must be %s or %s, not %q", usageInject, usageObserve, mode)
+		return &feature{on: habit == wire.UsageAsked}
 	}
 }
 

@@ -42,7 +42,7 @@ func checkHeader(name string) (string, error) {
 	}
 	name = textproto.CanonicalMIMEHeaderKey(name)
 	if slices.Contains(ours, name) {
-		return "", fmt.Errorf("header %s: cannot be set", name)
+		return "", fmt.Errorf("header %s: cannot be set, as it belongs to the connection or to how the answer is read", name)
 	}
 	return name, nil
 }

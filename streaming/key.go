@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 // Key is one provider credential.
@@ -66,6 +67,8 @@ type Key struct {
 	// which is the first on which it is not used, in UTC, or a moment, such as
 	// 2027-01-31T12:00:00Z. Default: never.
 	Expires string `json:"expires,omitempty"`
+
+	line syntax.Line
 }
 
 // KeyLimit is how much of a key may be used in a window of time, which moves
@@ -170,7 +173,7 @@ func parseDate(s string) (time.Time, error) {
 }
 
 func (p *Provider) parseKey(d *caddyfile.Dispenser) error {
-	key := new(Key)
+	key := &Key{line: syntax.At(d)}
 	if d.NextArg() {
 		if key.Secret = d.Val(); key.Secret == "" {
 			return d.Err("an empty key: if it comes from {$VARIABLE}, that variable is not set")
@@ -188,10 +191,10 @@ func (p *Provider) parseKey(d *caddyfile.Dispenser) error {
 		}
 	}
 	if key.None && key.CredentialsRaw != nil {
-		return d.Err("key none: has no credentials")
+		return key.line.Wrap(errors.New("key none: has no credentials"))
 	}
 	if !key.None && (key.Secret == "") == (key.CredentialsRaw == nil) {
-		return d.Err("a key wants either a secret or, in its block, 'credentials'")
+		return key.line.Wrap(errors.New("a key wants either a secret, such as 'key {env.OPENAI_API_KEY}', or, in its block, 'credentials'"))
 	}
 	p.Keys = append(p.Keys, key)
 	return nil
@@ -253,9 +256,9 @@ func parseKeyLimit(d *caddyfile.Dispenser, into **KeyLimit) error {
 		return d.Errf("%s: must be at least 1", option)
 	}
 	if len(args) == 2 {
-		window, err := caddy.ParseDuration(args[1])
-		if err != nil || window <= 0 {
-			return d.Errf("%s: invalid window %s", option, args[1])
+		window, err := syntax.Duration(args[1])
+		if err != nil {
+			return d.Errf("%s: window: %v", option, err)
 		}
 		limit.Window = caddy.Duration(window)
 	}

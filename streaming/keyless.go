@@ -17,30 +17,40 @@ import (
 // sent.
 const noKey = "none"
 
-// resolveKeyless finds out whether the provider is asked without a key, because
-// the config says so, or because it is a server that anybody may run and the
-// config names no key. It returns what the pool has for one then.
-func (p *Provider) resolveKeyless() (keys []keypool.Key, err error) {
+// keylessAs returns as what the provider is asked without a key, because the
+// config says so, or because it is a server that anybody may run and the config
+// names no key. It is nil if there are keys, or should be.
+func (p *Provider) keylessAs() (key *Key, err error) {
 	said := len(p.Keys) + len(p.KeyLists)
 	if p.KeysFile != "" {
 		said++
 	}
 	hosted := p.service != nil && !p.service.Runnable()
-	key := new(Key)
 	at := slices.IndexFunc(p.Keys, func(key *Key) bool { return key != nil && key.None })
 	switch {
-	case at >= 0:
-		key = p.Keys[at]
-	case said > 0 || p.service == nil || hosted:
+	case at < 0 && (said > 0 || p.service == nil || hosted):
 		return nil, nil
+	case at < 0:
+		return new(Key), nil
 	}
+	key = p.Keys[at]
 	switch {
 	case said > 1:
-		return nil, errors.New("with 'key none' there are no other keys")
+		err = errors.New("with 'key none' there are no other keys")
 	case key.Secret != "" || key.CredentialsRaw != nil:
-		return nil, errors.New("key none: has neither a secret nor credentials")
+		err = errors.New("key none: has neither a secret nor credentials")
 	case hosted:
-		return nil, fmt.Errorf("key none: %s answers nobody without a key", p.service.Name)
+		err = fmt.Errorf("key none: %s answers nobody without a key", p.service.Name)
+	}
+	return key, key.line.Wrap(err)
+}
+
+// resolveKeyless returns what the pool has for the key of a provider that is
+// asked without one.
+func (p *Provider) resolveKeyless() (keys []keypool.Key, err error) {
+	key, err := p.keylessAs()
+	if key == nil || err != nil {
+		return nil, err
 	}
 	ready, err := key.ready(noKey)
 	if ready.ID == "" {

@@ -15,6 +15,8 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
 )
 
+var errNoKeys = errors.New("no key: a provider needs at least one 'key', 'keys' or 'keys_file', such as 'key {env.OPENAI_API_KEY}'; if it answers without, say 'key none'")
+
 // maxKeysFile bounds the file of keys, in bytes.
 const maxKeysFile = 4 << 20
 
@@ -103,7 +105,7 @@ func (p *Provider) parseKeys(text []byte) ([]keypool.Key, error) {
 // is known of them. Calls that use a key of the old one go on.
 func (p *Provider) usePool(keys []keypool.Key) error {
 	if len(keys) == 0 {
-		return errors.New("no key: a provider needs at least one 'key', 'keys' or 'keys_file'; if it answers without, say 'key none'")
+		return errNoKeys
 	}
 	var err error
 	opts := p.options

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 // ModelRoute sends the models that match a pattern to an ordered list of
@@ -43,6 +45,8 @@ type ModelRoute struct {
 	// that reason and of which the client has got nothing yet. Default: none,
 	// the client gets the provider's answer.
 	ContentFilter []Target `json:"content_filter,omitempty"`
+
+	line syntax.Line
 }
 
 // Target is a provider together with the model to ask it for.
@@ -97,19 +101,18 @@ func (r *ModelRoute) parse(d *caddyfile.Dispenser) error {
 	if !d.NextArg() {
 		return d.ArgErr()
 	}
-	r.Match = d.Val()
+	r.Match, r.line = d.Val(), syntax.At(d)
 	r.Targets = parseTargets(d)
 	if len(r.Targets) == 0 {
 		return d.Errf("model %s is routed nowhere: name at least one provider behind the pattern", r.Match)
 	}
-	line := *d // what is wrong with all of it is wrong there
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if err := r.parseOption(d); err != nil {
 			return err
 		}
 	}
 	if err := r.validate(); err != nil {
-		return line.Errf("model %s: %v", r.Match, err)
+		return r.line.Wrap(fmt.Errorf("model %s: %w", r.Match, err))
 	}
 	return nil
 }
@@ -119,7 +122,7 @@ func (r *ModelRoute) parseOption(d *caddyfile.Dispenser) error {
 	case "split":
 		return r.parseSplit(d)
 	case "canary":
-		return r.Canary.parse(d)
+		return parseBlock(d, &r.Canary, r.Canary.parseOption)
 	case "context_length":
 		return parseTargetsOnce(d, &r.ContextLength)
 	case "content_filter":

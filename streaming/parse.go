@@ -9,7 +9,27 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
+
+// parseBlock reads the options of a block that may stand only once. What it
+// fills in is of no value before.
+func parseBlock[T comparable](d *caddyfile.Dispenser, into *T, option func(*caddyfile.Dispenser) error) error {
+	name := d.Val()
+	if *into != *new(T) {
+		return d.Errf("%s: already specified; put all of its options into one block", name)
+	}
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := option(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // parsePercent reads a share such as 50%.
 func parsePercent(d *caddyfile.Dispenser, into *float64) error {
@@ -54,7 +74,7 @@ func parseRatio(d *caddyfile.Dispenser, into *float64) error {
 	number, isPercent := strings.CutSuffix(text, "%")
 	value, err := strconv.ParseFloat(number, 64)
 	if !isPercent || err != nil || !(value > 0 && value < math.Inf(1)) {
-		return d.Errf("%s: not a percentage above 0%%: %s", option, text)
+		return d.Errf("%s: not a percentage above 0%%, such as 20%%: %s", option, text)
 	}
 	*into = value / 100
 	return nil
@@ -100,12 +120,9 @@ func parseLimit(d *caddyfile.Dispenser, into *caddy.Duration) error {
 		*into = -1
 		return nil
 	}
-	value, err := caddy.ParseDuration(text)
+	value, err := syntax.Duration(text)
 	if err != nil {
-		return d.Errf("%s: invalid duration %s: %v", option, text, err)
-	}
-	if value <= 0 {
-		return d.Errf("%s: must be longer than nothing", option)
+		return d.Errf("%s: %v", option, err)
 	}
 	*into = caddy.Duration(value)
 	return nil

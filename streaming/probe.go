@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -43,12 +44,9 @@ type prober struct {
 
 // startProbes begins to probe the keys of the providers for which that is
 // wanted, and that have something to ask for.
-func (t *Transport) startProbes() error {
+func (t *Transport) startProbes() {
 	for _, p := range t.Providers {
 		every := cmp.Or(time.Duration(p.Probe), time.Duration(t.Probe), defaultProbe)
-		if every >= 0 && every < minProbe {
-			return fmt.Errorf("provider %q: probe: must be at least %s", p.Name, minProbe)
-		}
 		if every < 0 || p.family.ProbeURL(p.base, "") == nil {
 			continue
 		}
@@ -56,6 +54,14 @@ func (t *Transport) startProbes() error {
 		b := &prober{provider: p, every: every, logger: t.logger, cancel: cancel, done: make(chan struct{})}
 		go b.run(ctx)
 		t.probers = append(t.probers, b)
+	}
+}
+
+// checkProbe refuses to ask a provider all the time. Nothing stands for the
+// default, and less for never.
+func checkProbe(every caddy.Duration) error {
+	if every > 0 && every < caddy.Duration(minProbe) {
+		return fmt.Errorf("probe: must be at least %s", minProbe)
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/credentials"
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -97,6 +98,7 @@ type Provider struct {
 	// and timeouts are its options. Default: http, with TLS for https.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 
+	line   syntax.Line
 	family *wire.Family
 	// service is what the provider is known to be; nil if nothing is known of
 	// it.
@@ -142,6 +144,9 @@ func (p *Provider) provision(ctx caddy.Context, t *Transport) error {
 	if p.Name == "" {
 		return errors.New("a provider needs a name")
 	}
+	if err := p.check(); err != nil {
+		return err
+	}
 	if err := p.provisionAddress(); err != nil {
 		return err
 	}
@@ -149,12 +154,8 @@ func (p *Provider) provision(ctx caddy.Context, t *Transport) error {
 	if err != nil {
 		return err
 	}
-	if p.prefills, err = newPrefills(p.Prefill, p.family.Name); err != nil {
-		return err
-	}
-	if p.asks, err = newAsks(p.Usage, t.Usage, p.service); err != nil {
-		return err
-	}
+	p.prefills = newPrefills(p.Prefill, p.family.Name)
+	p.asks = newAsks(p.Usage, t.Usage, p.service)
 	if err := p.provisionTransport(ctx, t.Timeouts.Connect); err != nil {
 		return err
 	}
@@ -174,43 +175,53 @@ func (p *Provider) provision(ctx caddy.Context, t *Transport) error {
 
 // provisionAddress settles the API family and where the provider is.
 func (p *Provider) provisionAddress() error {
-	named, known := wire.ServiceNamed(p.Name)
-	switch {
-	case p.API != "":
-		family, ok := wire.Lookup(p.API)
-		if !ok {
-			return fmt.Errorf("api: unknown API family %q; known are %s", p.API, strings.Join(wire.Names(), ", "))
-		}
-		p.family = family
-	case known:
-		p.family = named.Family
-	default:
-		p.family, _ = wire.Lookup("openai")
-	}
-
-	base := p.BaseURL
-	if base == "" {
-		if !known || named.Family != p.family || named.Base == "" {
-			return fmt.Errorf("a base URL is needed, such as https://api.example.com/v1; only a provider named after a service that is known (%s) has a default",
-				strings.Join(wire.ServiceNames(), ", "))
-		}
-		base = named.Base
-	}
-	base, err := caddy.NewReplacer().ReplaceOrErr(base, true, true)
+	p.settleFamily()
+	base, err := p.baseURL()
 	if err != nil {
+		return err
+	}
+	if base, err = caddy.NewReplacer().ReplaceOrErr(base, true, true); err != nil {
 		return fmt.Errorf("base URL: %w", err)
 	}
 	if err := p.setBase(base); err != nil {
 		return err
 	}
-	p.recognize(named)
+	p.recognize()
 	return nil
+}
+
+// settleFamily finds the API family, of which the name is known to be one if
+// it is given.
+func (p *Provider) settleFamily() {
+	named, known := wire.ServiceNamed(p.Name)
+	switch {
+	case p.API != "":
+		p.family, _ = wire.Lookup(p.API)
+	case known:
+		p.family = named.Family
+	default:
+		p.family, _ = wire.Lookup("openai")
+	}
+}
+
+// baseURL returns the base URL as it is written, or else the default.
+func (p *Provider) baseURL() (string, error) {
+	if p.BaseURL != "" {
+		return p.BaseURL, nil
+	}
+	named, known := wire.ServiceNamed(p.Name)
+	if !known || named.Family != p.family || named.Base == "" {
+		return "", fmt.Errorf("a base URL is needed, such as https://api.example.com/v1; only a provider named after a service that is known (%s) has a default",
+			strings.Join(wire.ServiceNames(), ", "))
+	}
+	return named.Base, nil
 }
 
 // recognize finds out what the provider is: by its address, or by its name if
 // that is the name of a server that may run at any address. A service that is
 // asked for at another address is not what is known: it may be a proxy.
-func (p *Provider) recognize(named *wire.Service) {
+func (p *Provider) recognize() {
+	named, _ := wire.ServiceNamed(p.Name)
 	at, known := wire.ServiceAt(p.base.Hostname(), p.family)
 	switch {
 	case known:

@@ -23,6 +23,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/keypool/store"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 // Redis is where instances of Caddy share what they know: a server, a cluster,
@@ -140,15 +141,20 @@ func tellOfRedis(cause error) {
 	logger.Warn("redis is away: each instance goes by what it knows itself", zap.Error(cause))
 }
 
+// check refuses options that cannot be meant as they stand.
+func (r *Redis) check() error {
+	if r.DB < 0 || r.Timeout < 0 {
+		return errors.New("neither the database nor the timeout can be negative")
+	}
+	return syntax.Check(syntax.Choice{Option: "on_failure", Value: r.OnFailure, Known: []string{OnFailureAllow, OnFailureDeny}})
+}
+
 // options resolves what the config says.
 func (r *Redis) options() (store.Options, error) {
 	repl := caddy.NewReplacer()
 	o := store.Options{Cluster: r.Cluster, DB: r.DB, Timeout: time.Duration(r.Timeout)}
-	if r.DB < 0 || r.Timeout < 0 {
-		return o, errors.New("neither the database nor the timeout can be negative")
-	}
-	if r.OnFailure != "" && r.OnFailure != OnFailureAllow && r.OnFailure != OnFailureDeny {
-		return o, fmt.Errorf("on_failure: unknown word %q; known are %s and %s", r.OnFailure, OnFailureAllow, OnFailureDeny)
+	if err := r.check(); err != nil {
+		return o, err
 	}
 	encrypted := r.TLS
 	for _, address := range r.Addresses {

@@ -2,7 +2,14 @@
 
 package streaming
 
-import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+import (
+	"fmt"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/seed83435595/caddy-llm-proxy/keypool/store"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
+)
 
 // UnmarshalCaddyfile sets up Redis from Caddyfile tokens. Syntax:
 //
@@ -34,14 +41,26 @@ func (r *Redis) ParseCaddyfile(d *caddyfile.Dispenser, more func(*caddyfile.Disp
 	if len(r.Addresses) == 0 {
 		return d.Err("redis: an address is needed, such as redis://localhost:6379")
 	}
+	for _, address := range r.Addresses {
+		if hasPlaceholder(address) {
+			continue
+		}
+		if _, err := readRedisAddress(address, new(store.Options)); err != nil {
+			return d.Errf("redis: %v", err)
+		}
+	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if known, err := more(d); err != nil {
 			return err
 		} else if known {
 			continue
 		}
+		line := syntax.At(d)
 		if err := r.parseOption(d); err != nil {
 			return err
+		}
+		if err := r.check(); err != nil {
+			return line.Wrap(fmt.Errorf("redis: %w", err))
 		}
 	}
 	return nil

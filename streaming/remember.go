@@ -198,13 +198,6 @@ func (m *remembered) Restore(now time.Time, text []byte) error {
 // maxShelf bounds how many keys are recalled that are not there.
 const maxShelf = 10_000
 
-func checkState(state string) error {
-	if state != "" && state != stateMemory && state != statePersist {
-		return fmt.Errorf("state: unknown mode %q; known are %s and %s", state, stateMemory, statePersist)
-	}
-	return nil
-}
-
 // Interface guards
 var (
 	_ keep.Book        = (*remembered)(nil)

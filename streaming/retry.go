@@ -26,7 +26,7 @@ type Retry struct {
 
 	// Budget bounds such retries over all calls, as a share of the calls to a
 	// provider from 0 to 1, so that an outage is not made worse by asking
-	// again and again. Ten more are allowed in ten seconds. Default: 0.2. A
+	// again and again. A hundred more are allowed in ten seconds. Default: 0.2. A
 	// negative number is no bound.
 	Budget float64 `json:"budget,omitempty"`
 
@@ -96,18 +96,6 @@ func (r *Retry) validate() error {
 	}
 	if r.MaxWait < 0 {
 		return errors.New("retry max_wait: must not be negative")
-	}
-	return nil
-}
-
-func (r *Retry) parse(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := r.parseOption(d); err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -4,6 +4,9 @@ package streaming
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
@@ -72,24 +75,29 @@ type routes struct {
 	// model, such as a list of models.
 	first map[*wire.Family]*chain
 	// all holds all providers of each family.
-	all map[*wire.Family][]*Provider
+	all    map[*wire.Family][]*Provider
+	byName map[string]*Provider
 }
 
 type routeLine struct {
 	match  string
 	chains map[*wire.Family]*chain
+	// config is what the line was made of.
+	config *ModelRoute
 }
 
 // newRoutes resolves the names in the lines and refuses what could never serve
-// a call.
+// a call. Of a Caddyfile the errors say where.
 func (t *Transport) newRoutes() (routes, error) {
-	r := routes{open: map[*wire.Family]*chain{}, first: map[*wire.Family]*chain{}, all: map[*wire.Family][]*Provider{}}
-	byName := make(map[string]*Provider, len(t.Providers))
+	r := routes{
+		open: map[*wire.Family]*chain{}, first: map[*wire.Family]*chain{},
+		all: map[*wire.Family][]*Provider{}, byName: map[string]*Provider{},
+	}
 	for _, p := range t.Providers {
-		if byName[p.Name] != nil {
+		if r.byName[p.Name] != nil {
 			return r, fmt.Errorf("provider %q: the name is used twice", p.Name)
 		}
-		byName[p.Name] = p
+		r.byName[p.Name] = p
 		r.all[p.family] = append(r.all[p.family], p)
 		if r.first[p.family] == nil {
 			r.first[p.family] = &chain{targets: []target{{provider: p}}}
@@ -97,10 +105,16 @@ func (t *Transport) newRoutes() (routes, error) {
 	}
 
 	routed := map[*wire.Family]bool{}
-	for _, line := range t.Models {
-		ready, err := t.newRouteLine(byName, line)
+	for i, line := range t.Models {
+		if line == nil {
+			return r, fmt.Errorf("model %d: null", i+1)
+		}
+		ready, err := newRouteLine(r.byName, line)
+		if err == nil {
+			err = r.reachable(&ready)
+		}
 		if err != nil {
-			return r, fmt.Errorf("model %q: %w", line.Match, err)
+			return r, line.line.Wrap(fmt.Errorf("model %q: %w", line.Match, err))
 		}
 		r.lines = append(r.lines, ready)
 		for family := range ready.chains {
@@ -113,16 +127,42 @@ func (t *Transport) newRoutes() (routes, error) {
 			continue
 		}
 		if other := r.open[p.family]; other != nil {
-			return r, fmt.Errorf("providers %q and %q both speak %s: say with 'model <pattern> <provider>' which models go where",
-				other.targets[0].provider.Name, p.Name, p.family.Name)
+			return r, p.line.Wrap(fmt.Errorf("providers %q and %q both speak %s: say with 'model <pattern> <provider>' which models go where",
+				other.targets[0].provider.Name, p.Name, p.family.Name))
 		}
 		r.open[p.family] = &chain{targets: []target{{provider: p}}}
 	}
 	return r, nil
 }
 
-func (t *Transport) newRouteLine(byName map[string]*Provider, line *ModelRoute) (routeLine, error) {
-	ready := routeLine{match: line.Match, chains: map[*wire.Family]*chain{}}
+// reachable refuses a line whose calls an earlier one takes.
+func (r *routes) reachable(line *routeLine) error {
+	for _, before := range r.lines {
+		// A pattern that matches another's text matches all that it stands for.
+		if !keypool.Matches(before.match, line.match) {
+			continue
+		}
+		for family := range line.chains {
+			if before.chains[family] != nil {
+				return fmt.Errorf("its targets of the %s family are never asked: the line for %s above it takes the same models; put the narrower pattern first, or all targets into one line",
+					family.Name, before.name())
+			}
+		}
+	}
+	return nil
+}
+
+// name tells which line it is.
+func (l *routeLine) name() string {
+	name := strconv.Quote(l.match)
+	if at := l.config.line; at.Known() {
+		name += " at " + at.String()
+	}
+	return name
+}
+
+func newRouteLine(byName map[string]*Provider, line *ModelRoute) (routeLine, error) {
+	ready := routeLine{match: line.Match, chains: map[*wire.Family]*chain{}, config: line}
 	if err := line.validate(); err != nil {
 		return ready, err
 	}
@@ -137,7 +177,7 @@ func (t *Transport) newRouteLine(byName map[string]*Provider, line *ModelRoute) 
 		for _, to := range list.targets {
 			p := byName[to.Provider]
 			if p == nil {
-				return ready, fmt.Errorf("unknown provider %q", to.Provider)
+				return ready, fmt.Errorf("unknown provider %q; known are %s", to.Provider, strings.Join(slices.Sorted(maps.Keys(byName)), ", "))
 			}
 			if ready.chains[p.family] == nil {
 				ready.chains[p.family] = new(chain)
@@ -152,11 +192,11 @@ func (t *Transport) newRouteLine(byName map[string]*Provider, line *ModelRoute) 
 			return ready, fmt.Errorf("context_length and content_filter name a provider of the %s family, but no target does", family.Name)
 		}
 	}
-	return ready, t.addSplit(&ready, byName, line)
+	return ready, checkSplit(byName, line)
 }
 
-// addSplit splits the calls of a line if it says so.
-func (t *Transport) addSplit(ready *routeLine, byName map[string]*Provider, line *ModelRoute) error {
+// checkSplit refuses to share calls among targets that do not take the same.
+func checkSplit(byName map[string]*Provider, line *ModelRoute) error {
 	if len(line.Split) == 0 {
 		return nil
 	}
@@ -167,10 +207,31 @@ func (t *Transport) addSplit(ready *routeLine, byName map[string]*Provider, line
 				line.Targets[0], family.Name, to, other.Name)
 		}
 	}
-	var err error
-	chain := ready.chains[family]
-	chain.split, err = t.newSplit(line, chain.targets)
-	return err
+	return nil
+}
+
+// openSplits splits the calls of the lines that say so.
+func (t *Transport) openSplits(r routes) error {
+	for _, line := range r.lines {
+		if len(line.config.Split) == 0 {
+			continue
+		}
+		var err error
+		chain := line.chains[r.byName[line.config.Targets[0].Provider].family]
+		if chain.split, err = t.newSplit(line.config, chain.targets); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// MayBegin tells whether a text before a slash may be the name of a provider,
+// or the beginning of a model's name. Such names have those who sell the models
+// of others: all services that speak OpenAI's format but OpenAI itself.
+func (t *Transport) MayBegin(prefix string) bool {
+	return slices.ContainsFunc(t.Providers, func(p *Provider) bool {
+		return p.Name == prefix || p.family.Name == "openai" && p.Name != "openai"
+	})
 }
 
 // providers returns those that may have stored what req refers to: of one that

@@ -175,29 +175,18 @@ func (w *watch) end(cause error) {
 	w.cancel(cause)
 }
 
-func (t *Timeouts) parse(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		return d.ArgErr()
+func (t *Timeouts) parseOption(d *caddyfile.Dispenser) error {
+	switch d.Val() {
+	case "connect":
+		return parseDuration(d, &t.Connect)
+	case "headers":
+		return parseLimit(d, &t.Headers)
+	case "first_token":
+		return parseLimit(d, &t.FirstToken)
+	case "idle":
+		return parseLimit(d, &t.Idle)
+	case "total":
+		return parseLimit(d, &t.Total)
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if d.Val() == "connect" {
-			if err := parseDuration(d, &t.Connect); err != nil {
-				return err
-			}
-			continue
-		}
-		into := map[string]*caddy.Duration{
-			"headers":     &t.Headers,
-			"first_token": &t.FirstToken,
-			"idle":        &t.Idle,
-			"total":       &t.Total,
-		}[d.Val()]
-		if into == nil {
-			return d.Errf("timeouts: unrecognized option %s", d.Val())
-		}
-		if err := parseLimit(d, into); err != nil {
-			return err
-		}
-	}
-	return nil
+	return d.Errf("timeouts: unrecognized option %s", d.Val())
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/startup"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 func init() {
@@ -100,6 +101,8 @@ type Transport struct {
 	trials  []trialKey
 }
 
+var errNoProvider = errors.New("no provider: transport llm needs at least one 'provider' with a key")
+
 // CaddyModule returns the Caddy module information.
 func (*Transport) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
@@ -114,7 +117,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	start := startup.Of(ctx.GetMetricsRegistry())
 	defer start.Module()()
 	if len(t.Providers) == 0 {
-		return errors.New("no provider: transport llm needs at least one 'provider' with a key")
+		return errNoProvider
 	}
 	var err error
 	if t.events, err = events.New(ctx, func() { inForce.add(t) }); err != nil {
@@ -129,8 +132,12 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := t.openSplits(routes); err != nil {
+		return err
+	}
 	t.routes = routes
-	return t.startProbes()
+	t.startProbes()
+	return nil
 }
 
 // provisionProviders prepares the providers one after the other: they load
@@ -148,17 +155,19 @@ func (t *Transport) provisionProviders(ctx caddy.Context) error {
 }
 
 // Validate checks what Provision could not make sense of.
-func (t *Transport) Validate() error {
-	if err := errors.Join(t.Retry.validate(), t.Breaker.validate(), t.validateTrail()); err != nil {
+func (t *Transport) Validate() error { return t.check() }
+
+// check refuses options that cannot be meant as they stand.
+func (t *Transport) check() error {
+	if err := syntax.Check(
+		syntax.Choice{Option: "rescue", Value: t.Rescue, Known: []string{rescueOff, rescueResume}},
+		syntax.Choice{Option: "usage", Value: t.Usage, Known: usageModes},
+		syntax.Choice{Option: "on_disconnect", Value: t.OnDisconnect, Known: []string{disconnectCancel, disconnectDrain}},
+		syntax.Choice{Option: "state", Value: t.State, Known: []string{stateMemory, statePersist}},
+	); err != nil {
 		return err
 	}
-	if t.Rescue != "" && t.Rescue != rescueOff && t.Rescue != rescueResume {
-		return fmt.Errorf("rescue: unknown mode %q; known are %s and %s", t.Rescue, rescueOff, rescueResume)
-	}
-	if t.OnDisconnect != "" && t.OnDisconnect != disconnectCancel && t.OnDisconnect != disconnectDrain {
-		return fmt.Errorf("on_disconnect: unknown mode %q; known are %s and %s", t.OnDisconnect, disconnectCancel, disconnectDrain)
-	}
-	return errors.Join(checkState(t.State), t.Timeouts.validate())
+	return errors.Join(t.Retry.validate(), t.Breaker.validate(), t.Timeouts.validate(), t.validateTrail(), checkProbe(t.Probe))
 }
 
 // Cleanup gives back the shared state of keys and splits, exactly what was
@@ -189,6 +198,9 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	call, ok := callFrom(req.Context())
 	if !ok {
 		return nil, errors.New("transport llm needs the llm_proxy handler in front of its reverse_proxy; add 'llm_proxy' to the same route")
+	}
+	if list := t.listModels(req, call); list != nil {
+		return list, nil
 	}
 	chain := t.routes.match(call.Request)
 	if chain == nil {

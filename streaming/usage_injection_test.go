@@ -275,7 +275,11 @@ func TestWhoIsAskedForUsage(t *testing.T) {
 			p.Usage = tr.Providers[0].Usage
 		}
 		tr.Providers = []*Provider{p}
-		if err := tr.Provision(ctx); err == nil || !strings.Contains(err.Error(), `usage: must be inject or observe, not "always"`) {
+		err := tr.Provision(ctx)
+		if err == nil {
+			err = tr.Validate()
+		}
+		if err == nil || !strings.Contains(err.Error(), `usage: must be inject or observe, not "always"`) {
 			t.Errorf("got %v", err)
 		}
 		_ = tr.Cleanup()

@@ -109,11 +109,24 @@ func (i *instance) listKeys(out io.Writer, now time.Time) error {
 	fmt.Fprintln(table, "PROVIDER\tKEY\tSTATE\tIN FLIGHT\tATTEMPTS\tSUCCESS\tLATENCY")
 	for _, p := range pools {
 		for _, k := range p.Keys {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%.0f%%\t%s\n", p.Provider, k.ID, k.why(now), k.InFlight, k.Attempts,
-				100*k.SuccessRate, time.Duration(k.LatencyMS*float64(time.Millisecond)).Round(time.Millisecond))
+			success, latency := k.measures()
+			fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%s\t%s\n", p.Provider, k.ID, k.why(now), k.InFlight, k.Attempts, success, latency)
 		}
 	}
 	return table.Flush()
+}
+
+// measures says how attempts go and how long they take, as far as there were
+// any to tell.
+func (h *health) measures() (success, latency string) {
+	success, latency = "-", "-"
+	if h.Successes+h.Errors > 0 {
+		success = fmt.Sprintf("%.0f%%", 100*h.SuccessRate)
+	}
+	if h.Successes > 0 {
+		latency = time.Duration(h.LatencyMS * float64(time.Millisecond)).Round(time.Millisecond).String()
+	}
+	return success, latency
 }
 
 // why says how the key stands, and why if it is not free.

@@ -26,7 +26,12 @@ hash, which is what a config holds:
 
 With --generate it makes a new key and prints that too. The key is shown this
 once: give it to the client, and keep only the hash.`,
-		Args: cobra.NoArgs,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return errors.New("the key is read from standard input, so that it stays out of the shell's history: try 'caddy llm hash-key < key.txt', or --generate to make one")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out := cmd.OutOrStdout()
 			if generate {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool/store"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 func init() {
@@ -114,9 +115,9 @@ func (r *Redis) parseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		if r.Retention != 0 {
 			return true, d.Err("retention: already specified")
 		}
-		length, err := caddy.ParseDuration(text)
-		if err != nil || length <= 0 {
-			return true, d.Errf("retention: not a duration: %s", text)
+		length, err := syntax.Duration(text)
+		if err != nil {
+			return true, d.Errf("retention: %v", err)
 		}
 		r.Retention = caddy.Duration(length)
 	default:

@@ -112,12 +112,15 @@ func (c *counter) leaves(now time.Time, n int64) time.Duration {
 }
 
 // reset returns how long it takes until all that was used has left the period.
+// What calls under way hold is as good as used now.
 func (c *counter) reset(now time.Time) time.Duration {
 	switch {
-	case c.used == 0:
+	case c.taken() == 0 || c.rule.Kind == Concurrent:
 		return 0
 	case c.ring == nil:
 		return c.next.Sub(now)
+	case c.held > 0:
+		return c.over(now, c.newest)
 	default:
 		return c.over(now, c.last)
 	}

@@ -67,9 +67,10 @@ func (p *part) grant(c *counter) {
 	c.use(p.use)
 }
 
-// note notes where the count stands.
+// note notes where the count stands. It is not whole again before there is room
+// for what was asked for.
 func (p *part) note(now time.Time, c *counter) {
-	p.used, p.reset, p.known = c.taken(), c.reset(now), true
+	p.used, p.reset, p.known = c.taken(), max(c.reset(now), p.wait), true
 }
 
 // asked goes through the parts of which something is asked.

@@ -140,7 +140,10 @@ func (h *Hold) exceeded() *Exceeded {
 	var worst *Exceeded
 	for p := range h.asked() {
 		if p.wait > 0 && (worst == nil || p.wait > worst.Wait) {
-			worst = &Exceeded{Subject: p.subject, Rule: p.rule, Wait: p.wait}
+			worst = &Exceeded{
+				Subject: p.subject, Rule: p.rule, Wait: p.wait,
+				Need: p.hold + p.use, Left: max(p.rule.Amount-p.used, 0),
+			}
 		}
 	}
 	return worst

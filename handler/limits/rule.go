@@ -130,6 +130,9 @@ func (r *Rule) need(estimate Amounts) int64 {
 type Exceeded struct {
 	Subject *Subject
 	Rule    *Rule
+	// Need is what the call is thought to take, and Left what is left of the
+	// amount.
+	Need, Left int64
 	// Wait is how long it takes until there is room again: a second, where the
 	// end of the calls under way would make it.
 	Wait time.Duration
@@ -142,7 +145,8 @@ type State struct {
 	// Used is what was used of the amount, what is held for calls under way
 	// included.
 	Used int64
-	// Reset is the time until all that was used is forgotten.
+	// Reset is the time until all that was used is forgotten, if no more is. What
+	// is held counts as if it were used now.
 	Reset time.Duration
 }
 

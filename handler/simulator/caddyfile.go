@@ -12,6 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 func init() {
@@ -161,9 +163,9 @@ func parseDuration(d *caddyfile.Dispenser, into *caddy.Duration) error {
 	if !d.AllArgs(&text) {
 		return d.ArgErr()
 	}
-	value, err := caddy.ParseDuration(text)
-	if err != nil || value <= 0 {
-		return d.Errf("%s: not a duration: %s", option, text)
+	value, err := syntax.Duration(text)
+	if err != nil {
+		return d.Errf("%s: %v", option, err)
 	}
 	*into = caddy.Duration(value)
 	return nil

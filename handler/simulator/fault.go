@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 // The faults.
@@ -110,9 +112,9 @@ func ParseFault(words []string) (Fault, error) {
 		f.Count, rest = count, rest[1:]
 	}
 	if takes.duration && len(rest) > 0 {
-		duration, err := time.ParseDuration(rest[0])
-		if err != nil || duration <= 0 {
-			return f, fmt.Errorf("fault %s: not a duration: %s", f.Name, rest[0])
+		duration, err := syntax.Duration(rest[0])
+		if err != nil {
+			return f, fmt.Errorf("fault %s: %w", f.Name, err)
 		}
 		f.Duration, rest = duration, rest[1:]
 	}

@@ -21,6 +21,7 @@ import (
 	_ "modernc.org/sqlite"             // the driver sqlite
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/ledger"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 func init() {
@@ -131,9 +132,9 @@ func (s *SQL) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			if s.Retention != 0 {
 				return d.Err("retention: already specified")
 			}
-			length, err := caddy.ParseDuration(text)
-			if err != nil || length <= 0 {
-				return d.Errf("retention: not a duration: %s", text)
+			length, err := syntax.Duration(text)
+			if err != nil {
+				return d.Errf("retention: %v", err)
 			}
 			s.Retention = caddy.Duration(length)
 		default:

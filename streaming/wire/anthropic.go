@@ -24,6 +24,8 @@ var anthropic = &Family{
 	list:      address{version: "/v1", rest: "/models"},
 	authorize: authorizeAnthropic,
 	errorBody: anthropicError,
+	listing:   anthropicModels,
+	listingAt: "/models",
 }
 
 var anthropicOperations = map[string]*Operation{

@@ -89,11 +89,12 @@ func isAccessKey(secret string) bool {
 // its reason.
 func bedrockError(e Error) any {
 	return struct {
-		Type      string `json:"__type"`
-		Message   string `json:"message"`
-		Reason    string `json:"reason,omitempty"`
-		RequestID string `json:"requestId,omitempty"`
-	}{bedrockTypes.of(e.Status), e.Message, e.Code, e.RequestID}
+		Type       string `json:"__type"`
+		Message    string `json:"message"`
+		Reason     string `json:"reason,omitempty"`
+		RetryAfter int64  `json:"retry_after,omitempty"`
+		RequestID  string `json:"requestId,omitempty"`
+	}{bedrockTypes.of(e.Status), e.Message, e.Code, e.RetrySeconds(), e.RequestID}
 }
 
 var bedrockTypes = statusWords{

@@ -40,8 +40,9 @@ func recognizeCohere(method, path string, _ http.Header) (recognized, bool) {
 // cohereError is flat.
 func cohereError(e Error) any {
 	return struct {
-		ID      string `json:"id,omitempty"`
-		Message string `json:"message"`
-		Code    string `json:"code,omitempty"`
-	}{e.RequestID, e.Message, e.Code}
+		ID         string `json:"id,omitempty"`
+		Message    string `json:"message"`
+		Code       string `json:"code,omitempty"`
+		RetryAfter int64  `json:"retry_after,omitempty"`
+	}{e.RequestID, e.Message, e.Code, e.RetrySeconds()}
 }

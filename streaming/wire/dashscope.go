@@ -63,8 +63,9 @@ func joinDashScope(base string, _ bool, path address) string {
 // dashscopeError is flat.
 func dashscopeError(e Error) any {
 	return struct {
-		Code      string `json:"code"`
-		Message   string `json:"message"`
-		RequestID string `json:"request_id,omitempty"`
-	}{e.Code, e.Message, e.RequestID}
+		Code       string `json:"code"`
+		Message    string `json:"message"`
+		RetryAfter int64  `json:"retry_after,omitempty"`
+		RequestID  string `json:"request_id,omitempty"`
+	}{e.Code, e.Message, e.RetrySeconds(), e.RequestID}
 }

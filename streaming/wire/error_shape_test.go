@@ -4,6 +4,7 @@ package wire_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,10 +20,35 @@ func TestErrorsHaveTheFamilysShape(t *testing.T) {
 			`{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"rate_limit_exceeded"},` +
 			`{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"2s"},` +
 			`{"@type":"type.googleapis.com/google.rpc.RequestInfo","requestId":"r1"}]}}`,
+		"bedrock":   `{"__type":"ThrottlingException","message":"wait <a \"moment\">","reason":"rate_limit_exceeded","retry_after":2,"requestId":"r1"}`,
+		"cohere":    `{"id":"r1","message":"wait <a \"moment\">","code":"rate_limit_exceeded","retry_after":2}`,
+		"dashscope": `{"code":"rate_limit_exceeded","message":"wait <a \"moment\">","retry_after":2,"request_id":"r1"}`,
+		"ollama":    `{"error":"wait <a \"moment\">","code":"rate_limit_exceeded","retry_after":2,"request_id":"r1"}`,
+		"tgi":       `{"error":"wait <a \"moment\">","error_type":"rate_limit_exceeded","retry_after":2,"request_id":"r1"}`,
 	} {
 		family, _ := wire.Lookup(name)
 		if got := string(family.ErrorBody(e)); got != want {
 			t.Errorf("%s:\n got %s\nwant %s", name, got, want)
+		}
+	}
+}
+
+// Whatever the family, an error says its code, for how long to wait, and which
+// call it was; what is unknown is left out.
+func TestErrorsOfAllFamiliesSayTheSame(t *testing.T) {
+	for _, name := range wire.Names() {
+		family, _ := wire.Lookup(name)
+		known := string(family.ErrorBody(wire.Error{Status: 429, Code: "a_code", Message: "m", RetryAfter: 7 * time.Second, RequestID: "r1"}))
+		for _, part := range []string{`"a_code"`, `"r1"`} {
+			if !strings.Contains(known, part) {
+				t.Errorf("%s: no %s in %s", name, part, known)
+			}
+		}
+		if !strings.Contains(known, `"retry_after":7`) && !strings.Contains(known, `"retryDelay":"7s"`) {
+			t.Errorf("%s: no wait in %s", name, known)
+		}
+		if bare := string(family.ErrorBody(wire.Error{Status: 400, Code: "a_code", Message: "m"})); strings.Contains(strings.ToLower(bare), "retry") {
+			t.Errorf("%s: a wait that is unknown in %s", name, bare)
 		}
 	}
 }

@@ -37,6 +37,8 @@ var gemini = &Family{
 	modelPrefix: "models/",
 	authorize:   authorizeGemini,
 	errorBody:   geminiError,
+	listing:     geminiModels,
+	listingAt:   "/models",
 }
 
 // googleStorage names objects by their collection; the Interactions API leaves

@@ -16,6 +16,8 @@ var ollama = &Family{
 	bodyPaths: openai.bodyPaths,
 	authorize: authorizeBearer,
 	errorBody: ollamaError,
+	listing:   ollamaModels,
+	listingAt: "/api/tags",
 }
 
 // ollamaOperations are below /api. Chats and texts are streamed unless the
@@ -49,7 +51,9 @@ func recognizeOllama(method, path string, _ http.Header) (recognized, bool) {
 // ollamaError is a text, with our code beside it.
 func ollamaError(e Error) any {
 	return struct {
-		Error string `json:"error"`
-		Code  string `json:"code,omitempty"`
-	}{e.Message, e.Code}
+		Error      string `json:"error"`
+		Code       string `json:"code,omitempty"`
+		RetryAfter int64  `json:"retry_after,omitempty"`
+		RequestID  string `json:"request_id,omitempty"`
+	}{e.Message, e.Code, e.RetrySeconds(), e.RequestID}
 }

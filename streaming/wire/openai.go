@@ -23,6 +23,8 @@ var openai = &Family{
 	list:      address{version: "/v1", rest: "/models"},
 	authorize: authorizeBearer,
 	errorBody: openaiError,
+	listing:   openaiModels,
+	listingAt: "/models",
 
 	modelParameters: []string{"model"},
 }

@@ -99,9 +99,9 @@ func TestOtherFamiliesErrorsHaveTheirShape(t *testing.T) {
 		"azure":     `{"error":{"message":"wait","type":"rate_limit_error","param":null,"code":"rate_limit_exceeded"},"request_id":"r1"}`,
 		"bedrock":   `{"__type":"ThrottlingException","message":"wait","reason":"rate_limit_exceeded","requestId":"r1"}`,
 		"cohere":    `{"id":"r1","message":"wait","code":"rate_limit_exceeded"}`,
-		"ollama":    `{"error":"wait","code":"rate_limit_exceeded"}`,
+		"ollama":    `{"error":"wait","code":"rate_limit_exceeded","request_id":"r1"}`,
 		"dashscope": `{"code":"rate_limit_exceeded","message":"wait","request_id":"r1"}`,
-		"tgi":       `{"error":"wait","error_type":"rate_limit_exceeded"}`,
+		"tgi":       `{"error":"wait","error_type":"rate_limit_exceeded","request_id":"r1"}`,
 	} {
 		family, _ := wire.Lookup(name)
 		if got := string(family.ErrorBody(e)); got != want {

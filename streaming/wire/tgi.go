@@ -28,7 +28,9 @@ func recognizeTGI(method, path string, _ http.Header) (recognized, bool) {
 // tgiError is a text and its kind, which is our code.
 func tgiError(e Error) any {
 	return struct {
-		Error string `json:"error"`
-		Type  string `json:"error_type"`
-	}{e.Message, e.Code}
+		Error      string `json:"error"`
+		Type       string `json:"error_type"`
+		RetryAfter int64  `json:"retry_after,omitempty"`
+		RequestID  string `json:"request_id,omitempty"`
+	}{e.Message, e.Code, e.RetrySeconds(), e.RequestID}
 }

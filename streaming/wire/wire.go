@@ -11,6 +11,7 @@ package wire
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
 )
@@ -42,6 +43,10 @@ type Family struct {
 	// or that give it to anyone. query is what belongs to it.
 	list  address
 	query string
+	// listing makes the list of models that clients get under the path
+	// listingAt below the version; nil where it cannot be made of names alone.
+	listing   func(names []string) any
+	listingAt string
 	// modelPrefix may stand before a model's name in bodies.
 	modelPrefix string
 	// authorize places a credential.
@@ -139,6 +144,20 @@ func Names() []string {
 // family wants it. Other credentials should have been taken out; see
 // [StripCredentials].
 func (f *Family) Authorize(h http.Header, secret string) { f.authorize(h, secret) }
+
+// KeyHeader returns the header in which the family's SDKs send a key, as it
+// stands in a request.
+func (f *Family) KeyHeader(key string) string {
+	h := http.Header{}
+	f.authorize(h, key)
+	for name, values := range h {
+		if strings.HasSuffix(values[0], key) {
+			return name + ": " + values[0]
+		}
+	}
+
+	return "Authorization: Bearer " + key
+}
 
 // AuthorizeBearer places a token that was lent as a bearer, wherever the family
 // places keys. An empty one places only what goes along with a credential: for

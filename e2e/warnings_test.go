@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What is allowed but comes to nothing is said while the Caddyfile is read,
+// with the line; what is as it should be is not.
+func TestOddConfigsAreWarnedOf(t *testing.T) {
+	const config = `:8080 {
+	llm_proxy {
+		client late {env.HOME} {
+			expires 2020-01-01
+		}
+		client early {env.HOME}2 {
+			expires 2999-01-01
+		}
+		provider openai {
+			key sk-1
+		}
+		price openai/gpt-4o* {
+			input 5
+		}
+		price opanai/gpt-4o* {
+			input 5
+		}
+		price gpt-4o {
+			input 5
+		}
+		unhealthy_status 500
+		unhealthy_status 429
+	}
+}
+`
+	for name, test := range map[string]struct {
+		config string
+		lines  map[int]string
+	}{
+		"as it stands": {config, map[int]string{
+			3:  "client late: its access ended at 2020-01-01",
+			15: "price opanai/gpt-4o*: there is no provider opanai",
+			22: "unhealthy_status 429 takes one key's",
+		}},
+		"where models of others are sold": {strings.Replace(config, "provider openai", "provider openrouter", 1), map[int]string{
+			3:  "client late",
+			22: "unhealthy_status 429",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "Caddyfile")
+			if err := os.WriteFile(path, []byte(test.config), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			out, err := exec.Command(binary, "adapt", "--config", path, "--adapter", "caddyfile").CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v %s", err, out)
+			}
+			for line := range strings.Lines(string(out)) {
+				var entry struct {
+					Level, Msg, File string
+					Line             int
+				}
+				if json.Unmarshal([]byte(line), &entry) != nil || entry.Level != "warn" || entry.File != path {
+					continue
+				}
+				if want, ok := test.lines[entry.Line]; !ok || !strings.Contains(entry.Msg, want) {
+					t.Errorf("line %d: got %q, want %q", entry.Line, entry.Msg, want)
+				}
+				delete(test.lines, entry.Line)
+			}
+			if len(test.lines) > 0 {
+				t.Errorf("no warning of %v in %s", test.lines, out)
+			}
+		})
+	}
+}
