@@ -4,9 +4,7 @@ package handler
 
 import (
 	"math"
-	"strconv"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
 
@@ -76,14 +74,6 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // handler's. The llm_proxy directive hands its options on through it.
 func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 	switch d.Val() {
-	case "client":
-		err = h.parseClient(d)
-	case "group":
-		err = h.parseGroup(d)
-	case "clients":
-		err = h.parseClients(d)
-	case "jwt":
-		err = h.parseJWT(d)
 	case "trust_user":
 		err = h.parseTrustUser(d)
 	case "anonymous":
@@ -94,8 +84,6 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		err = parseFlag(d, &h.ShadowLimits)
 	case "usage_endpoint":
 		err = h.parseUsageEndpoint(d)
-	case "auth_failures":
-		err = h.parseAuthFailures(d)
 	case "ledger":
 		err = h.parseLedger(d)
 	case "price":
@@ -109,7 +97,7 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 	case "heartbeat":
 		err = h.parseHeartbeat(d)
 	default:
-		return false, nil
+		return h.Callers.ParseOption(d)
 	}
 	return true, err
 }
@@ -126,51 +114,6 @@ func (h *Handler) parseUserLimit(d *caddyfile.Dispenser) error {
 		return err
 	}
 	h.UserLimits = append(h.UserLimits, limit)
-	return nil
-}
-
-// parseAuthFailures parses "auth_failures <n> <window>".
-func (h *Handler) parseAuthFailures(d *caddyfile.Dispenser) error {
-	if h.AuthFailures != nil {
-		return d.Err("auth_failures: already specified")
-	}
-	var limit, window string
-	if !d.AllArgs(&limit, &window) {
-		return d.Err("auth_failures: wants a number and a window, such as 'auth_failures 20 1m'")
-	}
-	n, err := strconv.Atoi(limit)
-	if err != nil {
-		return d.Errf("auth_failures: not a number: %s", limit)
-	}
-	length, err := caddy.ParseDuration(window)
-	if err != nil {
-		return d.Errf("auth_failures: not a window: %s", window)
-	}
-	h.AuthFailures = &AuthFailures{Limit: n, Window: caddy.Duration(length)}
-	return nil
-}
-
-func (h *Handler) parseClients(d *caddyfile.Dispenser) error {
-	if h.ClientsFile != "" {
-		return d.Err("clients: already specified")
-	}
-	if !d.AllArgs(&h.ClientsFile) {
-		return d.Err("clients: wants one file")
-	}
-	return nil
-}
-
-func (h *Handler) parseTrustUser(d *caddyfile.Dispenser) error {
-	if h.TrustUser != "" {
-		return d.Err("trust_user: already specified")
-	}
-	h.TrustUser = "{http.auth.user.id}"
-	if d.NextArg() {
-		h.TrustUser = d.Val()
-	}
-	if d.NextArg() {
-		return d.ArgErr()
-	}
 	return nil
 }
 

@@ -51,7 +51,7 @@ type Client struct {
 }
 
 // ready resolves what the config says of a client.
-func (h *Handler) ready(c *Client) (*auth.Client, []auth.Digest, error) {
+func (who *Callers) ready(c *Client) (*auth.Client, []auth.Digest, error) {
 	digests, err := c.digests()
 	if err != nil {
 		return nil, nil, err
@@ -61,10 +61,10 @@ func (h *Handler) ready(c *Client) (*auth.Client, []auth.Digest, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := h.checkGroups(c.Groups); err != nil {
+	if err := who.checkGroups(c.Groups); err != nil {
 		return nil, nil, err
 	}
-	h.join(client, own)
+	who.join(client, own)
 	if client.Expires, err = parseExpiry(c.Expires); err != nil {
 		return nil, nil, err
 	}
@@ -115,13 +115,13 @@ func parseExpiry(text string) (time.Time, error) {
 	return moment, nil
 }
 
-func (h *Handler) parseClient(d *caddyfile.Dispenser) error {
+func (who *Callers) parseClient(d *caddyfile.Dispenser) error {
 	args := d.RemainingArgs()
 	if len(args) < 1 {
 		return d.Err("client: an id and a secret are needed, such as 'client app {env.APP_KEY_HASH}'")
 	}
 	c := &Client{ID: args[0], Secrets: args[1:]}
-	if slices.ContainsFunc(h.Clients, func(other *Client) bool { return other.ID == c.ID }) {
+	if slices.ContainsFunc(who.Clients, func(other *Client) bool { return other.ID == c.ID }) {
 		return d.Errf("client %s: already specified", c.ID)
 	}
 	if slices.Contains(args, "") {
@@ -132,7 +132,7 @@ func (h *Handler) parseClient(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	h.Clients = append(h.Clients, c)
+	who.Clients = append(who.Clients, c)
 	return nil
 }
 

@@ -43,8 +43,8 @@ func newToken(t *testing.T, subject string) (token, keySet string) {
 	return token, string(text)
 }
 
-func withJWT(jwks string) *JWT {
-	return &JWT{JWKS: jwks, Issuer: "https://id.example", Audience: []string{"llm"}}
+func withJWT(jwks string) []*JWT {
+	return []*JWT{{JWKS: jwks, Issuer: "https://id.example", Audience: []string{"llm"}}}
 }
 
 // A token serves like a key, wherever an SDK puts it. Its client has what the
@@ -60,8 +60,7 @@ func TestTokensAsKeys(t *testing.T) {
 	for name, source := range map[string]string{"file": file, "url": server.URL} {
 		t.Run(name, func(t *testing.T) {
 			h := newHandler(t, &Handler{
-				JWT:        withJWT(source),
-				Clients:    []*Client{{ID: "alice", Models: []string{"gpt-4o"}}, newClient(t)},
+				Callers:    Callers{JWT: withJWT(source), Clients: []*Client{{ID: "alice", Models: []string{"gpt-4o"}}, newClient(t)}},
 				UserLimits: []*Limit{{Kind: "requests", Amount: 100, Per: "day"}},
 			})
 			checkPassed(t, h, request("/v1/chat/completions", chat, "Authorization", "Bearer "+token))
@@ -69,7 +68,7 @@ func TestTokensAsKeys(t *testing.T) {
 			checkPassed(t, h, request("/v1/chat/completions", chat))
 			checkRefused(t, h, request("/v1/chat/completions", `{"model":"o1"}`, "Authorization", "Bearer "+token), http.StatusForbidden, "model_not_allowed")
 			checkRefused(t, h, request("/v1/chat/completions", chat, "Authorization", "Bearer "+token[:len(token)-4]), http.StatusUnauthorized, "invalid_api_key")
-			if bob := h.vouchedFor("bob"); len(bob.Limits) != 1 || len(bob.Models) != 0 {
+			if bob := h.vouchedFor(&grant{id: "bob"}); len(bob.Limits) != 1 || len(bob.Models) != 0 {
 				t.Errorf("somebody else: %+v", bob)
 			}
 		})
@@ -82,7 +81,7 @@ func TestIssuerAway(t *testing.T) {
 	token, _ := newToken(t, "alice")
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }))
 	defer server.Close()
-	h := newHandler(t, &Handler{JWT: withJWT(server.URL), Clients: []*Client{newClient(t)}})
+	h := newHandler(t, &Handler{Callers: Callers{JWT: withJWT(server.URL), Clients: []*Client{newClient(t)}}})
 	checkRefused(t, h, request("/v1/chat/completions", chat, "Authorization", "Bearer "+token), http.StatusServiceUnavailable, "auth_unavailable")
 	checkPassed(t, h, request("/v1/chat/completions", chat))
 }
@@ -90,7 +89,7 @@ func TestIssuerAway(t *testing.T) {
 // Whom a handler in front has named needs no key. Where it names nobody, a key
 // does; and a name that is none lets nobody in.
 func TestTrustedUser(t *testing.T) {
-	h := newHandler(t, &Handler{TrustUser: "{http.auth.user.id}", Clients: []*Client{newClient(t), {ID: "bob", Models: []string{"none"}}}})
+	h := newHandler(t, &Handler{Callers: Callers{Clients: []*Client{newClient(t), {ID: "bob", Models: []string{"none"}}}}, TrustUser: new(TrustUser)})
 	call := func(user string, key string) (*httptest.ResponseRecorder, bool) {
 		w := httptest.NewRecorder()
 		repl := caddy.NewReplacer()

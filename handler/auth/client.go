@@ -20,6 +20,9 @@ type Client struct {
 	ID string
 	// Models are patterns of the models that it may use; none means all.
 	Models []string
+	// Narrowing are further lists of patterns, of each of which one must match
+	// too.
+	Narrowing [][]string
 	// Groups are the names of those it belongs to.
 	Groups []string
 	// Limits are whose limits hold for it: its own, and those of its groups.
