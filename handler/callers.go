@@ -204,7 +204,7 @@ func (who *Callers) vouchedFor(granted *grant) *auth.Client {
 		narrowed.Narrowing = granted.narrowing
 		return &narrowed
 	}
-	client := &auth.Client{ID: granted.id, Groups: granted.groups, Narrowing: granted.narrowing}
+	client := &auth.Client{ID: granted.id, Guest: true, Groups: granted.groups, Narrowing: granted.narrowing}
 	who.join(client, granted.limits)
 	return client
 }
