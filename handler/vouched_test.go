@@ -3,6 +3,7 @@
 package handler
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
@@ -19,8 +20,16 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// newToken returns a token for a subject and the key set to verify it with.
-func newToken(t *testing.T, subject string) (token, keySet string) {
+// testIssuer signs tokens.
+type testIssuer struct {
+	t      *testing.T
+	name   string
+	signer jose.Signer
+	// keySet is what to verify the tokens with.
+	keySet string
+}
+
+func newIssuer(t *testing.T, name string) *testIssuer {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -30,17 +39,44 @@ func newToken(t *testing.T, subject string) (token, keySet string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err = jwt.Signed(signer).Claims(map[string]any{
-		"iss": "https://id.example", "aud": "llm", "sub": subject, "exp": time.Now().Add(time.Hour).Unix(),
-	}).Serialize()
-	if err != nil {
-		t.Fatal(err)
-	}
 	text, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: private.Public(), KeyID: "k"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return token, string(text)
+	return &testIssuer{t, name, signer, string(text)}
+}
+
+// sign returns a token for a subject, with more claims as JSON.
+func (i *testIssuer) sign(subject, more string) string {
+	i.t.Helper()
+	claims := map[string]any{}
+	if err := json.Unmarshal([]byte(cmp.Or(more, "{}")), &claims); err != nil {
+		i.t.Fatal(err)
+	}
+	claims["iss"], claims["aud"], claims["exp"] = i.name, "llm", time.Now().Add(time.Hour).Unix()
+	if subject != "" {
+		claims["sub"] = subject
+	}
+	token, err := jwt.Signed(i.signer).Claims(claims).Serialize()
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	return token
+}
+
+// jwt returns what trusts the issuer, whose key set is in a file.
+func (i *testIssuer) jwt(claims Claims) *JWT {
+	i.t.Helper()
+	file := filepath.Join(i.t.TempDir(), "jwks.json")
+	if err := os.WriteFile(file, []byte(i.keySet), 0o600); err != nil {
+		i.t.Fatal(err)
+	}
+	return &JWT{JWKS: file, Issuer: i.name, Audience: []string{"llm"}, Claims: claims}
+}
+
+// bearing returns a call with a token.
+func bearing(token, body string) *http.Request {
+	return request("/v1/chat/completions", body, "Authorization", "Bearer "+token)
 }
 
 func withJWT(jwks string) []*JWT {
@@ -50,7 +86,8 @@ func withJWT(jwks string) []*JWT {
 // A token serves like a key, wherever an SDK puts it. Its client has what the
 // config says of it, or what it says of everybody.
 func TestTokensAsKeys(t *testing.T) {
-	token, keySet := newToken(t, "alice")
+	issuer := newIssuer(t, "https://id.example")
+	token, keySet := issuer.sign("alice", ""), issuer.keySet
 	file := filepath.Join(t.TempDir(), "jwks.json")
 	if err := os.WriteFile(file, []byte(keySet), 0o600); err != nil {
 		t.Fatal(err)
@@ -78,7 +115,7 @@ func TestTokensAsKeys(t *testing.T) {
 // An issuer that cannot be reached keeps nothing from starting, and makes no
 // token a wrong one; keys go on as ever.
 func TestIssuerAway(t *testing.T) {
-	token, _ := newToken(t, "alice")
+	token := newIssuer(t, "https://id.example").sign("alice", "")
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }))
 	defer server.Close()
 	h := newHandler(t, &Handler{Callers: Callers{JWT: withJWT(server.URL), Clients: []*Client{newClient(t)}}})

@@ -149,6 +149,7 @@ func TestBadTokens(t *testing.T) {
 		"without an end":  sign(map[string]any{"exp": nil}),
 		"not yet":         sign(map[string]any{"nbf": noon.Add(2 * time.Minute).Unix()}),
 		"from the future": sign(map[string]any{"iat": noon.Add(2 * time.Minute).Unix()}),
+		"nobody's name":   sign(map[string]any{"sub": 7}),
 		"cut":             good[:len(good)-1],
 		"other claims":    parts[0] + "." + strings.Split(stranger.sign("ed", jose.EdDSA, claims(map[string]any{"sub": "root"})), ".")[1] + "." + parts[2],
 		"no signature":    parts[0] + "." + parts[1] + ".",
