@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -153,6 +154,33 @@ func TestTrustedUser(t *testing.T) {
 	} {
 		if w, passed := call(test.user, test.key); passed != (test.status == 200) || !passed && w.Code != test.status {
 			t.Errorf("user %q, key %q: %d, passed %t; want %d", test.user, test.key, w.Code, passed, test.status)
+		}
+	}
+}
+
+// The groups that a handler in front names hold for whom it has named, and
+// those of all that it names; what is no group gives nothing.
+func TestGroupsOfATrustedUser(t *testing.T) {
+	h := newHandler(t, &Handler{
+		Callers: Callers{
+			Groups:  []*Group{{Name: "all"}, {Name: "staff", Models: []string{"gpt-4o"}}, {Name: "Domain Users"}},
+			Clients: []*Client{{ID: "known", Groups: []string{"staff"}}},
+		},
+		TrustUser: &TrustUser{
+			ID: "{http.request.header.Remote-User}", GroupsFrom: "{http.request.header.Remote-Groups}",
+			Membership: Membership{Groups: []string{"all"}, GroupNames: map[string]string{"eng": "staff"}},
+		},
+	})
+	for _, test := range []struct{ user, groups, want string }{
+		{"alice", "", "all"}, {"alice", "eng,else, Domain Users", "all staff Domain Users"}, {"alice", "staff|eng|all", "all staff"},
+		{"alice", "eng other", "all staff"}, {"known", "all", "staff"},
+	} {
+		r := request("/v1/chat/completions", chat, "Authorization", "", "Remote-User", test.user, "Remote-Groups", test.groups)
+		w := httptest.NewRecorder()
+		repl := caddyhttp.NewTestReplacer(r)
+		client, refused := h.authenticate(caddyhttp.PrepareRequest(r, repl, w, &caddyhttp.Server{}), nil)
+		if refused != nil || strings.Join(client.Groups, " ") != test.want {
+			t.Errorf("%s of %q: %+v, %v", test.user, test.groups, client, refused)
 		}
 	}
 }
