@@ -140,20 +140,7 @@ func (a *Authenticator) Cleanup() error {
 //		clients, jwt, introspection, auth_failures>
 //	}
 func (a *Authenticator) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // consume directive name
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		known, err := a.ParseOption(d)
-		if err != nil {
-			return err
-		}
-		if !known {
-			return d.Errf("unrecognized subdirective %s", d.Val())
-		}
-	}
-	return nil
+	return parseDirective(d, a.ParseOption)
 }
 
 // Interface guards

@@ -27,13 +27,35 @@ import (
 //		}
 //		clients <file>
 //		jwt {
-//			jwks     <URL or file>
-//			issuer   <issuer>
-//			audience <name>...
-//			claim    <name>
-//			leeway   <duration>
+//			jwks         <URL or file>
+//			issuer       <issuer>
+//			audience     <name>...
+//			leeway       <duration>
+//			claim        <claim>
+//			id_prefix    <text>
+//			groups_claim <claim>
+//			models_claim <claim>
+//			limits_claim <claim>
+//			group        <name>...
+//			map_group    <name> <group>
 //		}
-//		trust_user [<placeholder>]
+//		introspection <URL> {
+//			client_id     <id>
+//			client_secret <secret>
+//			issuer        <issuer>
+//			audience      <name>...
+//			cache         <duration>
+//			stale         <duration>
+//			timeout       <duration>
+//			max_in_flight <n>
+//			max_rate      <n>
+//			claim|id_prefix|groups_claim|models_claim|limits_claim|group|map_group ...
+//		}
+//		trust_user [<placeholder>] {
+//			groups_from <placeholder>
+//			group       <name>...
+//			map_group   <name> <group>
+//		}
 //		anonymous
 //		rate_limit user <kind> <n> [<window>|day|month [<time zone>]] [models <pattern>...]
 //		shadow_limits
@@ -54,12 +76,17 @@ import (
 //		ledger log|file|redis ...
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return parseDirective(d, h.ParseOption)
+}
+
+// parseDirective parses a directive that is a block of options.
+func parseDirective(d *caddyfile.Dispenser, parseOption func(*caddyfile.Dispenser) (known bool, err error)) error {
 	d.Next() // consume directive name
 	if d.NextArg() {
 		return d.ArgErr()
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		known, err := h.ParseOption(d)
+		known, err := parseOption(d)
 		if err != nil {
 			return err
 		}

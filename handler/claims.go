@@ -114,15 +114,3 @@ func (c *Claims) parseOption(d *caddyfile.Dispenser, of, option string, args []s
 	}
 	return true, parseText(d, of, option, args, into)
 }
-
-// parseText parses an option that has one argument and stands once.
-func parseText(d *caddyfile.Dispenser, of, option string, args []string, into *string) error {
-	if *into != "" {
-		return d.Errf("%s: %s: already specified", of, option)
-	}
-	if len(args) != 1 || args[0] == "" {
-		return d.Errf("%s: %s: wants one argument", of, option)
-	}
-	*into = args[0]
-	return nil
-}

@@ -8,12 +8,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/credentials/guest"
@@ -26,7 +24,8 @@ import (
 // when it is asked (RFC 7662). Clients' keys and the tokens of issuers whose
 // keys are known are never shown to it.
 type Introspection struct {
-	// URL is the issuer's introspection endpoint.
+	// URL is the issuer's introspection endpoint. Placeholders in it, and in
+	// ClientID and ClientSecret, are evaluated when the config is loaded.
 	URL string `json:"url"`
 
 	// ClientID is what the issuer knows us by.
@@ -101,11 +100,11 @@ func (who *Callers) openIntrospection() error {
 
 func (i *Introspection) provision(who *Callers) error {
 	resolver := guest.NewResolver()
-	id, secret := resolver.Needed("client_id", i.ClientID), resolver.Needed("client_secret", i.ClientSecret)
+	endpoint, id, secret := resolver.Needed("url", i.URL), resolver.Needed("client_id", i.ClientID), resolver.Needed("client_secret", i.ClientSecret)
 	if err := resolver.Err(); err != nil {
 		return err
 	}
-	at, err := url.Parse(i.URL)
+	at, err := url.Parse(endpoint)
 	if err != nil || at.Scheme != "http" && at.Scheme != "https" || at.Host == "" || at.User != nil {
 		return errors.New("the URL should look like https://id.example.com/oauth2/introspect, with no user in it")
 	}
@@ -117,9 +116,9 @@ func (i *Introspection) provision(who *Callers) error {
 	}
 	i.setDefaults()
 	limits := fmt.Sprint(i.Cache, i.Stale, i.Timeout, i.MaxInFlight, i.MaxRate)
-	pooled := auth.HashSecret(strings.Join([]string{i.URL, id, secret, limits}, "\x00"))
+	pooled := auth.HashSecret(strings.Join([]string{endpoint, id, secret, limits}, "\x00"))
 	shared, _, err := introspectors.LoadOrNew(pooled, func() (caddy.Destructor, error) {
-		return i.newIntrospector(id, keypool.NewSecret(secret)), nil
+		return i.newIntrospector(endpoint, id, keypool.NewSecret(secret)), nil
 	})
 	if err != nil {
 		return err
@@ -147,8 +146,7 @@ func (i *Introspection) setDefaults() {
 
 // newIntrospector returns one that may outlive the config, so its logger is
 // Caddy's own.
-func (i *Introspection) newIntrospector(id string, secret keypool.Secret) *pooledIntrospector {
-	endpoint := i.URL
+func (i *Introspection) newIntrospector(endpoint, id string, secret keypool.Secret) *pooledIntrospector {
 	made := new(pooledIntrospector)
 	made.Ask = func(ctx context.Context, token string) ([]byte, error) {
 		return askIssuer(ctx, endpoint, id, secret, token)
@@ -215,71 +213,4 @@ func askIssuer(ctx context.Context, endpoint, id string, secret keypool.Secret, 
 		return nil, fmt.Errorf("the issuer answers %s: client_id and client_secret may be wrong, or not be allowed to ask", res.Status)
 	}
 	return nil, fmt.Errorf("the issuer answers %s", res.Status)
-}
-
-// parseIntrospection parses "introspection <URL> { … }".
-func (who *Callers) parseIntrospection(d *caddyfile.Dispenser) error {
-	if who.Introspection != nil {
-		return d.Err("introspection: already specified")
-	}
-	i := new(Introspection)
-	if !d.AllArgs(&i.URL) {
-		return d.Err("introspection: wants the URL of an introspection endpoint, such as https://id.example.com/oauth2/introspect")
-	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := i.parseOption(d); err != nil {
-			return err
-		}
-	}
-	who.Introspection = i
-	return nil
-}
-
-func (i *Introspection) parseOption(d *caddyfile.Dispenser) error {
-	const of = "introspection"
-	option := d.Val()
-	args := d.RemainingArgs()
-	if len(args) == 0 {
-		return d.Errf("%s: %s: wants an argument", of, option)
-	}
-	switch option {
-	case "client_id":
-		return parseText(d, of, option, args, &i.ClientID)
-	case "client_secret":
-		return parseText(d, of, option, args, &i.ClientSecret)
-	case "issuer":
-		return parseText(d, of, option, args, &i.Issuer)
-	case "audience":
-		i.Audience = append(i.Audience, args...)
-		return nil
-	case "cache":
-		return parseDuration(d, of, option, args, &i.Cache)
-	case "stale":
-		return parseDuration(d, of, option, args, &i.Stale)
-	case "timeout":
-		return parseDuration(d, of, option, args, &i.Timeout)
-	case "max_in_flight":
-		return parseCount(d, of, option, args, &i.MaxInFlight)
-	case "max_rate":
-		return parseCount(d, of, option, args, &i.MaxRate)
-	}
-	known, err := i.Claims.parseOption(d, of, option, args)
-	if err == nil && !known {
-		err = d.Errf("%s: unrecognized option %s", of, option)
-	}
-	return err
-}
-
-// parseCount parses an option whose argument is a number of at least 1, and
-// which stands once.
-func parseCount(d *caddyfile.Dispenser, of, option string, args []string, into *int) error {
-	if *into != 0 {
-		return d.Errf("%s: %s: already specified", of, option)
-	}
-	n, err := strconv.Atoi(args[0])
-	if err != nil || len(args) > 1 || n < 1 {
-		return d.Errf("%s: %s: not a number of at least 1: %s", of, option, strings.Join(args, " "))
-	}
-	*into = n
-	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -230,18 +229,4 @@ func (j *JWT) parseOption(d *caddyfile.Dispenser) error {
 		err = d.Errf("jwt: unrecognized option %s", option)
 	}
 	return err
-}
-
-// parseDuration parses an option whose argument is a duration, and which
-// stands once.
-func parseDuration(d *caddyfile.Dispenser, of, option string, args []string, into *caddy.Duration) error {
-	if *into != 0 {
-		return d.Errf("%s: %s: already specified", of, option)
-	}
-	duration, err := caddy.ParseDuration(args[0])
-	if err != nil || len(args) > 1 || duration <= 0 {
-		return d.Errf("%s: %s: not a duration: %s", of, option, strings.Join(args, " "))
-	}
-	*into = caddy.Duration(duration)
-	return nil
 }
