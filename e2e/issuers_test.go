@@ -287,12 +287,7 @@ func TestFloodOfInventedTokens(t *testing.T) {
 // serves whoever comes next.
 func TestCallersOfAnyHandler(t *testing.T) {
 	i := newIssuer(t)
-	g := start(t, strings.NewReplacer("ISSUER", i.URL, "HASH", hash("old-key-of-a-client")).Replace(`{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+	g := start(t, strings.NewReplacer("ISSUER", i.URL, "HASH", hash("old-key-of-a-client")).Replace(head+`http://127.0.0.1:GATEWAY {
 	llm_auth {
 		group staff
 		client app CLIENT {

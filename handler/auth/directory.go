@@ -11,9 +11,6 @@ import (
 	"strings"
 )
 
-// secretPrefix is what the secrets that we make begin with.
-const secretPrefix = "clp-"
-
 // hashPrefix marks a secret that is given as its SHA-256 hash.
 const hashPrefix = "sha256:"
 
@@ -48,7 +45,7 @@ func ParseDigest(s string) (Digest, error) {
 func NewSecret() string {
 	var random [32]byte
 	_, _ = rand.Read(random[:]) // never fails
-	return secretPrefix + hex.EncodeToString(random[:])
+	return "clp-" + hex.EncodeToString(random[:])
 }
 
 // Directory finds clients by their secret. It is safe for concurrent use once

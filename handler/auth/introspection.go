@@ -16,6 +16,8 @@ import (
 )
 
 const (
+	// secretPrefix is what the keys begin with that [NewSecret] makes.
+	secretPrefix = "clp-"
 	// minOpaque is the length of the shortest token that an issuer is asked
 	// about, in bytes. A token that nobody can guess is longer.
 	minOpaque = 16
