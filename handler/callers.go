@@ -56,8 +56,9 @@ type Callers struct {
 	trusting bool
 	memory   *memory
 	file     *filewatch.File
-	told     told
-	logger   *zap.Logger
+	// told and groupsTold are what was said in the log.
+	told, groupsTold told
+	logger           *zap.Logger
 }
 
 // AuthFailures bounds how often an address may come with a wrong key. One
@@ -153,7 +154,7 @@ func (who *Callers) tellOfRefusal(err error) {
 
 // tellOfGroup logs that somebody names a group that there is not.
 func (who *Callers) tellOfGroup(name string) {
-	if name = name[:min(len(name), maxGroupName)]; who.told.first("group " + name) {
+	if name = name[:min(len(name), maxGroupName)]; who.groupsTold.first(name) {
 		who.logger.Info("a caller is said to belong to a group that there is not; this is said once", zap.String("group", name))
 	}
 }

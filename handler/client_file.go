@@ -65,7 +65,7 @@ func (who *Callers) enter(directory *auth.Directory, c *Client) error {
 		return err
 	}
 	if len(digests) == 0 && !who.vouched() {
-		return errors.New("a client needs a secret, unless jwt or trust_user tells who is calling")
+		return errors.New("a client needs a secret, unless jwt, introspection or trust_user tells who is calling")
 	}
 	return directory.Add(client, digests...)
 }

@@ -9,7 +9,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
@@ -103,5 +105,36 @@ func TestSignedTokensAreNotAskedAbout(t *testing.T) {
 	client, err := h.find(t.Context(), other.sign("alice", ""))
 	if err != nil || client.ID != "machine" || asked != 1 {
 		t.Errorf("got %+v, %v, asked %d times", client, err, asked)
+	}
+}
+
+// Tokens that an issuer does not know are wrong keys like others: an address
+// that comes with too many is refused before the issuer is asked again. That a
+// token cannot be judged is held against nobody.
+func TestUnknownTokensBlockAnAddress(t *testing.T) {
+	asked, away := 0, true
+	h := asking(t, func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		if away {
+			w.WriteHeader(http.StatusBadGateway)
+		}
+		_, _ = w.Write([]byte(`{"active":false}`))
+	}, Claims{})
+	h.AuthFailures = &AuthFailures{Limit: 2, Window: caddy.Duration(time.Hour)}
+	from := func(token string) *http.Request {
+		r := bearing(token, chat)
+		r.RemoteAddr = "203.0.113.99:1"
+		return r
+	}
+	for n := range 3 {
+		checkRefused(t, h, from(fmt.Sprint("an-opaque-token-", n)), http.StatusServiceUnavailable, "auth_unavailable")
+	}
+	away = false
+	for n := range 2 {
+		checkRefused(t, h, from(fmt.Sprint("an-opaque-token-", n)), http.StatusUnauthorized, "invalid_api_key")
+	}
+	checkRefused(t, h, from("an-opaque-token-9"), http.StatusTooManyRequests, "rate_limit_exceeded")
+	if asked != 5 {
+		t.Errorf("the issuer was asked %d times", asked)
 	}
 }

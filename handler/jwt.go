@@ -107,7 +107,11 @@ func (who *Callers) verify(ctx context.Context, secret string) (*grant, error) {
 		}
 		claims, err := j.verifier.Verify(ctx, time.Now(), token)
 		if err == nil {
-			return j.grant(who, claims)
+			granted, err := j.grant(who, claims)
+			if err != nil {
+				err = fmt.Errorf("%w (of issuer %s)", err, j.Issuer)
+			}
+			return granted, err
 		}
 		if !errors.Is(refused, auth.ErrUnjudged) {
 			refused = err
