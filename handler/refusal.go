@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/seed83435595/caddy-llm-proxy/streaming/websocket"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -80,6 +81,7 @@ func (f *refusal) setHeader(header http.Header) {
 	}
 	if f.Status == http.StatusUpgradeRequired {
 		header.Set("Upgrade", "websocket")
+		header.Set(websocket.HeaderVersion, "13")
 	}
 }
 
