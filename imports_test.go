@@ -23,7 +23,7 @@ var rooms = map[string][]string{
 	"keypool":     {},
 	"credentials": {"keypool"},
 	"streaming":   {"keypool", "credentials"},
-	"handler":     {"keypool", "streaming"},
+	"handler":     {"keypool", "credentials", "streaming"},
 	"caddyfile":   {"keypool", "streaming", "handler"},
 }
 

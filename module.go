@@ -2,8 +2,9 @@
 
 // Package llmproxy makes Caddy a gateway for LLM APIs. Importing it registers
 // everything: the llm_proxy directive and handler, the llm transport of
-// reverse_proxy, the llm_simulator handler, and the rate_limit handler of
-// caddy-ratelimit, which goes in front. Only credentials for AWS and Azure are
+// reverse_proxy, the llm_auth directive and the llm provider of authentication,
+// the llm_simulator handler, and the rate_limit handler of caddy-ratelimit,
+// which goes in front. Only credentials for AWS and Azure are
 // packages to be added, since they weigh too much for all the others.
 //
 // A request comes in through [handler], which knows the client. It goes out

@@ -79,11 +79,7 @@ func (l *layers) wrap(h httpcaddyfile.Helper, handlers []json.RawMessage) []json
 		refusals.GlobalZones = []string{prefix + "global"}
 	}
 	words := caddyconfig.JSONModuleObject(&refusals, "handler", "llm_limit_error", nil)
-	subroute := caddyhttp.Subroute{
-		Routes: caddyhttp.RouteList{{HandlersRaw: append(front, handlers...)}},
-		Errors: &caddyhttp.HTTPErrorConfig{Routes: caddyhttp.RouteList{{HandlersRaw: []json.RawMessage{words}}}},
-	}
-	return []json.RawMessage{caddyconfig.JSONModuleObject(subroute, "handler", "subroute", nil)}
+	return []json.RawMessage{caddyconfig.JSONModuleObject(inWords(append(front, handlers...), words), "handler", "subroute", nil)}
 }
 
 // rateLimit returns a handler with one zone. Each layer has a handler of its

@@ -45,11 +45,11 @@ func mayCome(client *auth.Client, r *http.Request, now time.Time) *refusal {
 // allow asks what can be asked of a client once the body is known: whether it
 // may use the model, and whether there is room for what the call may take.
 func (h *Handler) allow(a *account, r *http.Request, client *auth.Client) *refusal {
-	if client == nil || len(client.Models) == 0 && a.quota.hold == nil {
+	if client == nil || !restricted(client) && a.quota.hold == nil {
 		return nil
 	}
 	request := a.call.Request
-	if len(client.Models) > 0 && request.AsksForModels(r.Method) {
+	if restricted(client) && request.AsksForModels(r.Method) {
 		a.call.MayUse = func(model string) bool { return mayUse(client, model) }
 	}
 	demand := request.Demand(a.call.Body)
@@ -64,7 +64,7 @@ func (h *Handler) allow(a *account, r *http.Request, client *auth.Client) *refus
 // has not all models may only read there, such as the list of them.
 func allowModels(client *auth.Client, method string, request *wire.Request, demand wire.Demand) *refusal {
 	reads := !request.Operation.Session && (method == http.MethodGet || method == http.MethodHead)
-	if len(client.Models) == 0 || request.Model == "" && reads {
+	if !restricted(client) || request.Model == "" && reads {
 		return nil
 	}
 	for _, model := range append([]string{request.Model}, demand.Models...) {
@@ -79,8 +79,16 @@ func allowModels(client *auth.Client, method string, request *wire.Request, dema
 	return nil
 }
 
+// restricted tells whether a client has not all models.
+func restricted(client *auth.Client) bool {
+	return len(client.Models) > 0 || len(client.Narrowing) > 0
+}
+
 // mayUse tells whether a model is one of a client's.
 func mayUse(client *auth.Client, model string) bool {
-	return len(client.Models) == 0 ||
-		slices.ContainsFunc(client.Models, func(pattern string) bool { return keypool.Matches(pattern, model) })
+	listed := func(patterns []string) bool {
+		return slices.ContainsFunc(patterns, func(pattern string) bool { return keypool.Matches(pattern, model) })
+	}
+	return (len(client.Models) == 0 || listed(client.Models)) &&
+		!slices.ContainsFunc(client.Narrowing, func(patterns []string) bool { return !listed(patterns) })
 }

@@ -49,7 +49,7 @@ func newContext(t *testing.T) caddy.Context {
 
 func withClient(t *testing.T) *Handler {
 	return newHandler(t, &Handler{
-		Clients:        []*Client{{ID: "app", Secrets: []string{auth.HashSecret(secret).String()}}},
+		Callers:        Callers{Clients: []*Client{{ID: "app", Secrets: []string{auth.HashSecret(secret).String()}}}},
 		MaxRequestBody: 1000,
 	})
 }
@@ -199,13 +199,13 @@ func TestNobodyMayCall(t *testing.T) {
 // A secret may come in the clear only from where configs do not show it.
 func TestSecretFromEnvironment(t *testing.T) {
 	t.Setenv("TEST_CLIENT_KEY", secret)
-	h := newHandler(t, &Handler{Clients: []*Client{{ID: "app", Secrets: []string{"{env.TEST_CLIENT_KEY}"}}}})
+	h := newHandler(t, &Handler{Callers: Callers{Clients: []*Client{{ID: "app", Secrets: []string{"{env.TEST_CLIENT_KEY}"}}}}})
 	if _, passed, _ := serve(h, request("/v1/chat/completions", chat)); !passed {
 		t.Error("refused")
 	}
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 	defer cancel()
-	plain := &Handler{Clients: []*Client{{ID: "app", Secrets: []string{secret}}}}
+	plain := &Handler{Callers: Callers{Clients: []*Client{{ID: "app", Secrets: []string{secret}}}}}
 	if err := plain.Provision(ctx); !errors.Is(err, auth.ErrNotHashed) || strings.Contains(err.Error(), secret) {
 		t.Errorf("got %v", err)
 	}

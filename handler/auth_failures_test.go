@@ -14,8 +14,7 @@ import (
 // the next one, be it the right one. Others are not.
 func TestWrongKeysBlockAnAddress(t *testing.T) {
 	h := newHandler(t, &Handler{
-		Clients:      []*Client{newClient(t)},
-		AuthFailures: &AuthFailures{Limit: 3, Window: caddy.Duration(time.Hour)},
+		Callers: Callers{Clients: []*Client{newClient(t)}, AuthFailures: &AuthFailures{Limit: 3, Window: caddy.Duration(time.Hour)}},
 	})
 	from := func(address, key string) *http.Request {
 		r := request("/v1/chat/completions", chat, "Authorization", key)
@@ -35,7 +34,7 @@ func TestWrongKeysBlockAnAddress(t *testing.T) {
 
 // A request is one try, or a few: who fills its head with keys gains nothing.
 func TestFewKeysOfARequestAreTried(t *testing.T) {
-	h := newHandler(t, &Handler{Clients: []*Client{newClient(t)}})
+	h := newHandler(t, &Handler{Callers: Callers{Clients: []*Client{newClient(t)}}})
 	r := request("/v1/chat/completions", chat, "Authorization", "")
 	for range maxCredentials {
 		r.Header.Add("X-Api-Key", "wrong")

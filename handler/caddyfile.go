@@ -5,10 +5,7 @@ package handler
 import (
 	"fmt"
 	"math"
-	"strconv"
-	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
 
@@ -32,13 +29,35 @@ import (
 //		}
 //		clients <file>
 //		jwt {
-//			jwks     <URL or file>
-//			issuer   <issuer>
-//			audience <name>...
-//			claim    <name>
-//			leeway   <duration>
+//			jwks         <URL or file>
+//			issuer       <issuer>
+//			audience     <name>...
+//			leeway       <duration>
+//			claim        <claim>
+//			id_prefix    <text>
+//			groups_claim <claim>
+//			models_claim <claim>
+//			limits_claim <claim>
+//			group        <name>...
+//			map_group    <name> <group>
 //		}
-//		trust_user [<placeholder>]
+//		introspection <URL> {
+//			client_id     <id>
+//			client_secret <secret>
+//			issuer        <issuer>
+//			audience      <name>...
+//			cache         <duration>
+//			stale         <duration>
+//			timeout       <duration>
+//			max_in_flight <n>
+//			max_rate      <n>
+//			claim|id_prefix|groups_claim|models_claim|limits_claim|group|map_group ...
+//		}
+//		trust_user [<placeholder>] {
+//			groups_from <placeholder>
+//			group       <name>...
+//			map_group   <name> <group>
+//		}
 //		anonymous
 //		rate_limit user <kind> <n> [<window>|day|month [<time zone>]] [models <pattern>...]
 //		shadow_limits
@@ -59,13 +78,19 @@ import (
 //		ledger log|file|redis ...
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	return parseDirective(d, h.ParseOption, h.FinishCaddyfile)
+}
+
+// parseDirective parses a directive that is a block of options, and checks
+// them when all are there.
+func parseDirective(d *caddyfile.Dispenser, parseOption func(*caddyfile.Dispenser) (known bool, err error), finish func(syntax.Line) error) error {
 	d.Next() // consume directive name
 	line := syntax.At(d)
 	if d.NextArg() {
 		return d.ArgErr()
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		known, err := h.ParseOption(d)
+		known, err := parseOption(d)
 		if err != nil {
 			return err
 		}
@@ -73,7 +98,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return d.Errf("unrecognized subdirective %s", d.Val())
 		}
 	}
-	return h.FinishCaddyfile(line)
+	return finish(line)
 }
 
 // ParseOption parses the option that d stands at, if it is one of the
@@ -81,14 +106,6 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 	line := syntax.At(d)
 	switch d.Val() {
-	case "client":
-		err = h.parseClient(d)
-	case "group":
-		err = h.parseGroup(d)
-	case "clients":
-		err = h.parseClients(d)
-	case "jwt":
-		err = h.parseJWT(d)
 	case "trust_user":
 		err = h.parseTrustUser(d)
 	case "anonymous":
@@ -99,8 +116,6 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		err = parseFlag(d, &h.ShadowLimits)
 	case "usage_endpoint":
 		err = h.parseUsageEndpoint(d)
-	case "auth_failures":
-		err = h.parseAuthFailures(d)
 	case "ledger":
 		err = h.parseLedger(d)
 	case "price":
@@ -114,7 +129,7 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 	case "heartbeat":
 		err = h.parseHeartbeat(d)
 	default:
-		return false, nil
+		return h.Callers.ParseOption(d)
 	}
 	if err == nil {
 		err = line.Wrap(h.checkOptions())
@@ -130,14 +145,12 @@ func (h *Handler) FinishCaddyfile(line syntax.Line) error {
 	if h.rules, err = rulesOf(h.UserLimits); err != nil {
 		return line.Wrap(fmt.Errorf("rate_limit user: %w", err))
 	}
-	if err := h.openGroups(); err != nil {
+	h.trusting = h.TrustUser != nil
+	if err := h.finishCaddyfile(); err != nil {
 		return err
 	}
-	if err := h.fillDirectory(nil, asWritten); err != nil {
+	if err := h.checkTrust(); err != nil {
 		return err
-	}
-	for _, c := range h.Clients {
-		c.warn(time.Now())
 	}
 	return line.Wrap(h.checkCallers())
 }
@@ -156,51 +169,6 @@ func (h *Handler) parseUserLimit(d *caddyfile.Dispenser) error {
 	h.UserLimits = append(h.UserLimits, limit)
 	if _, err := rulesOf(h.UserLimits); err != nil {
 		return d.Errf("rate_limit user: %v", err)
-	}
-	return nil
-}
-
-// parseAuthFailures parses "auth_failures <n> <window>".
-func (h *Handler) parseAuthFailures(d *caddyfile.Dispenser) error {
-	if h.AuthFailures != nil {
-		return d.Err("auth_failures: already specified")
-	}
-	var limit, window string
-	if !d.AllArgs(&limit, &window) {
-		return d.Err("auth_failures: wants a number and a window, such as 'auth_failures 20 1m'")
-	}
-	n, err := strconv.Atoi(limit)
-	if err != nil {
-		return d.Errf("auth_failures: not a number: %s", limit)
-	}
-	length, err := syntax.Duration(window)
-	if err != nil {
-		return d.Errf("auth_failures: window: %v", err)
-	}
-	h.AuthFailures = &AuthFailures{Limit: n, Window: caddy.Duration(length)}
-	return nil
-}
-
-func (h *Handler) parseClients(d *caddyfile.Dispenser) error {
-	if h.ClientsFile != "" {
-		return d.Err("clients: already specified")
-	}
-	if !d.AllArgs(&h.ClientsFile) {
-		return d.Err("clients: wants one file")
-	}
-	return nil
-}
-
-func (h *Handler) parseTrustUser(d *caddyfile.Dispenser) error {
-	if h.TrustUser != "" {
-		return d.Err("trust_user: already specified")
-	}
-	h.TrustUser = "{http.auth.user.id}"
-	if d.NextArg() {
-		h.TrustUser = d.Val()
-	}
-	if d.NextArg() {
-		return d.ArgErr()
 	}
 	return nil
 }

@@ -55,16 +55,16 @@ type Client struct {
 }
 
 // ready resolves what the config says of a client.
-func (h *Handler) ready(c *Client) (*auth.Client, error) {
+func (who *Callers) ready(c *Client) (*auth.Client, error) {
 	client := &auth.Client{ID: c.ID, Models: c.Models, Groups: c.Groups}
 	own, err := rulesOf(c.Limits)
 	if err != nil {
 		return nil, err
 	}
-	if err := h.checkGroups(c.Groups); err != nil {
+	if err := who.checkGroups(c.Groups); err != nil {
 		return nil, err
 	}
-	h.join(client, own)
+	who.join(client, own)
 	if client.Expires, err = parseExpiry(c.Expires); err != nil {
 		return nil, err
 	}
@@ -145,13 +145,13 @@ func parseExpiry(text string) (time.Time, error) {
 	return moment, nil
 }
 
-func (h *Handler) parseClient(d *caddyfile.Dispenser) error {
+func (who *Callers) parseClient(d *caddyfile.Dispenser) error {
 	line, args := syntax.At(d), d.RemainingArgs()
 	if len(args) < 1 {
 		return d.Err("client: an id and a secret are needed, such as 'client app {env.APP_KEY_HASH}'")
 	}
 	c := &Client{ID: args[0], Secrets: args[1:], line: line}
-	if slices.ContainsFunc(h.Clients, func(other *Client) bool { return other.ID == c.ID }) {
+	if slices.ContainsFunc(who.Clients, func(other *Client) bool { return other.ID == c.ID }) {
 		return d.Errf("client %s: already specified; a client has several secrets on one line", c.ID)
 	}
 	if slices.Contains(args, "") {
@@ -162,7 +162,7 @@ func (h *Handler) parseClient(d *caddyfile.Dispenser) error {
 			return err
 		}
 	}
-	h.Clients = append(h.Clients, c)
+	who.Clients = append(who.Clients, c)
 	return nil
 }
 

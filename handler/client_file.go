@@ -17,51 +17,51 @@ import (
 const maxClientsFile = 256 << 20
 
 // openClients fills the directory, and watches the file if there is one.
-func (h *Handler) openClients() error {
-	if h.ClientsFile == "" {
-		return h.fillDirectory(nil, evaluated())
+func (who *Callers) openClients() error {
+	if who.ClientsFile == "" {
+		return who.fillDirectory(nil, evaluated())
 	}
-	h.file = &filewatch.File{Path: h.ClientsFile, Holds: "clients", Most: maxClientsFile, Take: h.takeClients}
-	return h.file.Open(h.logger)
+	who.file = &filewatch.File{Path: who.ClientsFile, Holds: "clients", Most: maxClientsFile, Take: who.takeClients}
+	return who.file.Open(who.logger)
 }
 
 // takeClients puts the clients of the file in force.
-func (h *Handler) takeClients(text []byte) ([]zap.Field, error) {
+func (who *Callers) takeClients(text []byte) ([]zap.Field, error) {
 	var content struct {
 		Clients []*Client `json:"clients"`
 	}
 	err := filewatch.Decode(text, &content)
 	if err == nil {
-		err = h.fillDirectory(content.Clients, evaluated())
+		err = who.fillDirectory(content.Clients, evaluated())
 	}
 	if err != nil {
 		return nil, err
 	}
-	return []zap.Field{zap.Int("clients", h.directory.Load().Len())}, nil
+	return []zap.Field{zap.Int("clients", who.directory.Load().Len())}, nil
 }
 
 // fillDirectory replaces the directory by one with the clients of the config
 // and these, whose secrets come by way of secret. If one of them is wrong,
 // nothing changes.
-func (h *Handler) fillDirectory(more []*Client, secret func(string) (string, error)) error {
+func (who *Callers) fillDirectory(more []*Client, secret func(string) (string, error)) error {
 	directory := new(auth.Directory)
-	for _, clients := range [][]*Client{h.Clients, more} {
+	for _, clients := range [][]*Client{who.Clients, more} {
 		for i, c := range clients {
 			if c == nil {
 				return fmt.Errorf("client %d: null", i+1)
 			}
-			if err := h.enter(directory, c, secret); err != nil {
+			if err := who.enter(directory, c, secret); err != nil {
 				return c.line.Wrap(fmt.Errorf("client %d (%q): %w", i+1, c.ID, err))
 			}
 		}
 	}
-	h.directory.Store(directory)
+	who.directory.Store(directory)
 	return nil
 }
 
 // enter adds a client to a directory.
-func (h *Handler) enter(directory *auth.Directory, c *Client, secret func(string) (string, error)) error {
-	client, err := h.ready(c)
+func (who *Callers) enter(directory *auth.Directory, c *Client, secret func(string) (string, error)) error {
+	client, err := who.ready(c)
 	if err != nil {
 		return err
 	}
@@ -69,8 +69,8 @@ func (h *Handler) enter(directory *auth.Directory, c *Client, secret func(string
 	if err != nil {
 		return err
 	}
-	if len(digests) == 0 && !h.vouched() {
-		return errors.New("a client needs a secret, unless jwt or trust_user tells who is calling")
+	if len(digests) == 0 && !who.vouched() {
+		return errors.New("a client needs a secret, unless jwt, introspection or trust_user tells who is calling")
 	}
 	return directory.Add(client, digests...)
 }

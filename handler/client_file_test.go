@@ -46,7 +46,7 @@ func entry(id, key string) string {
 func TestClientsFile(t *testing.T) {
 	f := &clientsFile{t: t, path: filepath.Join(t.TempDir(), "clients.json")}
 	f.write(`{"clients":[` + entry("a", "key-a") + `]}`)
-	h := newHandler(t, &Handler{ClientsFile: f.path, Clients: []*Client{newClient(t)}})
+	h := newHandler(t, &Handler{Callers: Callers{ClientsFile: f.path, Clients: []*Client{newClient(t)}}})
 	knows := func(key string) bool {
 		_, passed, _ := serve(h, request("/v1/chat/completions", chat, "Authorization", "Bearer "+key))
 		return passed
@@ -106,7 +106,7 @@ func TestClientsFile(t *testing.T) {
 // A config whose file is broken from the beginning is refused.
 func TestBrokenClientsFileAtStart(t *testing.T) {
 	ctx := newContext(t)
-	h := &Handler{ClientsFile: filepath.Join(t.TempDir(), "none.json")}
+	h := &Handler{Callers: Callers{ClientsFile: filepath.Join(t.TempDir(), "none.json")}}
 	if err := h.Provision(ctx); err == nil {
 		t.Error("accepted")
 	}
@@ -121,7 +121,7 @@ func TestClientsOutliveTheWatch(t *testing.T) {
 	f := &clientsFile{t: t, path: filepath.Join(t.TempDir(), "clients.json")}
 	f.write(`{"clients":[]}`)
 	ctx := newContext(t)
-	h := &Handler{ClientsFile: f.path}
+	h := &Handler{Callers: Callers{ClientsFile: f.path}}
 	if err := h.Provision(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,8 @@ func BenchmarkHundredThousandClients(b *testing.B) {
 	size := float64(text.Len())
 	text.Reset()
 	load := func(rules ...limits.Rule) *Handler {
-		h := &Handler{rules: rules}
+		h := new(Handler)
+		h.rules = rules
 		text, err := os.ReadFile(path)
 		if err == nil {
 			_, err = h.takeClients(text)

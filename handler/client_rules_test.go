@@ -36,7 +36,7 @@ func checkPassed(t *testing.T, h *Handler, r *http.Request) {
 func TestModelsOfAClient(t *testing.T) {
 	c := newClient(t)
 	c.Models = []string{"gpt-4o-*", "gemini-2.5-flash"}
-	h := newHandler(t, &Handler{Clients: []*Client{c}})
+	h := newHandler(t, &Handler{Callers: Callers{Clients: []*Client{c}}})
 	const chat = "/v1/chat/completions"
 	checkPassed(t, h, request(chat, `{"model":"gpt-4o-mini"}`))
 	checkPassed(t, h, request("/v1beta/models/gemini-2.5-flash:generateContent", `{}`))
@@ -60,7 +60,7 @@ func TestModelsOfAClient(t *testing.T) {
 func TestExpiredClient(t *testing.T) {
 	c := newClient(t)
 	c.Expires = "2020-01-01"
-	h := newHandler(t, &Handler{Clients: []*Client{c}})
+	h := newHandler(t, &Handler{Callers: Callers{Clients: []*Client{c}}})
 	r := request("/v1/chat/completions", "")
 	r.Body = http.MaxBytesReader(nil, readPanicsCloser{}, 100)
 	checkRefused(t, h, r, http.StatusUnauthorized, "expired_api_key")
@@ -74,7 +74,7 @@ func (readPanicsCloser) Close() error { return nil }
 func TestAddressesOfAClient(t *testing.T) {
 	c := newClient(t)
 	c.AllowIP = []string{"192.0.2.0/24", "2001:db8::1"}
-	h := newHandler(t, &Handler{Clients: []*Client{c}})
+	h := newHandler(t, &Handler{Callers: Callers{Clients: []*Client{c}}})
 	for address, allowed := range map[string]bool{
 		"192.0.2.1:1234": true, "[2001:db8::1]:1234": true, "198.51.100.1:1234": false, "[2001:db8::2]:1234": false,
 	} {
@@ -120,7 +120,7 @@ func TestBadClientsAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx := newContext(t)
 			c := newClient(t)
-			h := &Handler{Clients: []*Client{c}}
+			h := &Handler{Callers: Callers{Clients: []*Client{c}}}
 			spoil(h, c)
 			if err := h.Provision(ctx); err == nil {
 				t.Error("accepted")

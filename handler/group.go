@@ -42,9 +42,9 @@ type group struct {
 }
 
 // openGroups makes the groups ready.
-func (h *Handler) openGroups() error {
-	h.groups = make(map[string]group, len(h.Groups))
-	for i, g := range h.Groups {
+func (who *Callers) openGroups() error {
+	who.groups = make(map[string]group, len(who.Groups))
+	for i, g := range who.Groups {
 		if g == nil {
 			return fmt.Errorf("group %d: null", i+1)
 		}
@@ -52,13 +52,13 @@ func (h *Handler) openGroups() error {
 		if err == nil && !auth.ValidID(g.Name) {
 			err = errors.New("a group needs a name, without control characters")
 		}
-		if _, twice := h.groups[g.Name]; err == nil && twice {
+		if _, twice := who.groups[g.Name]; err == nil && twice {
 			err = errors.New("the name is used twice")
 		}
 		if err != nil {
 			return g.line.Wrap(fmt.Errorf("group %d (%q): %w", i+1, g.Name, err))
 		}
-		h.groups[g.Name] = made
+		who.groups[g.Name] = made
 	}
 	return nil
 }
@@ -88,9 +88,9 @@ func (g *Group) ready() (group, error) {
 
 // checkGroups refuses groups that nobody has defined: a misspelled one would
 // be a restriction that does not hold.
-func (h *Handler) checkGroups(names []string) error {
+func (who *Callers) checkGroups(names []string) error {
 	for i, name := range names {
-		if _, known := h.groups[name]; !known {
+		if _, known := who.groups[name]; !known {
 			return fmt.Errorf("group %q: there is no such group; 'group %s { … }' beside the clients makes one", name, name)
 		}
 		if slices.Contains(names[:i], name) {
@@ -103,12 +103,12 @@ func (h *Handler) checkGroups(names []string) error {
 // join gives a client what follows from its own limits, from its groups, and
 // from what applies to everybody. Of the limits of each client the first of a
 // kind holds: its own, those of its groups in their order, those of everybody.
-func (h *Handler) join(client *auth.Client, own []limits.Rule) {
+func (who *Callers) join(client *auth.Client, own []limits.Rule) {
 	rules := own
 	var models []string
 	var shared []*limits.Subject
 	for _, name := range client.Groups {
-		g := h.groups[name]
+		g := who.groups[name]
 		rules = withDefaults(rules, g.each)
 		models = append(models, g.models...)
 		if g.shared != nil {
@@ -118,22 +118,20 @@ func (h *Handler) join(client *auth.Client, own []limits.Rule) {
 	if len(client.Models) == 0 {
 		client.Models = models
 	}
-	rules = withDefaults(rules, h.rules)
-	if h.UsageEndpoint != "" {
-		rules = append(slices.Clip(rules), tallies...)
-	}
+	rules = withDefaults(rules, who.rules)
+	rules = append(slices.Clip(rules), who.tallies...)
 	if len(rules) > 0 {
 		client.Limits = append(client.Limits, limits.Client(client.ID, rules))
 	}
 	client.Limits = append(client.Limits, shared...)
 }
 
-func (h *Handler) parseGroup(d *caddyfile.Dispenser) error {
+func (who *Callers) parseGroup(d *caddyfile.Dispenser) error {
 	g := &Group{line: syntax.At(d)}
 	if !d.AllArgs(&g.Name) {
 		return d.Err("group: wants a name, such as 'group staff'")
 	}
-	if slices.ContainsFunc(h.Groups, func(other *Group) bool { return other.Name == g.Name }) {
+	if slices.ContainsFunc(who.Groups, func(other *Group) bool { return other.Name == g.Name }) {
 		return d.Errf("group %s: already specified", g.Name)
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -157,6 +155,6 @@ func (h *Handler) parseGroup(d *caddyfile.Dispenser) error {
 			return d.Errf("group %s: %v", g.Name, err)
 		}
 	}
-	h.Groups = append(h.Groups, g)
+	who.Groups = append(who.Groups, g)
 	return nil
 }

@@ -18,8 +18,10 @@ func inGroups(t *testing.T, shared, few []*Limit) *Handler {
 	one.Groups = []string{t.Name(), "few"}
 	two.ID, two.Groups, two.Secrets = t.Name()+"-2", []string{t.Name()}, []string{auth.HashSecret(secret + "2").String()}
 	return newHandler(t, &Handler{
-		Clients: []*Client{one, two},
-		Groups:  []*Group{{Name: t.Name(), Models: []string{"gpt-*"}, Limits: shared}, {Name: "few", Models: []string{"o3"}, Limits: few}},
+		Callers: Callers{
+			Clients: []*Client{one, two},
+			Groups:  []*Group{{Name: t.Name(), Models: []string{"gpt-*"}, Limits: shared}, {Name: "few", Models: []string{"o3"}, Limits: few}},
+		},
 	})
 }
 
@@ -85,10 +87,12 @@ func TestWhoseLimitHolds(t *testing.T) {
 	c := newClient(t)
 	c.Groups, c.Limits = []string{"a", "b"}, []*Limit{limit("tokens", 1, "o3")}
 	h := newHandler(t, &Handler{
-		Clients: []*Client{c},
-		Groups: []*Group{
-			{Name: "b", Limits: []*Limit{each(limit("tokens", 3)), each(limit("cost", 3)), limit("cost", 4)}},
-			{Name: "a", Limits: []*Limit{each(limit("tokens", 2)), each(limit("tokens", 2, "o3"))}},
+		Callers: Callers{
+			Clients: []*Client{c},
+			Groups: []*Group{
+				{Name: "b", Limits: []*Limit{each(limit("tokens", 3)), each(limit("cost", 3)), limit("cost", 4)}},
+				{Name: "a", Limits: []*Limit{each(limit("tokens", 2)), each(limit("tokens", 2, "o3"))}},
+			},
 		},
 		UserLimits: []*Limit{limit("requests", 5), limit("cost", 5)},
 	})
@@ -108,19 +112,19 @@ func TestWhoseLimitHolds(t *testing.T) {
 // there.
 func TestGroupsThatCannotBe(t *testing.T) {
 	for name, h := range map[string]*Handler{
-		"unknown":        {Clients: []*Client{{ID: "a", Groups: []string{"staf"}}}, Groups: []*Group{{Name: "staff"}}},
-		"twice":          {Groups: []*Group{{Name: "staff"}, {Name: "staff"}}},
-		"joined twice":   {Clients: []*Client{{ID: "a", Groups: []string{"staff", "staff"}}}, Groups: []*Group{{Name: "staff"}}},
-		"no name":        {Groups: []*Group{{}}},
-		"null":           {Groups: []*Group{nil}},
-		"null limit":     {Groups: []*Group{{Name: "staff", Limits: []*Limit{nil}}}},
-		"bad limit":      {Groups: []*Group{{Name: "staff", Limits: []*Limit{{Kind: "tokens", Amount: 1, Each: true}}}}},
-		"each, a client": {Clients: []*Client{{ID: "a", Limits: []*Limit{{Kind: "tokens", Amount: 1, Per: "day", Each: true}}}}},
-		"for anonymous":  {Anonymous: true, Groups: []*Group{{Name: "staff"}}},
+		"unknown":        {Callers: Callers{Clients: []*Client{{ID: "a", Groups: []string{"staf"}}}, Groups: []*Group{{Name: "staff"}}}},
+		"twice":          {Callers: Callers{Groups: []*Group{{Name: "staff"}, {Name: "staff"}}}},
+		"joined twice":   {Callers: Callers{Clients: []*Client{{ID: "a", Groups: []string{"staff", "staff"}}}, Groups: []*Group{{Name: "staff"}}}},
+		"no name":        {Callers: Callers{Groups: []*Group{{}}}},
+		"null":           {Callers: Callers{Groups: []*Group{nil}}},
+		"null limit":     {Callers: Callers{Groups: []*Group{{Name: "staff", Limits: []*Limit{nil}}}}},
+		"bad limit":      {Callers: Callers{Groups: []*Group{{Name: "staff", Limits: []*Limit{{Kind: "tokens", Amount: 1, Each: true}}}}}},
+		"each, a client": {Callers: Callers{Clients: []*Client{{ID: "a", Limits: []*Limit{{Kind: "tokens", Amount: 1, Per: "day", Each: true}}}}}},
+		"for anonymous":  {Callers: Callers{Groups: []*Group{{Name: "staff"}}}, Anonymous: true},
 	} {
-		h.TrustUser = "{http.auth.user.id}"
+		h.TrustUser = new(TrustUser)
 		if h.Anonymous {
-			h.TrustUser = ""
+			h.TrustUser = nil
 		}
 		err := h.Provision(newContext(t))
 		if err == nil {

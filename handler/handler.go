@@ -17,9 +17,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
-	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
 	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
 	"github.com/seed83435595/caddy-llm-proxy/handler/pricing"
@@ -60,25 +58,12 @@ func init() {
 // All but the first three are known only once the answer is complete, so
 // they serve in logs, not in headers.
 type Handler struct {
-	// Clients are those who may call. A client, or another way to tell who is
-	// calling, or Anonymous is needed.
-	Clients []*Client `json:"clients,omitempty"`
+	// Callers are those who may call, and how to tell who is calling.
+	Callers
 
-	// Groups are what several clients have in common.
-	Groups []*Group `json:"groups,omitempty"`
-
-	// ClientsFile is a file with more of them: a JSON object whose "clients"
-	// are objects as in Clients. It is read again when it changes; as long as
-	// it cannot be read, what it said before holds.
-	ClientsFile string `json:"clients_file,omitempty"`
-
-	// JWT lets in callers who bring a JSON Web Token.
-	JWT *JWT `json:"jwt,omitempty"`
-
-	// TrustUser is a placeholder that names the caller, such as
-	// {http.auth.user.id}, which authentication handlers in front set. Where
-	// it is empty, the caller needs a key. Default: nobody is trusted.
-	TrustUser string `json:"trust_user,omitempty"`
+	// TrustUser takes the word of authentication handlers in front for who is
+	// calling. Default: nobody is trusted.
+	TrustUser *TrustUser `json:"trust_user,omitempty"`
 
 	// UserLimits are how much each client may use, if neither it nor a group
 	// of its has a limit of the same kind for it.
@@ -96,10 +81,6 @@ type Handler struct {
 	// UsageEndpoint is a path under which clients may ask for their own limits
 	// and usage, with their own key. Default: they may not.
 	UsageEndpoint string `json:"usage_endpoint,omitempty"`
-
-	// AuthFailures bounds how often an address may come with a wrong key.
-	// Default: no bound.
-	AuthFailures *AuthFailures `json:"auth_failures,omitempty"`
 
 	// Prices are what models cost, for calls whose cost the provider does not
 	// state. Of those that match a call the first holds. Default: unknown.
@@ -130,20 +111,13 @@ type Handler struct {
 	// the log. Default: nowhere.
 	LedgersRaw []json.RawMessage `json:"ledgers,omitempty" caddy:"namespace=llm.ledger inline_key=sink"`
 
-	directory atomic.Pointer[auth.Directory]
-	// rules are the UserLimits made ready, and groups the Groups by name.
-	rules   []limits.Rule
-	groups  map[string]group
 	records records
 	prices  atomic.Pointer[pricing.Table]
-	memory  *memory
 	// counts is where use is counted, and closeCounts ends that.
 	counts      limits.Counts
 	closeCounts func() error
-	file        *filewatch.File
 	pricesFile  *filewatch.File
 	events      *events.Emitter
-	logger      *zap.Logger
 }
 
 const defaultMaxRequestBody = 32 << 20
@@ -174,14 +148,17 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.rules, err = rulesOf(h.UserLimits); err != nil {
 		return fmt.Errorf("user limits: %w", err)
 	}
-	if err := h.openGroups(); err != nil {
+	if h.UsageEndpoint != "" {
+		h.tallies = ownTallies
+	}
+	if err := errors.Join(h.openGroups(), h.openTrust()); err != nil {
 		return err
 	}
 	// None of these needs another. Only one of them loads modules, for which a
 	// caddy.Context must not be used by two at a time.
 	err = start.Together(
 		startup.Part{Name: "limits", Do: func() error { return h.openLimits(ctx) }},
-		startup.Part{Name: "jwt", Do: h.openJWT},
+		startup.Part{Name: "issuers", Do: h.openIssuers},
 		startup.Part{Name: "ledgers", Do: func() error { return h.openLedgers(ctx) }},
 		startup.Part{Name: "prices", Do: h.openPrices},
 		startup.Part{Name: "clients", Do: h.openClients},
@@ -211,9 +188,8 @@ func (h *Handler) openLimits(ctx caddy.Context) (err error) {
 // what they need.
 func (h *Handler) Cleanup() error {
 	h.events.Close()
-	h.file.Close()
 	h.pricesFile.Close()
-	err := errors.Join(h.JWT.cleanup(), h.records.close())
+	err := errors.Join(h.close(), h.records.close())
 	if h.closeCounts != nil {
 		err = errors.Join(err, h.closeCounts())
 	}
@@ -226,7 +202,7 @@ func (h *Handler) Cleanup() error {
 
 // hasLimits tells whether there may be clients whose use is counted.
 func (h *Handler) hasLimits() bool {
-	return h.ClientsFile != "" || len(h.UserLimits) > 0 || h.UsageEndpoint != "" ||
+	return h.ClientsFile != "" || len(h.UserLimits) > 0 || h.UsageEndpoint != "" || h.limitsClaimed() ||
 		slices.ContainsFunc(h.Groups, func(g *Group) bool { return len(g.Limits) > 0 }) ||
 		slices.ContainsFunc(h.Clients, func(c *Client) bool { return c != nil && len(c.Limits) > 0 })
 }
@@ -246,24 +222,22 @@ func (h *Handler) checkOptions() error {
 		return errors.New("max_request_body: must not be negative")
 	case h.Heartbeat != 0 && h.Heartbeat < caddy.Duration(minHeartbeat):
 		return fmt.Errorf("heartbeat: must be at least %s", minHeartbeat)
-	case h.AuthFailures != nil && (h.AuthFailures.Limit < 1 || h.AuthFailures.Window < caddy.Duration(minWindow)):
-		return errors.New("auth_failures: a number of at least 1 and a window of at least a second are needed")
 	case h.UsageEndpoint != "" && !strings.HasPrefix(h.UsageEndpoint, "/"):
 		return errors.New("usage_endpoint: wants a path that begins with a slash, such as " + defaultUsageEndpoint)
 	}
-	return nil
+	return h.checkFailures()
 }
 
 // checkCallers refuses what does not fit those who may call.
 func (h *Handler) checkCallers() error {
-	known := h.directory.Load().Len() > 0 || h.vouched() || h.ClientsFile != ""
+	known := h.known()
 	switch {
 	case h.Anonymous && len(h.UserLimits) > 0:
 		return errors.New("rate_limit user: with anonymous there are no users to tell apart; limit by ip or global")
 	case h.Anonymous && len(h.Groups) > 0:
 		return errors.New("group: with anonymous there are no clients that could belong to it")
 	case h.Anonymous && known:
-		return errors.New("anonymous and client, clients, jwt, trust_user exclude one another: with anonymous, no client would ever be asked for its key")
+		return errors.New("anonymous and client, clients, jwt, introspection, trust_user exclude one another: with anonymous, no client would ever be asked for its key")
 	case !h.Anonymous && !known:
 		return errors.New("nobody may call: add 'client <id> <sha256:…>' (caddy llm hash-key makes one), or say 'anonymous' to let anyone in")
 	case h.Anonymous && h.UsageEndpoint != "":

@@ -36,17 +36,16 @@ type JWT struct {
 	// Audience is what the aud claim must name, one of it at least.
 	Audience []string `json:"audience"`
 
-	// Claim holds the client's id. Default: sub.
-	Claim string `json:"claim,omitempty"`
-
 	// Leeway is by how much the issuer's clock may differ. Default: 1m.
 	Leeway caddy.Duration `json:"leeway,omitempty"`
 
+	Claims
+
+	line     syntax.Line
 	verifier *auth.Verifier
 }
 
 const (
-	defaultClaim  = "sub"
 	defaultLeeway = time.Minute
 	// maxKeySet bounds a key set, in bytes.
 	maxKeySet = 1 << 20
@@ -69,56 +68,80 @@ func (k *sharedKeys) Destruct() error {
 }
 
 // openJWT gets ready what tells who brings a token.
-func (h *Handler) openJWT() error {
-	if h.JWT == nil {
-		return nil
-	}
-	if err := h.JWT.check(); err != nil {
-		return err
-	}
-	if err := h.JWT.provision(); err != nil {
-		return fmt.Errorf("jwt: %w", err)
+func (who *Callers) openJWT() error {
+	for i, j := range who.JWT {
+		if err := j.provision(); err != nil {
+			return fmt.Errorf("jwt %d (%q): %w", i+1, j.Issuer, err)
+		}
 	}
 	return nil
 }
 
 // check refuses what would let in tokens that are not meant for us.
-func (j *JWT) check() error {
+func (j *JWT) check(who *Callers) error {
 	switch {
-	case j == nil:
-		return nil
 	case j.JWKS == "" || j.Issuer == "" || len(j.Audience) == 0:
-		return errors.New("jwt: jwks, issuer and audience are needed")
+		return errors.New("jwks, issuer and audience are needed")
 	case j.Leeway < 0:
-		return errors.New("jwt: leeway: must not be negative")
+		return errors.New("leeway: must not be negative")
 	}
-	return nil
+	return j.Claims.check(who)
+}
+
+// closeJWT gives the issuers' keys back.
+func (who *Callers) closeJWT() error {
+	var errs []error
+	for _, j := range who.JWT {
+		if j != nil && j.verifier != nil {
+			_, err := keySets.Delete(j.JWKS)
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// verify returns what a JSON Web Token of one of the issuers says of its
+// client. It fails with [errUnknownKey] if it is none of theirs.
+func (who *Callers) verify(ctx context.Context, secret string) (*grant, error) {
+	if len(who.JWT) == 0 || !auth.IsToken(secret) {
+		return nil, errUnknownKey
+	}
+	token, err := auth.ReadToken(secret)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errUnknownKey, err)
+	}
+	refused := fmt.Errorf("%w: the token is of another issuer", errUnknownKey)
+	for _, j := range who.JWT {
+		if j.Issuer != token.Issuer {
+			continue
+		}
+		claims, err := j.verifier.Verify(ctx, time.Now(), token)
+		if err == nil {
+			granted, err := j.grant(who, claims)
+			if err != nil {
+				err = fmt.Errorf("%w (of issuer %s)", err, j.Issuer)
+			}
+			return granted, err
+		}
+		if !errors.Is(refused, auth.ErrUnjudged) {
+			refused = err
+		}
+	}
+	return nil, refused
 }
 
 func (j *JWT) provision() error {
 	if j.Leeway == 0 {
 		j.Leeway = caddy.Duration(defaultLeeway)
 	}
-	if j.Claim == "" {
-		j.Claim = defaultClaim
-	}
 	keys, err := openKeys(j.JWKS)
 	if err != nil {
 		return err
 	}
 	j.verifier = &auth.Verifier{
-		Keys: keys, Issuer: j.Issuer, Audience: slices.Clone(j.Audience), Claim: j.Claim, Leeway: time.Duration(j.Leeway),
+		Keys: keys, Issuer: j.Issuer, Audience: slices.Clone(j.Audience), Leeway: time.Duration(j.Leeway),
 	}
 	return nil
-}
-
-// cleanup gives the keys back.
-func (j *JWT) cleanup() error {
-	if j == nil || j.verifier == nil {
-		return nil
-	}
-	_, err := keySets.Delete(j.JWKS)
-	return err
 }
 
 // openKeys returns the keys of a source. A file must be readable; a URL may
@@ -174,39 +197,42 @@ func fetchKeys(ctx context.Context, source string) ([]byte, error) {
 	return filewatch.ReadAtMost(res.Body, maxKeySet)
 }
 
-func (h *Handler) parseJWT(d *caddyfile.Dispenser) error {
-	if h.JWT != nil {
-		return d.Err("jwt: already specified")
-	}
+// parseJWT parses "jwt { … }".
+func (who *Callers) parseJWT(d *caddyfile.Dispenser) error {
 	line := syntax.At(d)
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	h.JWT = new(JWT)
+	j := &JWT{line: line}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		args := d.RemainingArgs()
-		if len(args) == 0 || len(args) > 1 && option != "audience" {
-			return d.ArgErr()
-		}
-		switch option {
-		case "jwks":
-			h.JWT.JWKS = args[0]
-		case "issuer":
-			h.JWT.Issuer = args[0]
-		case "audience":
-			h.JWT.Audience = append(h.JWT.Audience, args...)
-		case "claim":
-			h.JWT.Claim = args[0]
-		case "leeway":
-			leeway, err := syntax.Duration(args[0])
-			if err != nil {
-				return d.Errf("jwt: leeway: %v", err)
-			}
-			h.JWT.Leeway = caddy.Duration(leeway)
-		default:
-			return d.Errf("jwt: unrecognized option %s", option)
+		if err := j.parseOption(d); err != nil {
+			return err
 		}
 	}
-	return line.Wrap(h.JWT.check())
+	who.JWT = append(who.JWT, j)
+	return nil
+}
+
+func (j *JWT) parseOption(d *caddyfile.Dispenser) error {
+	option := d.Val()
+	args := d.RemainingArgs()
+	if len(args) == 0 {
+		return d.Errf("jwt: %s: wants an argument", option)
+	}
+	switch option {
+	case "jwks":
+		return parseText(d, "jwt", option, args, &j.JWKS)
+	case "issuer":
+		return parseText(d, "jwt", option, args, &j.Issuer)
+	case "audience":
+		j.Audience = append(j.Audience, args...)
+		return nil
+	case "leeway":
+		return parseDuration(d, "jwt", option, args, &j.Leeway)
+	}
+	known, err := j.Claims.parseOption(d, "jwt", option, args)
+	if err == nil && !known {
+		err = d.Errf("jwt: unrecognized option %s", option)
+	}
+	return err
 }

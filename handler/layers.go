@@ -86,10 +86,6 @@ func (l *LimitError) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 	metrics.Process.Refuse(refused.code)
 	// rate_limit has said how long its window takes to have room again.
 	seconds, _ := strconv.Atoi(w.Header().Get("Retry-After"))
-	family, _ := wire.Lookup("openai")
-	if request, err := wire.Recognize(r.Method, r.URL, r.Header); err == nil {
-		family = request.Family
-	}
 	skipBody(w, r)
 	id, _ := repl.GetString("http.request.uuid")
 	if access := accessLog(r); access != nil {
@@ -97,7 +93,17 @@ func (l *LimitError) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 		access.Set(zap.String("llm_outcome", string(streaming.OutcomeRefused)))
 		access.Set(zap.String("llm_code", refused.code))
 	}
-	return refused.refuse(r.Header, time.Duration(seconds)*time.Second).write(w, family, id)
+	return refused.refuse(r.Header, time.Duration(seconds)*time.Second).write(w, familyOf(r), id)
+}
+
+// familyOf returns the API family that a request is for, as far as that can be
+// told.
+func familyOf(r *http.Request) *wire.Family {
+	if request, err := wire.Recognize(r.Method, r.URL, r.Header); err == nil {
+		return request.Family
+	}
+	family, _ := wire.Lookup("openai")
+	return family
 }
 
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:

@@ -21,8 +21,8 @@ import (
 // than that they may.
 const defaultUsageEndpoint = "/llm/usage"
 
-// tallies are counted of each client for it to ask, whatever its limits.
-var tallies = func() (rules []limits.Rule) {
+// ownTallies are counted of each client for it to ask, whatever its limits.
+var ownTallies = func() (rules []limits.Rule) {
 	for _, calendar := range []limits.Calendar{limits.Day, limits.Month} {
 		for _, kind := range []limits.Kind{limits.Requests, limits.InputTokens, limits.OutputTokens, limits.Cost} {
 			rules = append(rules, limits.Rule{Kind: kind, Period: limits.Period{Calendar: calendar}, Tally: true})

@@ -33,8 +33,10 @@ func TestOwnUsage(t *testing.T) {
 		{Kind: "concurrent", Amount: 3},
 	}
 	h := newHandler(t, &Handler{
-		Clients:       []*Client{c, other},
-		Groups:        []*Group{{Name: t.Name(), Limits: []*Limit{{Kind: "output_tokens", Amount: 1000, Per: "day", Models: []string{"gpt-*"}}}}, {Name: "others"}},
+		Callers: Callers{
+			Clients: []*Client{c, other},
+			Groups:  []*Group{{Name: t.Name(), Limits: []*Limit{{Kind: "output_tokens", Amount: 1000, Per: "day", Models: []string{"gpt-*"}}}}, {Name: "others"}},
+		},
 		UsageEndpoint: "/llm/usage",
 	})
 	client, _ := h.directory.Load().Named(c.ID)
@@ -96,8 +98,8 @@ func TestOwnUsageIsForClients(t *testing.T) {
 	c, expired := newClient(t), &Client{ID: t.Name() + "-2", Secrets: []string{auth.HashSecret(secret + "2").String()}, Expires: "2020-01-01"}
 	c.AllowIP = []string{"198.51.100.0/24"}
 	h := newHandler(t, &Handler{
-		Clients: []*Client{c, expired}, UsageEndpoint: "/llm/usage",
-		AuthFailures: &AuthFailures{Limit: 2, Window: caddy.Duration(time.Minute)},
+		Callers:       Callers{Clients: []*Client{c, expired}, AuthFailures: &AuthFailures{Limit: 2, Window: caddy.Duration(time.Minute)}},
+		UsageEndpoint: "/llm/usage",
 	})
 	check := func(header []string, status int, code string) {
 		t.Helper()
@@ -133,7 +135,7 @@ func TestNoOwnUsage(t *testing.T) {
 // A client without limits is still told what it has used, and its answers are
 // left as they are.
 func TestOwnUsageWithoutLimits(t *testing.T) {
-	h := newHandler(t, &Handler{Clients: []*Client{newClient(t)}, UsageEndpoint: "/llm/usage"})
+	h := newHandler(t, &Handler{Callers: Callers{Clients: []*Client{newClient(t)}}, UsageEndpoint: "/llm/usage"})
 	w := behind(h, request("/v1/chat/completions", chat), func(w http.ResponseWriter, _ *http.Request) error {
 		w.Header().Set("X-Ratelimit-Remaining-Requests", "of our key")
 		w.WriteHeader(200)

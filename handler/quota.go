@@ -4,6 +4,7 @@ package handler
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -31,10 +32,28 @@ func (q *quota) enter(h *Handler, r *http.Request, client *auth.Client) *refusal
 	if len(client.Limits) == 0 {
 		return nil
 	}
+	if client.Guest && !h.hasRoom(client) {
+		if h.ShadowLimits {
+			return nil
+		}
+		return limitsUnavailable()
+	}
 	q.client = client.ID
 	q.hold = limits.Begin(h.counts, client.Limits, h.ShadowLimits)
 	exceeded, err := q.hold.Enter(r.Context(), time.Now())
 	return q.judge(h, r, exceeded, err)
+}
+
+// hasRoom tells whether what a client uses can be counted, which an issuer with
+// too many users could prevent.
+func (h *Handler) hasRoom(client *auth.Client) bool {
+	full := slices.ContainsFunc(client.Limits, func(s *limits.Subject) bool {
+		return !s.Group && !h.memory.book.HasRoom(time.Now(), s)
+	})
+	if full && h.told.first("full") {
+		h.logger.Warn("there are more users of issuers than what they use can be counted of: new ones are refused")
+	}
+	return !full
 }
 
 // reserve holds what the call may take, now that its body is known.

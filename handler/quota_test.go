@@ -21,7 +21,7 @@ import (
 func limited(t *testing.T, all ...*Limit) *Handler {
 	c := newClient(t)
 	c.Limits = all
-	return newHandler(t, &Handler{Clients: []*Client{c}})
+	return newHandler(t, &Handler{Callers: Callers{Clients: []*Client{c}}})
 }
 
 // behind sends a request through the handler to next. It lets next panic.
@@ -168,7 +168,7 @@ func TestConcurrentLimit(t *testing.T) {
 func TestShadowLimitsRefuseNothing(t *testing.T) {
 	c := newClient(t)
 	c.Limits = []*Limit{{Kind: "requests", Amount: 1, Per: "day"}, {Kind: "concurrent", Amount: 1}}
-	h := newHandler(t, &Handler{Clients: []*Client{c}, ShadowLimits: true})
+	h := newHandler(t, &Handler{Callers: Callers{Clients: []*Client{c}}, ShadowLimits: true})
 	for range 3 {
 		checkPassed(t, h, request("/v1/chat/completions", chat))
 	}
@@ -180,7 +180,7 @@ func TestDefaultLimits(t *testing.T) {
 	own.Limits = []*Limit{{Kind: "requests", Amount: 2, Per: "day"}}
 	other.ID += "-other"
 	other.Secrets = []string{"sha256:" + zeros}
-	h := newHandler(t, &Handler{Clients: []*Client{own, other}, UserLimits: []*Limit{{Kind: "requests", Amount: 1, Per: "day"}, {Kind: "tokens", Amount: 7, Per: "day"}}})
+	h := newHandler(t, &Handler{Callers: Callers{Clients: []*Client{own, other}}, UserLimits: []*Limit{{Kind: "requests", Amount: 1, Per: "day"}, {Kind: "tokens", Amount: 7, Per: "day"}}})
 	mine, _ := h.directory.Load().Named(own.ID)
 	theirs, _ := h.directory.Load().Named(other.ID)
 	if rules := mine.Limits[0].Rules; len(rules) != 2 || rules[0].Amount != 2 || rules[1].Amount != 7 {

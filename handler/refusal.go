@@ -70,6 +70,14 @@ func (f *refusal) write(w http.ResponseWriter, family *wire.Family, id string) e
 	header.Set("Content-Type", "application/json")
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	header.Set("X-Request-Id", id)
+	f.setHeader(header)
+	w.WriteHeader(f.Status)
+	_, err := w.Write(body)
+	return err
+}
+
+// setHeader says in an answer's head what the refusal means to its client.
+func (f *refusal) setHeader(header http.Header) {
 	if f.RetryAfter > 0 {
 		header.Set("Retry-After", strconv.FormatInt(f.RetrySeconds(), 10))
 		if f.RetryAfter > longWait {
@@ -84,9 +92,6 @@ func (f *refusal) write(w http.ResponseWriter, family *wire.Family, id string) e
 		header.Set("Upgrade", "websocket")
 		header.Set(websocket.HeaderVersion, "13")
 	}
-	w.WriteHeader(f.Status)
-	_, err := w.Write(body)
-	return err
 }
 
 // smallBody is up to which size the server may wait for a body that nobody

@@ -17,7 +17,7 @@ import (
 // Whoever comes without a key is told where it belongs, as the SDK of the
 // family sends it.
 func TestMissingKeyNamesTheFamilysHeader(t *testing.T) {
-	h := newHandler(t, &Handler{Clients: []*Client{newClient(t)}})
+	h := newHandler(t, &Handler{Callers: Callers{Clients: []*Client{newClient(t)}}})
 	for name, header := range map[string]string{
 		"openai": "Authorization: Bearer <key>", "anthropic": "X-Api-Key: <key>", "gemini": "X-Goog-Api-Key: <key>",
 		"azure": "Api-Key: <key>", "bedrock": "Authorization: Bearer <key>", "cohere": "Authorization: Bearer <key>",
@@ -35,7 +35,7 @@ func TestMissingKeyNamesTheFamilysHeader(t *testing.T) {
 // The line about a call does not say what nobody has read.
 func TestRefusedLineLeavesOutWhatIsUnknown(t *testing.T) {
 	core, logs := observer.New(zapcore.InfoLevel)
-	h := newHandler(t, &Handler{Clients: []*Client{newClient(t)}})
+	h := newHandler(t, &Handler{Callers: Callers{Clients: []*Client{newClient(t)}}})
 	h.logger = zap.New(core)
 	for _, test := range []struct {
 		path, body    string

@@ -3,6 +3,7 @@
 package handler
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,8 +21,16 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// newToken returns a token for a subject and the key set to verify it with.
-func newToken(t *testing.T, subject string) (token, keySet string) {
+// testIssuer signs tokens.
+type testIssuer struct {
+	t      *testing.T
+	name   string
+	signer jose.Signer
+	// keySet is what to verify the tokens with.
+	keySet string
+}
+
+func newIssuer(t *testing.T, name string) *testIssuer {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -30,27 +40,55 @@ func newToken(t *testing.T, subject string) (token, keySet string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err = jwt.Signed(signer).Claims(map[string]any{
-		"iss": "https://id.example", "aud": "llm", "sub": subject, "exp": time.Now().Add(time.Hour).Unix(),
-	}).Serialize()
-	if err != nil {
-		t.Fatal(err)
-	}
 	text, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: private.Public(), KeyID: "k"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return token, string(text)
+	return &testIssuer{t, name, signer, string(text)}
 }
 
-func withJWT(jwks string) *JWT {
-	return &JWT{JWKS: jwks, Issuer: "https://id.example", Audience: []string{"llm"}}
+// sign returns a token for a subject, with more claims as JSON.
+func (i *testIssuer) sign(subject, more string) string {
+	i.t.Helper()
+	claims := map[string]any{}
+	if err := json.Unmarshal([]byte(cmp.Or(more, "{}")), &claims); err != nil {
+		i.t.Fatal(err)
+	}
+	claims["iss"], claims["aud"], claims["exp"] = i.name, "llm", time.Now().Add(time.Hour).Unix()
+	if subject != "" {
+		claims["sub"] = subject
+	}
+	token, err := jwt.Signed(i.signer).Claims(claims).Serialize()
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	return token
+}
+
+// jwt returns what trusts the issuer, whose key set is in a file.
+func (i *testIssuer) jwt(claims Claims) *JWT {
+	i.t.Helper()
+	file := filepath.Join(i.t.TempDir(), "jwks.json")
+	if err := os.WriteFile(file, []byte(i.keySet), 0o600); err != nil {
+		i.t.Fatal(err)
+	}
+	return &JWT{JWKS: file, Issuer: i.name, Audience: []string{"llm"}, Claims: claims}
+}
+
+// bearing returns a call with a token.
+func bearing(token, body string) *http.Request {
+	return request("/v1/chat/completions", body, "Authorization", "Bearer "+token)
+}
+
+func withJWT(jwks string) []*JWT {
+	return []*JWT{{JWKS: jwks, Issuer: "https://id.example", Audience: []string{"llm"}}}
 }
 
 // A token serves like a key, wherever an SDK puts it. Its client has what the
 // config says of it, or what it says of everybody.
 func TestTokensAsKeys(t *testing.T) {
-	token, keySet := newToken(t, "alice")
+	issuer := newIssuer(t, "https://id.example")
+	token, keySet := issuer.sign("alice", ""), issuer.keySet
 	file := filepath.Join(t.TempDir(), "jwks.json")
 	if err := os.WriteFile(file, []byte(keySet), 0o600); err != nil {
 		t.Fatal(err)
@@ -60,8 +98,7 @@ func TestTokensAsKeys(t *testing.T) {
 	for name, source := range map[string]string{"file": file, "url": server.URL} {
 		t.Run(name, func(t *testing.T) {
 			h := newHandler(t, &Handler{
-				JWT:        withJWT(source),
-				Clients:    []*Client{{ID: "alice", Models: []string{"gpt-4o"}}, newClient(t)},
+				Callers:    Callers{JWT: withJWT(source), Clients: []*Client{{ID: "alice", Models: []string{"gpt-4o"}}, newClient(t)}},
 				UserLimits: []*Limit{{Kind: "requests", Amount: 100, Per: "day"}},
 			})
 			checkPassed(t, h, request("/v1/chat/completions", chat, "Authorization", "Bearer "+token))
@@ -69,7 +106,7 @@ func TestTokensAsKeys(t *testing.T) {
 			checkPassed(t, h, request("/v1/chat/completions", chat))
 			checkRefused(t, h, request("/v1/chat/completions", `{"model":"o1"}`, "Authorization", "Bearer "+token), http.StatusForbidden, "model_not_allowed")
 			checkRefused(t, h, request("/v1/chat/completions", chat, "Authorization", "Bearer "+token[:len(token)-4]), http.StatusUnauthorized, "invalid_api_key")
-			if bob := h.vouchedFor("bob"); len(bob.Limits) != 1 || len(bob.Models) != 0 {
+			if bob := h.vouchedFor(&grant{id: "bob"}); len(bob.Limits) != 1 || len(bob.Models) != 0 {
 				t.Errorf("somebody else: %+v", bob)
 			}
 		})
@@ -79,10 +116,10 @@ func TestTokensAsKeys(t *testing.T) {
 // An issuer that cannot be reached keeps nothing from starting, and makes no
 // token a wrong one; keys go on as ever.
 func TestIssuerAway(t *testing.T) {
-	token, _ := newToken(t, "alice")
+	token := newIssuer(t, "https://id.example").sign("alice", "")
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }))
 	defer server.Close()
-	h := newHandler(t, &Handler{JWT: withJWT(server.URL), Clients: []*Client{newClient(t)}})
+	h := newHandler(t, &Handler{Callers: Callers{JWT: withJWT(server.URL), Clients: []*Client{newClient(t)}}})
 	checkRefused(t, h, request("/v1/chat/completions", chat, "Authorization", "Bearer "+token), http.StatusServiceUnavailable, "auth_unavailable")
 	checkPassed(t, h, request("/v1/chat/completions", chat))
 }
@@ -90,7 +127,7 @@ func TestIssuerAway(t *testing.T) {
 // Whom a handler in front has named needs no key. Where it names nobody, a key
 // does; and a name that is none lets nobody in.
 func TestTrustedUser(t *testing.T) {
-	h := newHandler(t, &Handler{TrustUser: "{http.auth.user.id}", Clients: []*Client{newClient(t), {ID: "bob", Models: []string{"none"}}}})
+	h := newHandler(t, &Handler{Callers: Callers{Clients: []*Client{newClient(t), {ID: "bob", Models: []string{"none"}}}}, TrustUser: new(TrustUser)})
 	call := func(user string, key string) (*httptest.ResponseRecorder, bool) {
 		w := httptest.NewRecorder()
 		repl := caddy.NewReplacer()
@@ -117,6 +154,33 @@ func TestTrustedUser(t *testing.T) {
 	} {
 		if w, passed := call(test.user, test.key); passed != (test.status == 200) || !passed && w.Code != test.status {
 			t.Errorf("user %q, key %q: %d, passed %t; want %d", test.user, test.key, w.Code, passed, test.status)
+		}
+	}
+}
+
+// The groups that a handler in front names hold for whom it has named, and
+// those of all that it names; what is no group gives nothing.
+func TestGroupsOfATrustedUser(t *testing.T) {
+	h := newHandler(t, &Handler{
+		Callers: Callers{
+			Groups:  []*Group{{Name: "all"}, {Name: "staff", Models: []string{"gpt-4o"}}, {Name: "Domain Users"}},
+			Clients: []*Client{{ID: "known", Groups: []string{"staff"}}},
+		},
+		TrustUser: &TrustUser{
+			ID: "{http.request.header.Remote-User}", GroupsFrom: "{http.request.header.Remote-Groups}",
+			Membership: Membership{Groups: []string{"all"}, GroupNames: map[string]string{"eng": "staff"}},
+		},
+	})
+	for _, test := range []struct{ user, groups, want string }{
+		{"alice", "", "all"}, {"alice", "eng,else, Domain Users", "all staff Domain Users"}, {"alice", "staff|eng|all", "all staff"},
+		{"alice", "eng other", "all staff"}, {"known", "all", "staff"},
+	} {
+		r := request("/v1/chat/completions", chat, "Authorization", "", "Remote-User", test.user, "Remote-Groups", test.groups)
+		w := httptest.NewRecorder()
+		repl := caddyhttp.NewTestReplacer(r)
+		client, refused := h.authenticate(caddyhttp.PrepareRequest(r, repl, w, &caddyhttp.Server{}), nil)
+		if refused != nil || strings.Join(client.Groups, " ") != test.want {
+			t.Errorf("%s of %q: %+v, %v", test.user, test.groups, client, refused)
 		}
 	}
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package guest holds what the sources of credentials have in common: how
-// their options are read, how issuers are asked, and what may be told of their
-// errors.
+// Package guest holds what all have in common that ask issuers, first of all
+// the sources of credentials: how their options are read, how issuers are
+// asked, and what may be told of their errors.
 package guest
 
 import (

@@ -18,8 +18,13 @@ import (
 type Client struct {
 	// ID is the client's name in logs, metrics and limits.
 	ID string
+	// Guest says that the config does not know it: somebody else vouches for it.
+	Guest bool
 	// Models are patterns of the models that it may use; none means all.
 	Models []string
+	// Narrowing are further lists of patterns, of each of which one must match
+	// too.
+	Narrowing [][]string
 	// Groups are the names of those it belongs to.
 	Groups []string
 	// Limits are whose limits hold for it: its own, and those of its groups.

@@ -112,7 +112,7 @@ func (k *KeySet) find(ctx context.Context, id string) ([]jose.JSONWebKey, error)
 		found, known = k.lookUp(id)
 	}
 	if !known {
-		return nil, ErrNoKeys
+		return nil, errNoKeys
 	}
 	return found, nil
 }

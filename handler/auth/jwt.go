@@ -19,9 +19,10 @@ const maxToken = 16 << 10
 // maxTries bounds against how many keys a token that names none is tried.
 const maxTries = 16
 
-// ErrNoKeys says that a token cannot be judged because the issuer's keys are
-// not known yet.
-var ErrNoKeys = errors.New("the keys of the tokens' issuer are not known yet")
+// ErrUnjudged is that nobody can say for now whether a token is good.
+var ErrUnjudged = errors.New("the token cannot be judged at the moment")
+
+var errNoKeys = fmt.Errorf("%w: the keys of its issuer are not known yet", ErrUnjudged)
 
 // algorithms are those of asymmetric keys. With a shared secret, or without
 // any, whoever can verify a token could also make one.
@@ -32,18 +33,11 @@ var algorithms = []jose.SignatureAlgorithm{
 	jose.EdDSA,
 }
 
-// Verifier tells from a JSON Web Token who is calling.
-type Verifier struct {
-	// Keys are the issuer's.
-	Keys *KeySet
-	// Issuer is who must have made the token.
+// Token is a JSON Web Token that has been read, and not yet been believed.
+type Token struct {
+	parsed *jwt.JSONWebToken
+	// Issuer is who it says has made it.
 	Issuer string
-	// Audience are the names under which we may be meant; one is needed.
-	Audience []string
-	// Claim holds the client's id.
-	Claim string
-	// Leeway is by how much clocks may differ.
-	Leeway time.Duration
 }
 
 // IsToken tells whether a secret looks like a token rather than a key.
@@ -51,37 +45,54 @@ func IsToken(secret string) bool {
 	return strings.HasPrefix(secret, "eyJ") && strings.Count(secret, ".") == 2
 }
 
-// Verify returns the id of the client that a token is about. It fails with
-// [ErrNoKeys] if that cannot be said, and otherwise if the token is not valid.
-func (v *Verifier) Verify(ctx context.Context, now time.Time, token string) (string, error) {
-	if len(token) > maxToken {
-		return "", errors.New("the token is too long")
+// ReadToken reads a token.
+func ReadToken(text string) (*Token, error) {
+	if len(text) > maxToken {
+		return nil, errors.New("the token is too long")
 	}
-	parsed, err := jwt.ParseSigned(token, algorithms)
+	parsed, err := jwt.ParseSigned(text, algorithms)
 	if err != nil {
-		return "", fmt.Errorf("reading the token: %w", err)
+		return nil, fmt.Errorf("reading the token: %w", err)
 	}
-	keys, err := v.Keys.find(ctx, parsed.Headers[0].KeyID)
+	var says jwt.Claims
+	if err := parsed.UnsafeClaimsWithoutVerification(&says); err != nil {
+		return nil, fmt.Errorf("reading the token: %w", err)
+	}
+	return &Token{parsed, says.Issuer}, nil
+}
+
+// Verifier tells whether a JSON Web Token is its issuer's, and meant for us.
+type Verifier struct {
+	// Keys are the issuer's.
+	Keys *KeySet
+	// Issuer is who must have made the token.
+	Issuer string
+	// Audience are the names under which we may be meant; one is needed.
+	Audience []string
+	// Leeway is by how much clocks may differ.
+	Leeway time.Duration
+}
+
+// Verify returns what a token claims. It fails with [ErrUnjudged] if nobody can
+// say whether that is true, and otherwise if the token is not valid.
+func (v *Verifier) Verify(ctx context.Context, now time.Time, token *Token) (Claims, error) {
+	keys, err := v.Keys.find(ctx, token.parsed.Headers[0].KeyID)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	var standard jwt.Claims
-	var all map[string]any
-	if err := verify(parsed, keys, &standard, &all); err != nil {
-		return "", err
+	var all Claims
+	if err := verify(token.parsed, keys, &standard, &all); err != nil {
+		return nil, err
 	}
 	if standard.Expiry == nil {
-		return "", errors.New("the token does not expire")
+		return nil, errors.New("the token does not expire")
 	}
 	expected := jwt.Expected{Issuer: v.Issuer, AnyAudience: v.Audience, Time: now}
 	if err := standard.ValidateWithLeeway(expected, v.Leeway); err != nil {
-		return "", err
+		return nil, err
 	}
-	id, _ := all[v.Claim].(string)
-	if !ValidID(id) {
-		return "", fmt.Errorf("the token's claim %q is no client id", v.Claim)
-	}
-	return id, nil
+	return all, nil
 }
 
 // verify reads the claims of a token that one of the keys has signed.

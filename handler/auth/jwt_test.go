@@ -72,7 +72,7 @@ func (i *issuer) verifier() *Verifier {
 	if err := keys.Load(i.t.Context()); err != nil {
 		i.t.Fatal(err)
 	}
-	return &Verifier{Keys: keys, Issuer: "https://id.example", Audience: []string{"llm"}, Claim: "sub", Leeway: time.Minute}
+	return &Verifier{Keys: keys, Issuer: "https://id.example", Audience: []string{"llm"}, Leeway: time.Minute}
 }
 
 // claims are those of a good token at noon, with some changed; a nil one is
@@ -100,6 +100,16 @@ func (i *issuer) sign(id string, algorithm jose.SignatureAlgorithm, content map[
 	return must(jwt.Signed(signer).Claims(content).Serialize())
 }
 
+// whose returns whom a token is about.
+func whose(ctx context.Context, v *Verifier, text string) (string, error) {
+	token, err := ReadToken(text)
+	if err != nil {
+		return "", err
+	}
+	claims, err := v.Verify(ctx, noon, token)
+	return claims.Text(Path{"sub"}), err
+}
+
 // Tokens of every asymmetric kind are taken, and say who is calling.
 func TestGoodTokens(t *testing.T) {
 	i := newIssuer(t)
@@ -112,12 +122,12 @@ func TestGoodTokens(t *testing.T) {
 		if !IsToken(token) {
 			t.Errorf("%s: does not look like a token", test.algorithm)
 		}
-		if id, err := v.Verify(t.Context(), noon, token); id != "alice" || err != nil {
+		if id, err := whose(t.Context(), v, token); id != "alice" || err != nil {
 			t.Errorf("%s: %q, %v", test.algorithm, id, err)
 		}
 	}
 	late := i.sign("ed", jose.EdDSA, claims(map[string]any{"exp": noon.Add(-30 * time.Second).Unix()}))
-	if _, err := v.Verify(t.Context(), noon, late); err != nil {
+	if _, err := whose(t.Context(), v, late); err != nil {
 		t.Errorf("within the leeway: %v", err)
 	}
 }
@@ -139,11 +149,7 @@ func TestBadTokens(t *testing.T) {
 		"without an end":  sign(map[string]any{"exp": nil}),
 		"not yet":         sign(map[string]any{"nbf": noon.Add(2 * time.Minute).Unix()}),
 		"from the future": sign(map[string]any{"iat": noon.Add(2 * time.Minute).Unix()}),
-		"nobody":          sign(map[string]any{"sub": nil}),
-		"no text":         sign(map[string]any{"sub": 7}),
-		"empty":           sign(map[string]any{"sub": ""}),
-		"control":         sign(map[string]any{"sub": "a\nb"}),
-		"long":            sign(map[string]any{"sub": strings.Repeat("a", 300)}),
+		"nobody's name":   sign(map[string]any{"sub": 7}),
 		"cut":             good[:len(good)-1],
 		"other claims":    parts[0] + "." + strings.Split(stranger.sign("ed", jose.EdDSA, claims(map[string]any{"sub": "root"})), ".")[1] + "." + parts[2],
 		"no signature":    parts[0] + "." + parts[1] + ".",
@@ -152,7 +158,7 @@ func TestBadTokens(t *testing.T) {
 		"empty token":     "",
 		"dots":            "eyJ..",
 	} {
-		if id, err := v.Verify(t.Context(), noon, token); err == nil || id != "" {
+		if id, err := whose(t.Context(), v, token); err == nil || id != "" {
 			t.Errorf("%s: taken for %q", name, id)
 		}
 	}
@@ -167,7 +173,7 @@ func TestPublicKeyIsNoSecret(t *testing.T) {
 		must(json.Marshal(i.published[0])),
 	} {
 		signer := must(jose.NewSigner(jose.SigningKey{Algorithm: jose.HS256, Key: jose.JSONWebKey{Key: secret, KeyID: "rsa"}}, nil))
-		if _, err := v.Verify(t.Context(), noon, must(jwt.Signed(signer).Claims(claims(nil)).Serialize())); err == nil {
+		if _, err := whose(t.Context(), v, must(jwt.Signed(signer).Claims(claims(nil)).Serialize())); err == nil {
 			t.Error("taken")
 		}
 	}
@@ -216,7 +222,7 @@ func TestKeysAreFetchedWhenNeeded(t *testing.T) {
 		i.keys["new"] = private
 		fresh := i.sign("new", jose.EdDSA, claims(nil))
 		for range 100 {
-			if _, err := v.Verify(ctx, noon, fresh); err == nil {
+			if _, err := whose(ctx, v, fresh); err == nil {
 				t.Fatal("a key that is not published was taken")
 			}
 		}
@@ -225,13 +231,13 @@ func TestKeysAreFetchedWhenNeeded(t *testing.T) {
 		}
 		i.add("new", private)
 		time.Sleep(minRefresh)
-		if _, err := v.Verify(ctx, noon, fresh); err != nil {
+		if _, err := whose(ctx, v, fresh); err != nil {
 			t.Errorf("the new key: %v", err)
 		}
 
 		i.away.Store(true)
 		time.Sleep(3 * time.Hour)
-		if _, err := v.Verify(ctx, noon, fresh); err != nil {
+		if _, err := whose(ctx, v, fresh); err != nil {
 			t.Errorf("while the issuer is away: %v", err)
 		}
 		if n := i.fetches.Load() - first; n < 100 || n > 200 {
@@ -260,13 +266,13 @@ func TestNoKeysYet(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go keys.Run(ctx)
-		v := &Verifier{Keys: keys, Issuer: "https://id.example", Audience: []string{"llm"}, Claim: "sub"}
+		v := &Verifier{Keys: keys, Issuer: "https://id.example", Audience: []string{"llm"}}
 		begin := time.Now()
-		if _, err := v.Verify(ctx, noon, token); !errors.Is(err, ErrNoKeys) || time.Since(begin) != maxKeyWait {
+		if _, err := whose(ctx, v, token); !errors.Is(err, ErrUnjudged) || time.Since(begin) != maxKeyWait {
 			t.Errorf("after %s: %v", time.Since(begin), err)
 		}
 		time.AfterFunc(time.Second, func() { slow <- true })
-		if _, err := v.Verify(ctx, noon, token); err != nil {
+		if _, err := whose(ctx, v, token); err != nil {
 			t.Errorf("once the keys have come: %v", err)
 		}
 	})
@@ -282,13 +288,13 @@ func FuzzVerify(f *testing.F) {
 	if err := keys.Load(context.Background()); err != nil {
 		f.Fatal(err)
 	}
-	v := &Verifier{Keys: keys, Issuer: "https://id.example", Audience: []string{"llm"}, Claim: "sub"}
+	v := &Verifier{Keys: keys, Issuer: "https://id.example", Audience: []string{"llm"}}
 	good := i.sign("ed", jose.EdDSA, claims(nil))
 	f.Add(good)
 	f.Add(good[:len(good)-2])
 	f.Add("eyJhbGciOiJub25lIn0.e30.")
 	f.Fuzz(func(t *testing.T, token string) {
-		if id, err := v.Verify(t.Context(), noon, token); err == nil && (id != "alice" || !strings.HasPrefix(token, good[:len(good)-2])) {
+		if id, err := whose(t.Context(), v, token); err == nil && (id != "alice" || !strings.HasPrefix(token, good[:len(good)-2])) {
 			t.Errorf("%q taken for %q", token, id)
 		}
 	})

@@ -31,7 +31,16 @@ type shard struct {
 	changed bool
 	// sweepAt is at how many accounts the idle ones are looked for.
 	sweepAt int
+	// searched is when room was last looked for in a full shard.
+	searched time.Time
 }
+
+// maxAccounts is how many subjects a shard remembers before it has no room for
+// guests: about a million in all shards together.
+const maxAccounts = 1 << 14
+
+// searchAgain is how long a full shard is not searched again for room.
+const searchAgain = 10 * time.Second
 
 // minSweep keeps small shards from being swept at every new subject.
 const minSweep = 64
@@ -62,6 +71,23 @@ func (b *Book) Len() int {
 		s.mu.Unlock()
 	}
 	return n
+}
+
+// HasRoom tells whether the book can remember a subject that nobody has
+// configured: whether it does already, or does not remember too many others.
+func (b *Book) HasRoom(now time.Time, subject *Subject) bool {
+	s := &b.shards[subject.shard]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.accounts[subject.key]; known || len(s.accounts) < maxAccounts {
+		return true
+	}
+	if now.Sub(s.searched) < searchAgain {
+		return false
+	}
+	s.searched = now
+	s.sweep(now)
+	return len(s.accounts) < maxAccounts
 }
 
 func (b *Book) take(_ context.Context, now time.Time, h *Hold) error {

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package handler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
+	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
+	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
+)
+
+// Callers are those who may call, and how to tell who is calling.
+type Callers struct {
+	// Clients are those who may call. A client, or another way to tell who is
+	// calling, is needed.
+	Clients []*Client `json:"clients,omitempty"`
+
+	// Groups are what several clients have in common.
+	Groups []*Group `json:"groups,omitempty"`
+
+	// ClientsFile is a file with more of them: a JSON object whose "clients"
+	// are objects as in Clients. It is read again when it changes; as long as
+	// it cannot be read, what it said before holds.
+	ClientsFile string `json:"clients_file,omitempty"`
+
+	// JWT lets in callers who bring a JSON Web Token of one of these issuers.
+	JWT []*JWT `json:"jwt,omitempty"`
+
+	// Introspection lets in callers whose tokens an issuer calls good when it
+	// is asked.
+	Introspection *Introspection `json:"introspection,omitempty"`
+
+	// AuthFailures bounds how often an address may come with a wrong key.
+	// Default: no bound.
+	AuthFailures *AuthFailures `json:"auth_failures,omitempty"`
+
+	directory atomic.Pointer[auth.Directory]
+	// groups are the Groups by name.
+	groups map[string]group
+	// rules hold for everybody who has none of the same kind, and tallies are
+	// counted of everybody.
+	rules, tallies []limits.Rule
+	// trusting says that clients may be known by their name alone.
+	trusting bool
+	memory   *memory
+	file     *filewatch.File
+	// told and groupsTold are what was said in the log.
+	told, groupsTold told
+	logger           *zap.Logger
+}
+
+// AuthFailures bounds how often an address may come with a wrong key. One
+// that has come too often is refused until the window since its first failure
+// is over, and its keys are not looked at.
+type AuthFailures struct {
+	// Limit is the number of wrong keys, at least 1.
+	Limit int `json:"limit"`
+
+	// Window is how long they are remembered, at least a second.
+	Window caddy.Duration `json:"window"`
+}
+
+// maxCredentials bounds how many keys of one request are looked at. SDKs send
+// one or two; a guesser would send as many as fit a head.
+const maxCredentials = 8
+
+// known tells whether there is anybody who may call.
+func (who *Callers) known() bool {
+	return who.directory.Load().Len() > 0 || who.vouched() || who.ClientsFile != ""
+}
+
+// vouched tells whether somebody else may say who is calling.
+func (who *Callers) vouched() bool {
+	return len(who.JWT) > 0 || who.Introspection != nil || who.trusting
+}
+
+// limitsClaimed tells whether tokens may state limits.
+func (who *Callers) limitsClaimed() bool {
+	return slices.ContainsFunc(who.JWT, func(j *JWT) bool { return j != nil && j.LimitsClaim != "" }) ||
+		who.Introspection != nil && who.Introspection.LimitsClaim != ""
+}
+
+// checkFailures refuses bounds that are none.
+func (who *Callers) checkFailures() error {
+	if f := who.AuthFailures; f != nil && (f.Limit < 1 || f.Window < caddy.Duration(minWindow)) {
+		return errors.New("auth_failures: a number of at least 1 and a window of at least a second are needed")
+	}
+	return nil
+}
+
+// checkIssuers refuses issuers whose tokens could not be judged.
+func (who *Callers) checkIssuers() error {
+	for i, j := range who.JWT {
+		if j == nil {
+			return fmt.Errorf("jwt %d: null", i+1)
+		}
+		if err := j.check(who); err != nil {
+			return j.line.Wrap(fmt.Errorf("jwt %d (%q): %w", i+1, j.Issuer, err))
+		}
+	}
+	if i := who.Introspection; i != nil {
+		if err := i.check(who); err != nil {
+			return i.line.Wrap(fmt.Errorf("introspection: %w", err))
+		}
+	}
+	return nil
+}
+
+// openIssuers gets ready what tells who brings a token.
+func (who *Callers) openIssuers() error {
+	if err := who.checkIssuers(); err != nil {
+		return err
+	}
+	if err := who.openJWT(); err != nil {
+		return err
+	}
+	return who.openIntrospection()
+}
+
+// close gives back what is shared with other configs, but for the memory.
+func (who *Callers) close() error {
+	who.file.Close()
+	return errors.Join(who.closeJWT(), who.Introspection.cleanup())
+}
+
+// identify returns the client whose key or token a request brings.
+func (who *Callers) identify(r *http.Request) (*auth.Client, *refusal) {
+	refused, reason := unauthorized(), metrics.AuthMissing
+	tried, failed := 0, false
+	for secret := range wire.Credentials(r.Header, r.URL) {
+		if tried++; tried > maxCredentials {
+			break
+		}
+		client, err := who.find(r.Context(), secret)
+		switch {
+		case err == nil:
+			return client, nil
+		case errors.Is(err, auth.ErrUnjudged):
+			refused, reason = unavailable(), metrics.AuthUnavailable
+		case reason == metrics.AuthMissing:
+			reason = metrics.AuthWrong
+		}
+		failed = failed || !errors.Is(err, auth.ErrUnjudged) && !errors.Is(err, errBadClaims)
+		who.tellOfRefusal(err)
+	}
+	// Who brings no key at all has not guessed one.
+	if failed && who.AuthFailures != nil {
+		who.memory.failures.Add(time.Now(), clientAddress(r), time.Duration(who.AuthFailures.Window))
+	}
+	metrics.Process.FailAuth(reason)
+	return nil, refused
+}
+
+// tellOfRefusal logs why a key was refused: loudly where its issuer is at
+// fault, for its tokens would be refused again and again.
+func (who *Callers) tellOfRefusal(err error) {
+	if errors.Is(err, errBadClaims) && who.told.first(err.Error()) {
+		who.logger.Warn("a token was refused; this is said once", zap.Error(err))
+	} else if c := who.logger.Check(zapcore.DebugLevel, "a key was refused"); c != nil {
+		c.Write(zap.Error(err))
+	}
+}
+
+// tellOfGroup logs that somebody names a group that there is not.
+func (who *Callers) tellOfGroup(name string) {
+	if name = name[:min(len(name), maxGroupName)]; who.groupsTold.first(name) {
+		who.logger.Info("a caller is said to belong to a group that there is not; this is said once", zap.String("group", name))
+	}
+}
+
+// maxGroupName bounds what is logged of a group's name, in bytes.
+const maxGroupName = 256
+
+// tooManyFailures refuses an address that came with too many wrong keys.
+func (who *Callers) tooManyFailures(r *http.Request) *refusal {
+	if who.AuthFailures == nil {
+		return nil
+	}
+	wait := who.memory.failures.Wait(time.Now(), clientAddress(r), who.AuthFailures.Limit, time.Duration(who.AuthFailures.Window))
+	if wait <= 0 {
+		return nil
+	}
+	metrics.Process.MeetLimit(metrics.LayerIP, "auth_failures", false)
+	return addressLayer.refuse(r.Header, wait)
+}
+
+var errUnknownKey = errors.New("no client has this key")
+
+// find returns the client whose key or token a secret is. Only what is nobody's
+// key and of no issuer whose keys are known is shown to an issuer.
+func (who *Callers) find(ctx context.Context, secret string) (*auth.Client, error) {
+	if client, ok := who.directory.Load().Find(secret); ok {
+		return client, nil
+	}
+	granted, err := who.verify(ctx, secret)
+	if errors.Is(err, errUnknownKey) && who.Introspection != nil {
+		granted, err = who.Introspection.ask(ctx, who, secret)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return who.vouchedFor(granted), nil
+}
+
+// vouchedFor returns the client that somebody vouches for. What the config says
+// of a client of that id holds instead of what the voucher says; only its
+// models are narrowed.
+func (who *Callers) vouchedFor(granted *grant) *auth.Client {
+	if client, ok := who.directory.Load().Named(granted.id); ok {
+		if len(granted.narrowing) == 0 {
+			return client
+		}
+		narrowed := *client
+		narrowed.Narrowing = granted.narrowing
+		return &narrowed
+	}
+	client := &auth.Client{ID: granted.id, Guest: true, Groups: granted.groups, Narrowing: granted.narrowing}
+	who.join(client, granted.limits)
+	return client
+}
