@@ -60,7 +60,7 @@ func (h *Handler) authenticate(r *http.Request, request *wire.Request) (*auth.Cl
 		switch {
 		case err == nil:
 			return client, nil
-		case errors.Is(err, auth.ErrNoKeys):
+		case errors.Is(err, auth.ErrNoKeys), errors.Is(err, errStale):
 			refused, reason = unavailable(), metrics.AuthUnavailable
 		default:
 			failed = true
@@ -80,14 +80,21 @@ func (h *Handler) authenticate(r *http.Request, request *wire.Request) (*auth.Cl
 	return nil, refused
 }
 
-var errUnknownKey = errors.New("no client has this key")
+var (
+	errUnknownKey = errors.New("no client has this key")
+	// errStale is a key that may have come to a client which is not known yet.
+	errStale = errors.New("no client that is known has this key, but the store of clients cannot be read")
+)
 
 // find returns the client whose key or token a secret is.
 func (h *Handler) find(ctx context.Context, secret string) (*auth.Client, error) {
-	if client, ok := h.directory.Load().Find(secret); ok {
+	if client, ok := h.directory.Load().Find(secret, time.Now()); ok {
 		return client, nil
 	}
 	if h.JWT == nil || !auth.IsToken(secret) {
+		if h.managed.stale() {
+			return nil, errStale
+		}
 		return nil, errUnknownKey
 	}
 	id, err := h.JWT.verifier.Verify(ctx, time.Now(), secret)

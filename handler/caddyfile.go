@@ -17,17 +17,22 @@ import (
 //
 //	llm_proxy {
 //		client <id> <sha256:hex|placeholder>... {
-//			group    <name>...
-//			models   <pattern>...
-//			limit    <kind> <n> [<window>|day|month [<time zone>]] [models <pattern>...]
-//			expires  <date>
-//			allow_ip <address or CIDR range>...
+//			group      <name>...
+//			models     <pattern>...
+//			providers  <pattern>...
+//			limit      <kind> <n> [<window>|day|month [<time zone>]] [models <pattern>...]
+//			expires    <date>
+//			allow_ip   <address or CIDR range>...
+//			old_secret <sha256:hex|placeholder> <date>
+//			metadata   <name> <value>
+//			disabled
 //		}
 //		group <name> {
-//			models <pattern>...
-//			limit  <kind> <n> [<window>|day|month [<time zone>]] [each] [models <pattern>...]
+//			models    <pattern>...
+//			providers <pattern>...
+//			limit     <kind> <n> [<window>|day|month [<time zone>]] [each] [models <pattern>...]
 //		}
-//		clients <file>
+//		clients <file>|storage|redis
 //		jwt {
 //			jwks     <URL or file>
 //			issuer   <issuer>
@@ -150,13 +155,21 @@ func (h *Handler) parseAuthFailures(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+// parseClients parses "clients <file>|storage|redis". There may be a file and a
+// store.
 func (h *Handler) parseClients(d *caddyfile.Dispenser) error {
-	if h.ClientsFile != "" {
-		return d.Err("clients: already specified")
+	var where string
+	if !d.AllArgs(&where) {
+		return d.Err("clients: wants one file, or 'storage' or 'redis' for clients that are managed while Caddy runs")
 	}
-	if !d.AllArgs(&h.ClientsFile) {
-		return d.Err("clients: wants one file")
+	into := &h.ClientsFile
+	if where == storeStorage || where == storeRedis {
+		into = &h.ClientsStore
 	}
+	if *into != "" {
+		return d.Err("clients: already specified; there may be one file and one store")
+	}
+	*into = where
 	return nil
 }
 

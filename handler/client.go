@@ -3,6 +3,7 @@
 package handler
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,9 +28,18 @@ type Client struct {
 	// a key can be changed without an interruption.
 	Secrets []string `json:"secrets,omitempty"`
 
+	// OldSecrets are keys that have been replaced, and are valid for a while
+	// beside the new ones. Default: none.
+	OldSecrets []*OldSecret `json:"old_secrets,omitempty"`
+
 	// Models are patterns of the models that the client may use, in which an
 	// asterisk stands for any text. Default: those of its groups, or all.
 	Models []string `json:"models,omitempty"`
+
+	// Providers are patterns of the names of the providers that may serve the
+	// client, in which an asterisk stands for any text. A model that only
+	// others serve is refused. Default: those of its groups, or all.
+	Providers []string `json:"providers,omitempty"`
 
 	// Groups are the names of the groups that the client belongs to.
 	// Default: none.
@@ -48,15 +58,39 @@ type Client struct {
 	// AllowIP are the addresses and CIDR ranges from which the client may
 	// call. Default: all.
 	AllowIP []string `json:"allow_ip,omitempty"`
+
+	// Disabled refuses the client's calls until it is set back.
+	// Default: false.
+	Disabled bool `json:"disabled,omitempty"`
+
+	// Metadata are what operators want to know of the client, by name, such as
+	// its team. They stand in logs and in the records of ledgers. At most 16,
+	// with names of up to 64 letters, digits, underscores, dots and hyphens,
+	// and values of up to 256 bytes. Default: none.
+	Metadata map[string]string `json:"metadata,omitempty"`
+}
+
+// OldSecret is a key that has been replaced.
+type OldSecret struct {
+	// Secret is the key, as in a client's Secrets.
+	Secret string `json:"secret"`
+
+	// Until is when it stops being valid: a date or a time as in Expires.
+	Until string `json:"until"`
 }
 
 // ready resolves what the config says of a client.
-func (h *Handler) ready(c *Client) (*auth.Client, []auth.Digest, error) {
-	digests, err := c.digests()
+func (h *Handler) ready(c *Client) (*auth.Client, []auth.Secret, error) {
+	secrets, err := c.secrets(time.Now())
 	if err != nil {
 		return nil, nil, err
 	}
-	client := &auth.Client{ID: c.ID, Models: c.Models, Groups: c.Groups}
+	if err := checkMetadata(c.Metadata); err != nil {
+		return nil, nil, err
+	}
+	client := &auth.Client{
+		ID: c.ID, Models: c.Models, Providers: c.Providers, Groups: c.Groups, Disabled: c.Disabled, Metadata: c.Metadata,
+	}
 	own, err := rulesOf(c.Limits)
 	if err != nil {
 		return nil, nil, err
@@ -75,42 +109,76 @@ func (h *Handler) ready(c *Client) (*auth.Client, []auth.Digest, error) {
 		}
 		client.Networks = append(client.Networks, network)
 	}
-	return client, digests, nil
+	return client, secrets, nil
 }
 
-// digests returns the hashes of the client's secrets.
-func (c *Client) digests() ([]auth.Digest, error) {
-	repl := caddy.NewReplacer()
-	digests := make([]auth.Digest, 0, len(c.Secrets))
-	for _, s := range c.Secrets {
-		secret, err := repl.ReplaceOrErr(s, true, true)
+// secrets returns the hashes of the client's secrets. Of the old ones those are
+// left out that are not valid any more.
+func (c *Client) secrets(now time.Time) ([]auth.Secret, error) {
+	secrets := make([]auth.Secret, 0, len(c.Secrets)+len(c.OldSecrets))
+	for _, text := range c.Secrets {
+		digest, err := digestOf(text)
 		if err != nil {
 			return nil, fmt.Errorf("secret: %w", err)
 		}
-		digest, err := auth.ParseDigest(secret)
-		if err != nil && secret != s && !strings.HasPrefix(secret, "sha256:") {
-			// It came out of the environment or a file, where it may stand
-			// as it is.
-			digest, err = auth.HashSecret(secret), nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("secret: %w", err)
-		}
-		digests = append(digests, digest)
+		secrets = append(secrets, auth.Secret{Digest: digest})
 	}
-	return digests, nil
+	for _, old := range c.OldSecrets {
+		if old == nil {
+			return nil, errors.New("old secret: null")
+		}
+		digest, err := digestOf(old.Secret)
+		if err != nil {
+			return nil, fmt.Errorf("old secret: %w", err)
+		}
+		until, err := parseMoment(old.Until)
+		if err != nil {
+			return nil, fmt.Errorf("old secret: until: %w", err)
+		}
+		if now.Before(until) {
+			secrets = append(secrets, auth.Secret{Digest: digest, Until: until})
+		}
+	}
+	return secrets, nil
+}
+
+// digestOf returns the hash of a secret that stands in a config.
+func digestOf(text string) (auth.Digest, error) {
+	if digest, err := auth.ParseDigest(text); err == nil {
+		return digest, nil
+	}
+	secret, err := caddy.NewReplacer().ReplaceOrErr(text, true, true)
+	if err != nil {
+		return auth.Digest{}, err
+	}
+	digest, err := auth.ParseDigest(secret)
+	if err != nil && secret != text && !strings.HasPrefix(secret, "sha256:") {
+		// It came out of the environment or a file, where it may stand as it
+		// is.
+		return auth.HashSecret(secret), nil
+	}
+	return digest, err
 }
 
 func parseExpiry(text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
+	moment, err := parseMoment(text)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("expires: %w", err)
+	}
+	return moment, nil
+}
+
+// parseMoment reads a date, which means its first moment in UTC, or a time.
+func parseMoment(text string) (time.Time, error) {
 	if date, err := time.Parse(time.DateOnly, text); err == nil {
 		return date, nil
 	}
 	moment, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("expires: neither a date such as 2026-12-31 nor a time such as 2026-12-31T18:00:00Z: %s", text)
+		return time.Time{}, fmt.Errorf("neither a date such as 2026-12-31 nor a time such as 2026-12-31T18:00:00Z: %s", text)
 	}
 	return moment, nil
 }
@@ -138,6 +206,9 @@ func (h *Handler) parseClient(d *caddyfile.Dispenser) error {
 
 func (c *Client) parseOption(d *caddyfile.Dispenser) error {
 	option := d.Val()
+	if option == "disabled" {
+		return parseFlag(d, &c.Disabled)
+	}
 	args := d.RemainingArgs()
 	if len(args) == 0 {
 		return d.Errf("client %s: %s: wants an argument", c.ID, option)
@@ -145,6 +216,18 @@ func (c *Client) parseOption(d *caddyfile.Dispenser) error {
 	switch option {
 	case "models":
 		c.Models = append(c.Models, args...)
+	case "providers":
+		c.Providers = append(c.Providers, args...)
+	case "metadata":
+		return c.parseMetadata(d, args)
+	case "old_secret":
+		if len(args) != 2 {
+			return d.Errf("client %s: old_secret: wants a secret and until when it is valid, such as 'old_secret sha256:… 2026-12-31'", c.ID)
+		}
+		if _, err := parseMoment(args[1]); err != nil {
+			return d.Errf("client %s: old_secret: %v", c.ID, err)
+		}
+		c.OldSecrets = append(c.OldSecrets, &OldSecret{Secret: args[0], Until: args[1]})
 	case "limit":
 		limit, err := parseLimit(d, option, args)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
@@ -17,7 +18,10 @@ import (
 const maxClientsFile = 256 << 20
 
 // openClients fills the directory, and watches the file if there is one.
-func (h *Handler) openClients() error {
+func (h *Handler) openClients(ctx caddy.Context) error {
+	if err := h.managed.open(h, ctx); err != nil {
+		return err
+	}
 	if h.ClientsFile == "" {
 		return h.fillDirectory(nil)
 	}
@@ -37,35 +41,36 @@ func (h *Handler) takeClients(text []byte) ([]zap.Field, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []zap.Field{zap.Int("clients", h.directory.Load().Len())}, nil
+	return []zap.Field{zap.Int("clients", h.managed.configured.Load().Len())}, nil
 }
 
-// fillDirectory replaces the directory by one with the clients of the config
-// and these. If one of them is wrong, nothing changes.
+// fillDirectory replaces the directory by one with the clients of the config,
+// with these, and with those that are managed. If one of these is wrong,
+// nothing changes.
 func (h *Handler) fillDirectory(more []*Client) error {
-	directory := new(auth.Directory)
+	edit := new(auth.Directory).Edit()
 	for _, clients := range [][]*Client{h.Clients, more} {
 		for i, c := range clients {
 			if c == nil {
 				return fmt.Errorf("client %d: null", i+1)
 			}
-			if err := h.enter(directory, c); err != nil {
+			if err := h.enter(edit, c); err != nil {
 				return fmt.Errorf("client %d (%q): %w", i+1, c.ID, err)
 			}
 		}
 	}
-	h.directory.Store(directory)
+	h.managed.configure(h, edit.Done())
 	return nil
 }
 
 // enter adds a client to a directory.
-func (h *Handler) enter(directory *auth.Directory, c *Client) error {
-	client, digests, err := h.ready(c)
+func (h *Handler) enter(edit *auth.Edit, c *Client) error {
+	client, secrets, err := h.ready(c)
 	if err != nil {
 		return err
 	}
-	if len(digests) == 0 && !h.vouched() {
+	if len(secrets) == 0 && !h.vouched() {
 		return errors.New("a client needs a secret, unless jwt or trust_user tells who is calling")
 	}
-	return directory.Add(client, digests...)
+	return edit.Add(client, secrets...)
 }

@@ -44,6 +44,7 @@ func init() {
 // Placeholder | Description
 // ------------|---------------
 // `{llm.client.id}` | The client that called
+// `{llm.client.metadata.*}` | Its metadata, by name
 // `{llm.operation}` | What was asked, such as `openai.chat`
 // `{llm.model}` | The model that the client asked for
 // `{llm.provider}` | The provider of the last attempt
@@ -56,7 +57,7 @@ func init() {
 // `{llm.finish_reason}` | Why the answer ended: `stop`, `length`, `tool_calls`, `content_filter`, `error` or `other`
 // `{llm.outcome}` | `ok`, `refused`, `error`, `exhausted`, `broken` or `canceled`
 //
-// All but the first three are known only once the answer is complete, so
+// All but the first four are known only once the answer is complete, so
 // they serve in logs, not in headers.
 type Handler struct {
 	// Clients are those who may call. A client, or another way to tell who is
@@ -70,6 +71,12 @@ type Handler struct {
 	// are objects as in Clients. It is read again when it changes; as long as
 	// it cannot be read, what it said before holds.
 	ClientsFile string `json:"clients_file,omitempty"`
+
+	// ClientsStore is where clients are that are added and changed while Caddy
+	// runs, over the admin API: storage is Caddy's storage, redis is Redis.
+	// Instances that have the same store have the same clients. Those of the
+	// config count before those of the store. Default: there are none.
+	ClientsStore string `json:"clients_store,omitempty"`
 
 	// JWT lets in callers who bring a JSON Web Token.
 	JWT *JWT `json:"jwt,omitempty"`
@@ -136,6 +143,7 @@ type Handler struct {
 	records records
 	prices  atomic.Pointer[pricing.Table]
 	memory  *memory
+	managed managed
 	// counts is where use is counted, and closeCounts ends that.
 	counts      limits.Counts
 	closeCounts func() error
@@ -164,7 +172,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	var err error
-	if h.events, err = events.New(ctx, func() { start.Report(h.logger) }); err != nil {
+	if h.events, err = events.New(ctx, func() { start.Report(h.logger); h.managed.begin() }); err != nil {
 		return err
 	}
 	if h.MaxRequestBody == 0 {
@@ -183,7 +191,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		startup.Part{Name: "jwt", Do: h.openJWT},
 		startup.Part{Name: "ledgers", Do: func() error { return h.openLedgers(ctx) }},
 		startup.Part{Name: "prices", Do: h.openPrices},
-		startup.Part{Name: "clients", Do: h.openClients},
+		startup.Part{Name: "clients", Do: func() error { return h.openClients(ctx) }},
 	)
 	if err == nil && h.prices.Load().Empty() && h.limitsCost() {
 		h.logger.Warn("there are limits of cost but no prices: only what providers state themselves will count")
@@ -212,7 +220,7 @@ func (h *Handler) Cleanup() error {
 	h.events.Close()
 	h.file.Close()
 	h.pricesFile.Close()
-	err := errors.Join(h.JWT.cleanup(), h.records.close())
+	err := errors.Join(h.JWT.cleanup(), h.records.close(), h.managed.close())
 	if h.closeCounts != nil {
 		err = errors.Join(err, h.closeCounts())
 	}
@@ -225,14 +233,14 @@ func (h *Handler) Cleanup() error {
 
 // hasLimits tells whether there may be clients whose use is counted.
 func (h *Handler) hasLimits() bool {
-	return h.ClientsFile != "" || len(h.UserLimits) > 0 || h.UsageEndpoint != "" ||
+	return h.ClientsFile != "" || h.ClientsStore != "" || len(h.UserLimits) > 0 || h.UsageEndpoint != "" ||
 		slices.ContainsFunc(h.Groups, func(g *Group) bool { return len(g.Limits) > 0 }) ||
 		slices.ContainsFunc(h.Clients, func(c *Client) bool { return c != nil && len(c.Limits) > 0 })
 }
 
 // Validate refuses a config that would let anyone in unawares.
 func (h *Handler) Validate() error {
-	known := h.directory.Load().Len() > 0 || h.vouched() || h.ClientsFile != ""
+	known := h.directory.Load().Len() > 0 || h.vouched() || h.ClientsFile != "" || h.ClientsStore != ""
 	switch {
 	case h.MaxRequestBody < 0:
 		return errors.New("max_request_body: must not be negative")

@@ -20,14 +20,22 @@ type Client struct {
 	ID string
 	// Models are patterns of the models that it may use; none means all.
 	Models []string
+	// Providers are patterns of the names of the providers that may serve it;
+	// none means all.
+	Providers []string
 	// Groups are the names of those it belongs to.
 	Groups []string
 	// Limits are whose limits hold for it: its own, and those of its groups.
 	Limits []*limits.Subject
 	// Expires is when its access ends; zero means never.
 	Expires time.Time
+	// Disabled says that it has no access for now.
+	Disabled bool
 	// Networks are where it may call from; none means anywhere.
 	Networks []netip.Prefix
+	// Metadata are what operators want to know of it, in logs and records. It
+	// is shared with those and never changed.
+	Metadata map[string]string
 }
 
 // Expired tells whether the client's access has ended.
