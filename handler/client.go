@@ -79,6 +79,12 @@ type OldSecret struct {
 	Until string `json:"until"`
 }
 
+// Expired tells whether the client's access has ended.
+func (c *Client) Expired(now time.Time) bool {
+	end, err := parseExpiry(c.Expires)
+	return err == nil && !end.IsZero() && !now.Before(end)
+}
+
 // ready resolves what the config says of a client.
 func (h *Handler) ready(c *Client) (*auth.Client, []auth.Secret, error) {
 	secrets, err := c.secrets(time.Now())

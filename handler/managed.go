@@ -144,22 +144,22 @@ func (m *managed) enter(edit *auth.Edit, entry roster.Change) error {
 	if _, has := m.configured.Load().Named(entry.ID); has {
 		return ErrConfigured
 	}
-	c, err := decodeManaged(entry)
+	c, err := DecodeManaged(entry.ID, entry.Text)
 	if err != nil {
 		return err
 	}
 	return m.handler.enter(edit, c)
 }
 
-// decodeManaged reads a client as it lies in a store. Its secrets are hashes
-// and nothing else: a placeholder there could read what only this machine
-// should.
-func decodeManaged(entry roster.Change) (*Client, error) {
+// DecodeManaged reads a client as it lies in a store under its id. Its secrets
+// are hashes and nothing else: a placeholder there could read what only this
+// machine should.
+func DecodeManaged(id string, text []byte) (*Client, error) {
 	var c Client
-	if err := filewatch.Decode(entry.Text, &c); err != nil {
+	if err := filewatch.Decode(text, &c); err != nil {
 		return nil, err
 	}
-	if c.ID != entry.ID {
+	if c.ID != id {
 		return nil, errors.New("it stands under another id than its own")
 	}
 	texts := slices.Clone(c.Secrets)

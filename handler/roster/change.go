@@ -52,7 +52,7 @@ func (r *Roster) Change(ctx context.Context, id string, edit func(before []byte)
 			return fmt.Errorf("%w: %w", ErrUnreachable, err)
 		}
 	}
-	return errMoved
+	return fmt.Errorf("%w: %w", ErrUnreachable, errMoved)
 }
 
 // check asks the handlers in force whether they would take a client.
