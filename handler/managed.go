@@ -5,7 +5,6 @@ package handler
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -128,7 +127,6 @@ func (m *managed) apply(edit *auth.Edit, changes []roster.Change) {
 	changes = slices.SortedFunc(slices.Values(changes), func(a, b roster.Change) int { return strings.Compare(a.ID, b.ID) })
 	troubles := map[string]string{}
 	for _, change := range changes {
-		troubles[change.ID] = ""
 		if change.Text == nil {
 			continue
 		}
@@ -137,7 +135,7 @@ func (m *managed) apply(edit *auth.Edit, changes []roster.Change) {
 		}
 	}
 	m.handler.directory.Store(edit.Done())
-	m.note(troubles)
+	m.note(changes, troubles)
 }
 
 func (m *managed) enter(edit *auth.Edit, entry roster.Change) error {
@@ -176,13 +174,14 @@ func DecodeManaged(id string, text []byte) (*Client, error) {
 	return &c, nil
 }
 
-// note remembers what is wrong with which clients, and has the log say what is
-// new of that.
-func (m *managed) note(troubles map[string]string) {
+// note remembers what is wrong with which of the clients that have changed, and
+// has the log say what is new of that.
+func (m *managed) note(changes []roster.Change, troubles map[string]string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var ids []string
-	for _, id := range slices.Sorted(maps.Keys(troubles)) {
+	for _, change := range changes {
+		id := change.ID
 		trouble := troubles[id]
 		if trouble == m.troubles[id] {
 			continue

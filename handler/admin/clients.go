@@ -190,6 +190,9 @@ func storesFor(r *http.Request) ([]*roster.Roster, error) {
 	if len(stores) == 0 {
 		return nil, notFound("no config in force has managed clients; 'clients storage' or 'clients redis' in a block of llm_proxy says where they are")
 	}
+	for _, store := range stores {
+		_ = store.Sync(r.Context()) // else what is known must do
+	}
 	wanted := r.URL.Query().Get("store")
 	if wanted == "" {
 		return stores, nil

@@ -29,6 +29,9 @@ func (r *Roster) Change(ctx context.Context, id string, edit func(before []byte)
 	r.store.Lock()
 	defer r.store.Unlock()
 	for range tries {
+		// Others may have changed it just now. If that cannot be read, the
+		// client may be in a part that can.
+		_ = r.syncLocked(ctx)
 		before := r.Text(id)
 		after, err := edit(before)
 		if err != nil {
@@ -46,9 +49,6 @@ func (r *Roster) Change(ctx context.Context, id string, edit func(before []byte)
 			return nil
 		}
 		if !errors.Is(err, errMoved) {
-			return fmt.Errorf("%w: %w", ErrUnreachable, err)
-		}
-		if err := r.syncLocked(ctx); err != nil {
 			return fmt.Errorf("%w: %w", ErrUnreachable, err)
 		}
 	}

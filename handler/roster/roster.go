@@ -168,7 +168,7 @@ func (r *Roster) run() {
 		if n%anew == 0 {
 			r.anew()
 		}
-		err := r.sync(ctx)
+		err := r.Sync(ctx)
 		if n == 0 {
 			close(r.first)
 		}
@@ -196,8 +196,8 @@ func (r *Roster) anew() {
 	r.backend.forget()
 }
 
-// sync brings what is known up to date.
-func (r *Roster) sync(ctx context.Context) error {
+// Sync brings what is known up to date. Calls never need it.
+func (r *Roster) Sync(ctx context.Context) error {
 	r.store.Lock()
 	defer r.store.Unlock()
 	return r.syncLocked(ctx)
