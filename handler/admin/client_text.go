@@ -56,7 +56,7 @@ func (f *clientFlags) changed(cmd *cobra.Command) (map[string]any, error) {
 	}{
 		"model": {"models", f.models}, "provider": {"providers", f.providers}, "group": {"groups", f.groups},
 		"allow-ip": {"allow_ip", f.allowIP}, "limit": {"limits", limits}, "metadata": {"metadata", pairs},
-		"secret-hash": {"secrets", f.hashes}, "expires": {"expires", f.expires},
+		"secret-hash": {"secrets", slices.DeleteFunc(f.hashes, func(hash string) bool { return hash == "" })}, "expires": {"expires", f.expires},
 	} {
 		if cmd.Flags().Changed(flag) {
 			body[field.name] = field.value
