@@ -43,9 +43,7 @@ store. Where the admin API is, is found as by Caddy's own commands.`,
 			Args:  cobra.NoArgs,
 			RunE:  func(cmd *cobra.Command, _ []string) error { return c.list(cmd.OutOrStdout(), time.Now()) },
 		},
-		c.plainCommand("show", "Shows a client", http.MethodGet, "", func(out io.Writer, client *client) {
-			client.describe(out, time.Now())
-		}),
+		c.plainCommand("show", "Shows a client", http.MethodGet, "", describe),
 		c.plainCommand("disable", "Refuses a client's calls until it is enabled again", http.MethodPost, "/disable", tellState),
 		c.plainCommand("enable", "Lets a client that was disabled call again", http.MethodPost, "/enable", tellState),
 		c.plainCommand("remove", "Removes a client", http.MethodDelete, "", func(out io.Writer, client *client) {
@@ -103,18 +101,11 @@ func (c *clients) addCommand() *cobra.Command {
 		Long: `Adds a client and shows its new key, this once: give it to the client. Only its
 hash is stored. With --secret-hash the key is one that you have made yourself.`,
 		Example: `caddy llm client add search --model 'gpt-4o*' --limit 'tokens 1000000 day' --metadata team=search`,
-		Args:    cobra.ExactArgs(1),
 	}
-	fields := addClientFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		body, err := fields.changed(cmd)
-		if err != nil {
-			return err
-		}
-		body["id"] = args[0]
-		return c.do(cmd.OutOrStdout(), http.MethodPost, c.path("", ""), body, tellSecret)
-	}
-	return cmd
+	return withFields(cmd, func(out io.Writer, id string, fields map[string]any) error {
+		fields["id"] = id
+		return c.do(out, http.MethodPost, c.path("", ""), fields, tellSecret)
+	})
 }
 
 func (c *clients) changeCommand() *cobra.Command {
@@ -123,17 +114,23 @@ func (c *clients) changeCommand() *cobra.Command {
 		Short: "Changes what a client may",
 		Long: `Changes what a client may: what the flags say takes the place of what was there.
 An empty value takes it away. What the client has used stays.`,
-		Args: cobra.ExactArgs(1),
 	}
-	fields := addClientFlags(cmd)
+	return withFields(cmd, func(out io.Writer, id string, fields map[string]any) error {
+		return c.do(out, http.MethodPatch, c.path(id, ""), fields, describe)
+	})
+}
+
+// withFields completes a command that takes a client's id and, as flags, what
+// is to be said of it.
+func withFields(cmd *cobra.Command, run func(out io.Writer, id string, fields map[string]any) error) *cobra.Command {
+	flags := addClientFlags(cmd)
+	cmd.Args = cobra.ExactArgs(1)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		body, err := fields.changed(cmd)
+		fields, err := flags.changed(cmd)
 		if err != nil {
 			return err
 		}
-		return c.do(cmd.OutOrStdout(), http.MethodPatch, c.path(args[0], ""), body, func(out io.Writer, client *client) {
-			client.describe(out, time.Now())
-		})
+		return run(cmd.OutOrStdout(), args[0], fields)
 	}
 	return cmd
 }

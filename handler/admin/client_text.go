@@ -122,7 +122,7 @@ func (c *clients) list(out io.Writer, now time.Time) error {
 }
 
 // describe prints all that there is to know of a client.
-func (c *client) describe(out io.Writer, now time.Time) {
+func describe(out io.Writer, c *client) {
 	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	line := func(name string, values []string) {
 		if len(values) > 0 {
@@ -130,7 +130,7 @@ func (c *client) describe(out io.Writer, now time.Time) {
 		}
 	}
 	line("client", []string{c.ID})
-	line("state", []string{c.state(now)})
+	line("state", []string{c.state(time.Now())})
 	line("trouble", nonEmpty(c.Trouble))
 	line("models", c.Models)
 	line("providers", c.Providers)
