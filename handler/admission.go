@@ -22,7 +22,10 @@ func (h *Handler) welcome(a *account, r *http.Request, client *auth.Client) *ref
 		return nil
 	}
 	a.client, a.metadata = client.ID, client.Metadata
-	_, a.known = h.directory.Load().Named(client.ID)
+	if _, a.known = h.directory.Load().Named(client.ID); !a.known && h.managed.blind() {
+		metrics.Process.FailAuth(metrics.AuthUnavailable)
+		return unavailable()
+	}
 	if refused := mayCome(client, r, a.call.Started); refused != nil {
 		return refused
 	}

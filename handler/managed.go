@@ -90,6 +90,10 @@ func (m *managed) close() error {
 // stale tells whether there may be clients that this instance has not heard of.
 func (m *managed) stale() bool { return m.lease != nil && !m.lease.Fresh() }
 
+// blind tells whether this instance has heard of no client at all. Then it does
+// not know either what somebody may not whom others vouch for.
+func (m *managed) blind() bool { return m.lease != nil && !m.lease.Heard() }
+
 // configure puts the clients of the config in force, and the managed ones
 // beside them.
 func (m *managed) configure(h *Handler, configured *auth.Directory) {

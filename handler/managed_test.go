@@ -16,6 +16,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/roster"
+	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
 )
 
@@ -166,6 +167,18 @@ func TestCallsWhileClientsChange(t *testing.T) {
 	}
 	close(stop)
 	<-done
+}
+
+// Who is vouched for, and may be restricted by a client of the store, is not let
+// in as long as nothing is known of that. Who is in the config is.
+func TestVouchedForWithoutAStore(t *testing.T) {
+	h := newHandler(t, &Handler{
+		Clients: []*Client{{ID: "max"}}, TrustUser: "{http.request.header.X-User}",
+		ClientsStore: "redis", Redis: &streaming.Redis{Addresses: []string{"127.0.0.1:1"}},
+	})
+	checkPassed(t, h, request("/v1/chat/completions", chat, "X-User", "max"))
+	checkRefused(t, h, request("/v1/chat/completions", chat, "X-User", "moritz"), http.StatusServiceUnavailable, "auth_unavailable")
+	checkRefused(t, h, request("/v1/chat/completions", chat), http.StatusServiceUnavailable, "auth_unavailable")
 }
 
 // What it takes to change one of a hundred thousand managed clients.

@@ -59,6 +59,7 @@ func (b book) Restore(_ time.Time, text []byte) error {
 		changes = append(changes, Change{id, text})
 	}
 	b.putLocked(changes)
+	b.heard.Store(true)
 	return nil
 }
 

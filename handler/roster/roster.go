@@ -112,6 +112,9 @@ type Roster struct {
 	store sync.Mutex
 	// fresh says that what is known is what the store has.
 	fresh atomic.Bool
+	// heard says that there is something to go by: the store was read since the
+	// start, or a copy of what it had.
+	heard atomic.Bool
 
 	mu      sync.Mutex
 	texts   [Parts]map[string][]byte
@@ -236,7 +239,10 @@ func (r *Roster) refill(ctx context.Context) (news, error) {
 func (r *Roster) take(n news, all bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.read = r.read || all
+	if all {
+		r.read = true
+		r.heard.Store(true)
+	}
 	var changes []Change
 	for id, text := range n.texts {
 		if !bytes.Equal(r.texts[partOf(id)][id], text) {
@@ -285,6 +291,10 @@ func (r *Roster) Name() string { return r.name }
 // Fresh tells whether what is known is what the store has: if not, there may be
 // clients that are not known.
 func (r *Roster) Fresh() bool { return r.fresh.Load() }
+
+// Heard tells whether there is anything to go by: if not, not even those
+// clients are known that have been there for long.
+func (r *Roster) Heard() bool { return r.heard.Load() }
 
 // Text returns the text of a client; nil if there is none of that id.
 func (r *Roster) Text(id string) []byte {
