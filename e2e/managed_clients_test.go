@@ -38,6 +38,7 @@ http://127.0.0.1:GATEWAY {
 		}
 		model gpt-4o openai other
 		model elsewhere other
+		probe off
 	}
 }
 http://127.0.0.1:SIM {
