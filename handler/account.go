@@ -23,6 +23,8 @@ type account struct {
 	events *events.Emitter
 	call   *streaming.Call
 	client string
+	// metadata are what operators want to know of the client.
+	metadata metadata
 	// ledgers are held until the call is written down in them.
 	ledgers []*ledger.Writer
 
@@ -130,6 +132,11 @@ func (a *account) MarshalLogObject(log zapcore.ObjectEncoder) error {
 	}
 	if a.client != "" {
 		log.AddString("llm_client", a.client)
+	}
+	if len(a.metadata) > 0 {
+		if err := log.AddObject("llm_client_metadata", a.metadata); err != nil {
+			return err
+		}
 	}
 	if a.quota.exceeded != nil {
 		log.AddString("llm_limit", limitWords(a.quota.exceeded))

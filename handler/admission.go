@@ -21,16 +21,28 @@ func (h *Handler) welcome(a *account, r *http.Request, client *auth.Client) *ref
 	if client == nil {
 		return nil
 	}
-	a.client = client.ID
+	a.client, a.metadata = client.ID, client.Metadata
 	_, a.known = h.directory.Load().Named(client.ID)
-	if refused := mayCome(client, r, a.call.Started); refused != nil {
+	if refused := h.mayCome(client, r, a.call.Started); refused != nil {
 		return refused
+	}
+	if len(client.Providers) > 0 {
+		a.call.Providers = client.Providers
 	}
 	return a.quota.enter(h, r, client)
 }
 
-// mayCome asks whether a client's time and its address are right.
-func mayCome(client *auth.Client, r *http.Request, now time.Time) *refusal {
+// mayCome asks whether a client's time and its address are right, as far as
+// anything is known of it.
+func (who *Callers) mayCome(client *auth.Client, r *http.Request, now time.Time) *refusal {
+	if client.Guest && who.managed.blind() {
+		metrics.Process.FailAuth(metrics.AuthUnavailable)
+		return unavailable()
+	}
+	if client.Disabled {
+		metrics.Process.FailAuth(metrics.AuthDisabled)
+		return refuse(http.StatusUnauthorized, "disabled_api_key", "this API key is disabled; whoever gave it out can enable it again")
+	}
 	if client.Expired(now) {
 		metrics.Process.FailAuth(metrics.AuthExpired)
 		return refuse(http.StatusUnauthorized, "expired_api_key", "this API key has expired")

@@ -16,6 +16,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
@@ -36,6 +37,9 @@ func init() {
 // `{http.auth.llm.error}` | Why nobody was let in, such as `invalid_api_key` or `auth_unavailable`
 type Authenticator struct {
 	Callers
+
+	// events tell when the config comes into force.
+	events *events.Emitter
 }
 
 // CaddyModule returns the Caddy module information.
@@ -56,12 +60,15 @@ func (a *Authenticator) Provision(ctx caddy.Context) error {
 	if a.memory, err = openMemory(); err != nil {
 		return err
 	}
-	for _, open := range []func() error{a.openGroups, a.openIssuers, a.openClients} {
+	if a.events, err = events.New(ctx, a.managed.begin); err != nil {
+		return err
+	}
+	for _, open := range []func() error{a.openGroups, a.openIssuers} {
 		if err := open(); err != nil {
 			return err
 		}
 	}
-	return nil
+	return a.openClients(ctx)
 }
 
 // Validate refuses a config that would let nobody in, or that says what would
@@ -71,12 +78,14 @@ func (a *Authenticator) Validate() error {
 	case !a.known():
 		return errors.New("nobody may call: add 'client <id> <sha256:…>' (caddy llm hash-key makes one), or another way to tell who is calling")
 	case a.saysWhatMayBeUsed():
-		return errors.New("models and limits do not hold here, where only is found out who is calling: they belong into llm_proxy")
+		return errors.New("models, providers and limits do not hold here, where only is found out who is calling: they belong into llm_proxy")
+	case a.Redis != nil && a.ClientsStore != storeRedis:
+		return errors.New("redis: nothing is counted here, so it only serves for 'clients redis'")
 	}
 	return a.checkFailures()
 }
 
-// saysWhatMayBeUsed tells whether the config itself has models or limits. A
+// saysWhatMayBeUsed tells whether the config itself has models, providers or limits. A
 // file of clients may: llm_proxy may share it.
 func (a *Authenticator) saysWhatMayBeUsed() bool {
 	claims := make([]*Claims, 0, len(a.JWT)+1)
@@ -87,8 +96,8 @@ func (a *Authenticator) saysWhatMayBeUsed() bool {
 		claims = append(claims, &a.Introspection.Claims)
 	}
 	return slices.ContainsFunc(claims, func(c *Claims) bool { return c.ModelsClaim != "" || c.LimitsClaim != "" }) ||
-		slices.ContainsFunc(a.Clients, func(c *Client) bool { return len(c.Models)+len(c.Limits) > 0 }) ||
-		slices.ContainsFunc(a.Groups, func(g *Group) bool { return len(g.Models)+len(g.Limits) > 0 })
+		slices.ContainsFunc(a.Clients, func(c *Client) bool { return len(c.Models)+len(c.Providers)+len(c.Limits) > 0 }) ||
+		slices.ContainsFunc(a.Groups, func(g *Group) bool { return len(g.Models)+len(g.Providers)+len(g.Limits) > 0 })
 }
 
 // Authenticate tells who is calling.
@@ -114,7 +123,7 @@ func (a *Authenticator) admit(r *http.Request) (caddyauth.User, *refusal) {
 	if refused != nil {
 		return caddyauth.User{}, refused
 	}
-	return userOf(client), mayCome(client, r, time.Now())
+	return userOf(client), a.mayCome(client, r, time.Now())
 }
 
 func userOf(client *auth.Client) caddyauth.User {
@@ -127,6 +136,7 @@ func userOf(client *auth.Client) caddyauth.User {
 
 // Cleanup gives back what is shared with other configs.
 func (a *Authenticator) Cleanup() error {
+	a.events.Close()
 	err := a.close()
 	if a.memory != nil {
 		err = errors.Join(err, closeMemory())
@@ -138,11 +148,11 @@ func (a *Authenticator) Cleanup() error {
 //
 //	llm_auth {
 //		<those options of llm_proxy that tell who is calling: client, group,
-//		clients, jwt, introspection, auth_failures>
+//		clients, redis, jwt, introspection, auth_failures>
 //	}
 func (a *Authenticator) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return parseDirective(d, a.ParseOption, func(line syntax.Line) error {
-		if err := a.finishCaddyfile(); err != nil {
+		if err := a.finishCaddyfile(line); err != nil {
 			return err
 		}
 		return line.Wrap(a.Validate())

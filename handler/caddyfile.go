@@ -9,7 +9,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
 
-	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
@@ -17,17 +16,22 @@ import (
 //
 //	llm_proxy {
 //		client <id> <sha256:hex|placeholder>... {
-//			group    <name>...
-//			models   <pattern>...
-//			limit    <kind> <n> [<window>|day|month [<time zone>]] [models <pattern>...]
-//			expires  <date>
-//			allow_ip <address or CIDR range>...
+//			group      <name>...
+//			models     <pattern>...
+//			providers  <pattern>...
+//			limit      <kind> <n> [<window>|day|month [<time zone>]] [models <pattern>...]
+//			expires    <date>
+//			allow_ip   <address or CIDR range>...
+//			old_secret <sha256:hex|placeholder> <date>
+//			metadata   <name> <value>
+//			disabled
 //		}
 //		group <name> {
-//			models <pattern>...
-//			limit  <kind> <n> [<window>|day|month [<time zone>]] [each] [models <pattern>...]
+//			models    <pattern>...
+//			providers <pattern>...
+//			limit     <kind> <n> [<window>|day|month [<time zone>]] [each] [models <pattern>...]
 //		}
-//		clients <file>
+//		clients <file>|storage|redis
 //		jwt {
 //			jwks         <URL or file>
 //			issuer       <issuer>
@@ -122,8 +126,6 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		err = h.parsePrice(d)
 	case "prices":
 		err = h.parsePrices(d)
-	case "redis":
-		err = h.parseRedis(d)
 	case "max_request_body":
 		err = h.parseMaxRequestBody(d)
 	case "heartbeat":
@@ -146,7 +148,7 @@ func (h *Handler) FinishCaddyfile(line syntax.Line) error {
 		return line.Wrap(fmt.Errorf("rate_limit user: %w", err))
 	}
 	h.trusting = h.TrustUser != nil
-	if err := h.finishCaddyfile(); err != nil {
+	if err := h.finishCaddyfile(line); err != nil {
 		return err
 	}
 	if err := h.checkTrust(); err != nil {
@@ -171,15 +173,6 @@ func (h *Handler) parseUserLimit(d *caddyfile.Dispenser) error {
 		return d.Errf("rate_limit user: %v", err)
 	}
 	return nil
-}
-
-// parseRedis parses "redis <address>... { … }".
-func (h *Handler) parseRedis(d *caddyfile.Dispenser) error {
-	if h.Redis != nil {
-		return d.Err("redis: already specified")
-	}
-	h.Redis = new(streaming.Redis)
-	return h.Redis.UnmarshalCaddyfile(d.NewFromNextSegment())
 }
 
 // parseFlag parses an option without arguments.

@@ -18,6 +18,7 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
 	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
+	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
@@ -35,6 +36,16 @@ type Callers struct {
 	// are objects as in Clients. It is read again when it changes; as long as
 	// it cannot be read, what it said before holds.
 	ClientsFile string `json:"clients_file,omitempty"`
+
+	// ClientsStore is where clients are that are added and changed while Caddy
+	// runs, over the admin API: storage is Caddy's storage, redis is Redis.
+	// Instances that have the same store have the same clients. Those of the
+	// config count before those of the store. Default: there are none.
+	ClientsStore string `json:"clients_store,omitempty"`
+
+	// Redis is where instances of Caddy share what clients use, and the clients
+	// of a ClientsStore that is redis. Default: each counts by itself.
+	Redis *streaming.Redis `json:"redis,omitempty"`
 
 	// JWT lets in callers who bring a JSON Web Token of one of these issuers.
 	JWT []*JWT `json:"jwt,omitempty"`
@@ -57,6 +68,7 @@ type Callers struct {
 	trusting bool
 	memory   *memory
 	file     *filewatch.File
+	managed  managed
 	// told and groupsTold are what was said in the log.
 	told, groupsTold told
 	logger           *zap.Logger
@@ -79,7 +91,7 @@ const maxCredentials = 8
 
 // known tells whether there is anybody who may call.
 func (who *Callers) known() bool {
-	return who.directory.Load().Len() > 0 || who.vouched() || who.ClientsFile != ""
+	return who.directory.Load().Len() > 0 || who.vouched() || who.ClientsFile != "" || who.ClientsStore != ""
 }
 
 // vouched tells whether somebody else may say who is calling.
@@ -133,7 +145,7 @@ func (who *Callers) openIssuers() error {
 // close gives back what is shared with other configs, but for the memory.
 func (who *Callers) close() error {
 	who.file.Close()
-	return errors.Join(who.closeJWT(), who.Introspection.cleanup())
+	return errors.Join(who.closeJWT(), who.Introspection.cleanup(), who.managed.close())
 }
 
 // identify returns the client whose key or token a request brings.
@@ -197,17 +209,26 @@ func (who *Callers) tooManyFailures(r *http.Request) *refusal {
 	return addressLayer.refuse(r.Header, wait)
 }
 
-var errUnknownKey = errors.New("no client has this key")
+var (
+	errUnknownKey = errors.New("no client has this key")
+	// errStale is a key that may have come to a client which is not known yet.
+	errStale = fmt.Errorf("%w: no client that is known has this key, and there may be more in a store that cannot be read", auth.ErrUnjudged)
+)
 
 // find returns the client whose key or token a secret is. Only what is nobody's
 // key and of no issuer whose keys are known is shown to an issuer.
 func (who *Callers) find(ctx context.Context, secret string) (*auth.Client, error) {
-	if client, ok := who.directory.Load().Find(secret); ok {
+	if client, ok := who.directory.Load().Find(secret, time.Now()); ok {
 		return client, nil
 	}
 	granted, err := who.verify(ctx, secret)
-	if errors.Is(err, errUnknownKey) && who.Introspection != nil {
-		granted, err = who.Introspection.ask(ctx, who, secret)
+	if errors.Is(err, errUnknownKey) {
+		if who.Introspection != nil {
+			granted, err = who.Introspection.ask(ctx, who, secret)
+		}
+		if err != nil && !errors.Is(err, errBadClaims) && who.managed.stale() {
+			err = errStale
+		}
 	}
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
@@ -26,6 +27,8 @@ func (who *Callers) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 		err = who.parseJWT(d)
 	case "introspection":
 		err = who.parseIntrospection(d)
+	case "redis":
+		err = who.parseRedis(d)
 	case "auth_failures":
 		err = who.parseAuthFailures(d)
 	default:
@@ -35,8 +38,12 @@ func (who *Callers) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 }
 
 // finishCaddyfile checks what can be told only when all options are parsed.
-// Nothing is opened or read for that, and no placeholder evaluated.
-func (who *Callers) finishCaddyfile() error {
+// Nothing is opened or read for that, and no placeholder evaluated. The line is
+// the directive's.
+func (who *Callers) finishCaddyfile(line syntax.Line) error {
+	if err := who.checkStore(); err != nil {
+		return line.Wrap(err)
+	}
 	if err := who.openGroups(); err != nil {
 		return err
 	}
@@ -52,14 +59,31 @@ func (who *Callers) finishCaddyfile() error {
 	return nil
 }
 
+// parseClients parses "clients <file>|storage|redis". There may be a file and a
+// store.
 func (who *Callers) parseClients(d *caddyfile.Dispenser) error {
-	if who.ClientsFile != "" {
-		return d.Err("clients: already specified")
+	var where string
+	if !d.AllArgs(&where) {
+		return d.Err("clients: wants one file, or 'storage' or 'redis' for clients that are managed while Caddy runs")
 	}
-	if !d.AllArgs(&who.ClientsFile) {
-		return d.Err("clients: wants one file")
+	into := &who.ClientsFile
+	if where == storeStorage || where == storeRedis {
+		into = &who.ClientsStore
 	}
+	if *into != "" {
+		return d.Err("clients: already specified; there may be one file and one store")
+	}
+	*into = where
 	return nil
+}
+
+// parseRedis parses "redis <address>... { … }".
+func (who *Callers) parseRedis(d *caddyfile.Dispenser) error {
+	if who.Redis != nil {
+		return d.Err("redis: already specified")
+	}
+	who.Redis = new(streaming.Redis)
+	return who.Redis.UnmarshalCaddyfile(d.NewFromNextSegment())
 }
 
 // parseAuthFailures parses "auth_failures <n> <window>".

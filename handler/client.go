@@ -3,6 +3,7 @@
 package handler
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -29,9 +30,18 @@ type Client struct {
 	// a key can be changed without an interruption.
 	Secrets []string `json:"secrets,omitempty"`
 
+	// OldSecrets are keys that have been replaced, and are valid for a while
+	// beside the new ones. Default: none.
+	OldSecrets []*OldSecret `json:"old_secrets,omitempty"`
+
 	// Models are patterns of the models that the client may use, in which an
 	// asterisk stands for any text. Default: those of its groups, or all.
 	Models []string `json:"models,omitempty"`
+
+	// Providers are patterns of the names of the providers that may serve the
+	// client, in which an asterisk stands for any text. A model that only
+	// others serve is refused. Default: those of its groups, or all.
+	Providers []string `json:"providers,omitempty"`
 
 	// Groups are the names of the groups that the client belongs to.
 	// Default: none.
@@ -51,12 +61,42 @@ type Client struct {
 	// call. Default: all.
 	AllowIP []string `json:"allow_ip,omitempty"`
 
+	// Disabled refuses the client's calls until it is set back.
+	// Default: false.
+	Disabled bool `json:"disabled,omitempty"`
+
+	// Metadata are what operators want to know of the client, by name, such as
+	// its team. They stand in logs and in the records of ledgers. At most 16,
+	// with names of up to 64 letters, digits, underscores, dots and hyphens,
+	// and values of up to 256 bytes. Default: none.
+	Metadata map[string]string `json:"metadata,omitempty"`
+
 	line syntax.Line
+}
+
+// OldSecret is a key that has been replaced.
+type OldSecret struct {
+	// Secret is the key, as in a client's Secrets.
+	Secret string `json:"secret"`
+
+	// Until is when it stops being valid: a date or a time as in Expires.
+	Until string `json:"until"`
+}
+
+// Expired tells whether the client's access has ended.
+func (c *Client) Expired(now time.Time) bool {
+	end, err := parseExpiry(c.Expires)
+	return err == nil && !end.IsZero() && !now.Before(end)
 }
 
 // ready resolves what the config says of a client.
 func (who *Callers) ready(c *Client) (*auth.Client, error) {
-	client := &auth.Client{ID: c.ID, Models: c.Models, Groups: c.Groups}
+	if err := checkMetadata(c.Metadata); err != nil {
+		return nil, err
+	}
+	client := &auth.Client{
+		ID: c.ID, Models: c.Models, Providers: c.Providers, Groups: c.Groups, Disabled: c.Disabled, Metadata: c.Metadata,
+	}
 	own, err := rulesOf(c.Limits)
 	if err != nil {
 		return nil, err
@@ -104,43 +144,78 @@ func asWritten(secret string) (string, error) {
 
 // warn tells of what makes the client useless.
 func (c *Client) warn(now time.Time) {
-	if expires, err := parseExpiry(c.Expires); err == nil && !expires.IsZero() && !now.Before(expires) {
+	if c.Expired(now) {
 		c.line.Warn("client %s: its access ended at %s, so it is refused; set 'expires' to a later date, or take the client out", c.ID, c.Expires)
 	}
 }
 
-// digests returns the hashes of the client's secrets, as evaluate has them.
-func (c *Client) digests(evaluate func(string) (string, error)) ([]auth.Digest, error) {
-	digests := make([]auth.Digest, 0, len(c.Secrets))
-	for _, s := range c.Secrets {
-		secret, err := evaluate(s)
+// secrets returns the hashes of the client's secrets, as evaluate has them. Of
+// the old ones those are left out that are not valid any more.
+func (c *Client) secrets(now time.Time, evaluate func(string) (string, error)) ([]auth.Secret, error) {
+	secrets := make([]auth.Secret, 0, len(c.Secrets)+len(c.OldSecrets))
+	for _, text := range c.Secrets {
+		digest, err := digestOf(text, evaluate)
 		if err != nil {
 			return nil, fmt.Errorf("secret: %w", err)
 		}
-		digest, err := auth.ParseDigest(secret)
-		if err != nil && secret != s && !strings.HasPrefix(secret, "sha256:") {
-			// It came out of the environment or a file, where it may stand
-			// as it is.
-			digest, err = auth.HashSecret(secret), nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("secret: %w", err)
-		}
-		digests = append(digests, digest)
+		secrets = append(secrets, auth.Secret{Digest: digest})
 	}
-	return digests, nil
+	for _, old := range c.OldSecrets {
+		if old == nil {
+			return nil, errors.New("old secret: null")
+		}
+		digest, err := digestOf(old.Secret, evaluate)
+		if err != nil {
+			return nil, fmt.Errorf("old secret: %w", err)
+		}
+		until, err := parseMoment(old.Until)
+		if err != nil {
+			return nil, fmt.Errorf("old secret: until: %w", err)
+		}
+		if now.Before(until) {
+			secrets = append(secrets, auth.Secret{Digest: digest, Until: until})
+		}
+	}
+	return secrets, nil
+}
+
+// digestOf returns the hash of a secret that stands in a config.
+func digestOf(text string, evaluate func(string) (string, error)) (auth.Digest, error) {
+	if digest, err := auth.ParseDigest(text); err == nil {
+		return digest, nil
+	}
+	secret, err := evaluate(text)
+	if err != nil {
+		return auth.Digest{}, err
+	}
+	digest, err := auth.ParseDigest(secret)
+	if err != nil && secret != text && !strings.HasPrefix(secret, "sha256:") {
+		// It came out of the environment or a file, where it may stand as it
+		// is.
+		return auth.HashSecret(secret), nil
+	}
+	return digest, err
 }
 
 func parseExpiry(text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
+	moment, err := parseMoment(text)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("expires: %w", err)
+	}
+	return moment, nil
+}
+
+// parseMoment reads a date, which means its first moment in UTC, or a time.
+func parseMoment(text string) (time.Time, error) {
 	if date, err := time.Parse(time.DateOnly, text); err == nil {
 		return date, nil
 	}
 	moment, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("expires: neither a date such as 2026-12-31 nor a time such as 2026-12-31T18:00:00Z: %s", text)
+		return time.Time{}, fmt.Errorf("neither a date such as 2026-12-31 nor a time such as 2026-12-31T18:00:00Z: %s", text)
 	}
 	return moment, nil
 }
@@ -168,6 +243,9 @@ func (who *Callers) parseClient(d *caddyfile.Dispenser) error {
 
 func (c *Client) parseOption(d *caddyfile.Dispenser) error {
 	option := d.Val()
+	if option == "disabled" {
+		return parseFlag(d, &c.Disabled)
+	}
 	args := d.RemainingArgs()
 	if len(args) == 0 {
 		return d.Errf("client %s: %s: wants an argument", c.ID, option)
@@ -175,6 +253,18 @@ func (c *Client) parseOption(d *caddyfile.Dispenser) error {
 	switch option {
 	case "models":
 		c.Models = append(c.Models, args...)
+	case "providers":
+		c.Providers = append(c.Providers, args...)
+	case "metadata":
+		return c.parseMetadata(d, args)
+	case "old_secret":
+		if len(args) != 2 {
+			return d.Errf("client %s: old_secret: wants a secret and until when it is valid, such as 'old_secret sha256:… 2026-12-31'", c.ID)
+		}
+		if _, err := parseMoment(args[1]); err != nil {
+			return d.Errf("client %s: old_secret: %v", c.ID, err)
+		}
+		c.OldSecrets = append(c.OldSecrets, &OldSecret{Secret: args[0], Until: args[1]})
 	case "limit":
 		limit, err := parseLimit(d, option, args)
 		if err != nil {

@@ -5,7 +5,9 @@ package handler
 import (
 	"errors"
 	"fmt"
+	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
@@ -17,7 +19,10 @@ import (
 const maxClientsFile = 256 << 20
 
 // openClients fills the directory, and watches the file if there is one.
-func (who *Callers) openClients() error {
+func (who *Callers) openClients(ctx caddy.Context) error {
+	if err := who.managed.open(who, ctx); err != nil {
+		return err
+	}
 	if who.ClientsFile == "" {
 		return who.fillDirectory(nil, evaluated())
 	}
@@ -37,40 +42,40 @@ func (who *Callers) takeClients(text []byte) ([]zap.Field, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []zap.Field{zap.Int("clients", who.directory.Load().Len())}, nil
+	return []zap.Field{zap.Int("clients", who.managed.configured.Load().Len())}, nil
 }
 
-// fillDirectory replaces the directory by one with the clients of the config
-// and these, whose secrets come by way of secret. If one of them is wrong,
-// nothing changes.
+// fillDirectory replaces the directory by one with the clients of the config,
+// with these, and with those that are managed. The secrets of the first two
+// come by way of secret. If one of these is wrong, nothing changes.
 func (who *Callers) fillDirectory(more []*Client, secret func(string) (string, error)) error {
-	directory := new(auth.Directory)
+	edit := new(auth.Directory).Edit()
 	for _, clients := range [][]*Client{who.Clients, more} {
 		for i, c := range clients {
 			if c == nil {
 				return fmt.Errorf("client %d: null", i+1)
 			}
-			if err := who.enter(directory, c, secret); err != nil {
+			if err := who.enter(edit, c, secret); err != nil {
 				return c.line.Wrap(fmt.Errorf("client %d (%q): %w", i+1, c.ID, err))
 			}
 		}
 	}
-	who.directory.Store(directory)
+	who.managed.configure(who, edit.Done())
 	return nil
 }
 
 // enter adds a client to a directory.
-func (who *Callers) enter(directory *auth.Directory, c *Client, secret func(string) (string, error)) error {
+func (who *Callers) enter(edit *auth.Edit, c *Client, secret func(string) (string, error)) error {
 	client, err := who.ready(c)
 	if err != nil {
 		return err
 	}
-	digests, err := c.digests(secret)
+	secrets, err := c.secrets(time.Now(), secret)
 	if err != nil {
 		return err
 	}
-	if len(digests) == 0 && !who.vouched() {
+	if len(secrets) == 0 && !who.vouched() {
 		return errors.New("a client needs a secret, unless jwt, introspection or trust_user tells who is calling")
 	}
-	return directory.Add(client, digests...)
+	return edit.Add(client, secrets...)
 }

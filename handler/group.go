@@ -25,6 +25,11 @@ type Group struct {
 	// Default: the group says nothing about models.
 	Models []string `json:"models,omitempty"`
 
+	// Providers are patterns of the names of the providers that may serve
+	// members who have none of their own; those of several groups add up.
+	// Default: the group says nothing about providers.
+	Providers []string `json:"providers,omitempty"`
+
 	// Limits are how much the members may use together or, of those with Each,
 	// every one of them.
 	Limits []*Limit `json:"limits,omitempty"`
@@ -34,7 +39,7 @@ type Group struct {
 
 // group is a Group made ready.
 type group struct {
-	models []string
+	models, providers []string
 	// shared is whose limits all members share; nil if there are none.
 	shared *limits.Subject
 	// each are the limits of every single member.
@@ -64,7 +69,7 @@ func (who *Callers) openGroups() error {
 }
 
 func (g *Group) ready() (group, error) {
-	made := group{models: g.Models}
+	made := group{models: g.Models, providers: g.Providers}
 	var together, each []*Limit
 	for _, l := range g.Limits {
 		if l != nil && l.Each {
@@ -105,18 +110,21 @@ func (who *Callers) checkGroups(names []string) error {
 // kind holds: its own, those of its groups in their order, those of everybody.
 func (who *Callers) join(client *auth.Client, own []limits.Rule) {
 	rules := own
-	var models []string
+	var models, providers []string
 	var shared []*limits.Subject
 	for _, name := range client.Groups {
 		g := who.groups[name]
 		rules = withDefaults(rules, g.each)
-		models = append(models, g.models...)
+		models, providers = append(models, g.models...), append(providers, g.providers...)
 		if g.shared != nil {
 			shared = append(shared, g.shared)
 		}
 	}
 	if len(client.Models) == 0 {
 		client.Models = models
+	}
+	if len(client.Providers) == 0 {
+		client.Providers = providers
 	}
 	rules = withDefaults(rules, who.rules)
 	rules = append(slices.Clip(rules), who.tallies...)
@@ -138,12 +146,15 @@ func (who *Callers) parseGroup(d *caddyfile.Dispenser) error {
 		option := d.Val()
 		args := d.RemainingArgs()
 		switch {
-		case option != "models" && option != "limit":
+		case option != "models" && option != "providers" && option != "limit":
 			return d.Errf("group %s: unrecognized option %s", g.Name, option)
 		case len(args) == 0:
 			return d.Errf("group %s: %s: wants an argument", g.Name, option)
 		case option == "models":
 			g.Models = append(g.Models, args...)
+			continue
+		case option == "providers":
+			g.Providers = append(g.Providers, args...)
 			continue
 		}
 		limit, err := parseGroupLimit(d, option, args)

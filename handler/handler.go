@@ -43,6 +43,7 @@ func init() {
 // Placeholder | Description
 // ------------|---------------
 // `{llm.client.id}` | The client that called
+// `{llm.client.metadata.*}` | Its metadata, by name
 // `{llm.operation}` | What was asked, such as `openai.chat`
 // `{llm.model}` | The model that the client asked for
 // `{llm.provider}` | The provider of the last attempt
@@ -55,7 +56,7 @@ func init() {
 // `{llm.finish_reason}` | Why the answer ended: `stop`, `length`, `tool_calls`, `content_filter`, `error` or `other`
 // `{llm.outcome}` | `ok`, `refused`, `error`, `exhausted`, `broken` or `canceled`
 //
-// All but the first three are known only once the answer is complete, so
+// All but the first four are known only once the answer is complete, so
 // they serve in logs, not in headers.
 type Handler struct {
 	// Callers are those who may call, and how to tell who is calling.
@@ -103,10 +104,6 @@ type Handler struct {
 	// Default: there are no comments.
 	Heartbeat caddy.Duration `json:"heartbeat,omitempty"`
 
-	// Redis is where instances of Caddy share what clients use.
-	// Default: each counts by itself.
-	Redis *streaming.Redis `json:"redis,omitempty"`
-
 	// LedgersRaw are where a record of each call is kept, besides the line in
 	// the log. Default: nowhere.
 	LedgersRaw []json.RawMessage `json:"ledgers,omitempty" caddy:"namespace=llm.ledger inline_key=sink"`
@@ -139,7 +136,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
 	var err error
-	if h.events, err = events.New(ctx, func() { start.Report(h.logger) }); err != nil {
+	if h.events, err = events.New(ctx, func() { start.Report(h.logger); h.managed.begin() }); err != nil {
 		return err
 	}
 	if h.MaxRequestBody == 0 {
@@ -161,7 +158,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		startup.Part{Name: "issuers", Do: h.openIssuers},
 		startup.Part{Name: "ledgers", Do: func() error { return h.openLedgers(ctx) }},
 		startup.Part{Name: "prices", Do: h.openPrices},
-		startup.Part{Name: "clients", Do: h.openClients},
+		startup.Part{Name: "clients", Do: func() error { return h.openClients(ctx) }},
 	)
 	if err == nil && h.prices.Load().Empty() && h.limitsCost() {
 		h.logger.Warn("there are limits of cost but no prices: only what providers state themselves will count")
@@ -202,7 +199,7 @@ func (h *Handler) Cleanup() error {
 
 // hasLimits tells whether there may be clients whose use is counted.
 func (h *Handler) hasLimits() bool {
-	return h.ClientsFile != "" || len(h.UserLimits) > 0 || h.UsageEndpoint != "" || h.limitsClaimed() ||
+	return h.ClientsFile != "" || h.ClientsStore != "" || len(h.UserLimits) > 0 || h.UsageEndpoint != "" || h.limitsClaimed() ||
 		slices.ContainsFunc(h.Groups, func(g *Group) bool { return len(g.Limits) > 0 }) ||
 		slices.ContainsFunc(h.Clients, func(c *Client) bool { return c != nil && len(c.Limits) > 0 })
 }

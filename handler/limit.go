@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -147,6 +148,36 @@ func withDefaults(own, defaults []limits.Rule) []limits.Rule {
 		}
 	}
 	return rules
+}
+
+// ParseLimit parses a client's limit, as it stands in a Caddyfile behind the
+// word.
+func ParseLimit(text string) (*Limit, error) {
+	tokens, err := caddyfile.Tokenize([]byte("limit "+text), text)
+	if err != nil {
+		return nil, fmt.Errorf("limit: %w", err)
+	}
+	d := caddyfile.NewDispenser(tokens)
+	d.Next()
+	return parseLimit(d, "limit", d.RemainingArgs())
+}
+
+// String spells the limit as in a Caddyfile.
+func (l *Limit) String() string {
+	words := []string{l.Kind, strconv.FormatFloat(l.Amount, 'f', -1, 64)}
+	if l.Window > 0 {
+		words = append(words, time.Duration(l.Window).String())
+	}
+	if l.Per != "" {
+		words = append(words, l.Per)
+	}
+	if l.TimeZone != "" {
+		words = append(words, l.TimeZone)
+	}
+	if len(l.Models) > 0 {
+		words = append(append(words, "models"), l.Models...)
+	}
+	return strings.Join(words, " ")
 }
 
 // parseGroupLimit parses a limit of a group, which may be one of each member:

@@ -89,7 +89,7 @@ func (h *Handler) ownUsage(r *http.Request, now time.Time) (*ownUsage, *refusal)
 	if refused != nil {
 		return nil, refused
 	}
-	if refused := mayCome(client, r, now); refused != nil {
+	if refused := h.mayCome(client, r, now); refused != nil {
 		return nil, refused
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {

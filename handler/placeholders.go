@@ -2,6 +2,8 @@
 
 package handler
 
+import "strings"
+
 // placeholder returns what a placeholder stands for at the moment. It is
 // asked only where a config uses one; most never do, and then it costs
 // nothing.
@@ -45,6 +47,9 @@ func (a *account) placeholder(name string) (any, bool) {
 		return call.Result.FinishReason, true
 	case "outcome":
 		return string(call.Outcome), true
+	}
+	if name, ok := strings.CutPrefix(name, "llm.client.metadata."); ok {
+		return a.metadata[name], true
 	}
 	return nil, false
 }

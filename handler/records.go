@@ -121,7 +121,7 @@ func (a *account) keep() {
 func (a *account) record() *ledger.Record {
 	call, result := a.call, &a.call.Result
 	r := &ledger.Record{
-		Time: call.Started, ID: call.ID, Client: a.client,
+		Time: call.Started, ID: call.ID, Client: a.client, Metadata: a.metadata,
 		Provider: call.Provider, Key: call.KeyID, TargetModel: call.TargetModel, ModelAnswered: result.Model,
 		Outcome: string(call.Outcome), Code: call.Refusal, Status: call.Status,
 		Finish: result.Finish, FinishReason: result.FinishReason,

@@ -42,10 +42,10 @@ func unauthorized() *refusal {
 	return f
 }
 
-// unavailable says that a token cannot be judged for now, which is not its
-// fault.
+// unavailable says that a token or a key cannot be judged for now, which is not
+// its fault.
 func unavailable() *refusal {
-	f := refuse(http.StatusServiceUnavailable, "auth_unavailable", "tokens cannot be verified at the moment")
+	f := refuse(http.StatusServiceUnavailable, "auth_unavailable", "this API key cannot be verified at the moment")
 	f.RetryAfter = 5 * time.Second
 	return f
 }

@@ -35,6 +35,10 @@ type Call struct {
 	// models is asked for by a client that may not use all.
 	MayUse func(model string) bool
 
+	// Providers are patterns of the names of the providers that may serve the
+	// call; nil means that all may.
+	Providers []string
+
 	// Affinity is a hash of what should stay with one key under the sticky
 	// policy, such as who is calling; 0 is nothing.
 	Affinity uint64

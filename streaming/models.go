@@ -4,16 +4,15 @@ package streaming
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
-// names returns the models that clients may name in a family; nil if patterns
-// leave that open, so that the provider alone knows.
-func (r routes) names(family *wire.Family) []string {
-	var names []string
+// named returns the lines of the models that clients may name in a family; nil
+// if patterns leave that open, so that the provider alone knows.
+func (r routes) named(family *wire.Family) []routeLine {
+	var named []routeLine
 	for _, line := range r.lines {
 		if line.chains[family] == nil {
 			continue
@@ -21,24 +20,29 @@ func (r routes) names(family *wire.Family) []string {
 		if strings.Contains(line.match, "*") {
 			return nil
 		}
-		names = append(names, line.match)
+		named = append(named, line)
 	}
-	return names
+	return named
 }
 
 // listModels answers a client that asks which models there are, where the
-// config knows: with those that the client may use. It returns nil for all
+// config knows: with those that the client may use, and whose
+// providers it may. It returns nil for all
 // other requests, and where the provider is to be asked.
 func (t *Transport) listModels(req *http.Request, call *Call) *http.Response {
 	if !call.Request.AsksForModels(req.Method) {
 		return nil
 	}
-	names := t.routes.names(call.Request.Family)
-	if names == nil {
+	named := t.routes.named(call.Request.Family)
+	if named == nil {
 		return nil
 	}
-	if call.MayUse != nil {
-		names = slices.DeleteFunc(names, func(name string) bool { return !call.MayUse(name) })
+	names := make([]string, 0, len(named))
+	for _, line := range named {
+		served := len(allowed(call.Providers).of(line.chains[call.Request.Family].targets)) > 0
+		if served && (call.MayUse == nil || call.MayUse(line.match)) {
+			names = append(names, line.match)
+		}
 	}
 	call.Status, call.Outcome = http.StatusOK, OutcomeOK
 	header := http.Header{"Content-Type": {"application/json"}, "X-Request-Id": {call.ID}}

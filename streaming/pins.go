@@ -47,6 +47,9 @@ func (r *rotation) pinTo(objects []string) {
 	providers := r.transport.routes.providers(r.call.Request, r.chain)
 	for _, object := range objects {
 		for _, p := range providers {
+			if !allowed(r.call.Providers).allows(p) {
+				continue
+			}
 			if key, known := p.stored.Get(object); known && p.pool.Load().Has(key) {
 				r.owner, r.ownerKey = p, key
 				return

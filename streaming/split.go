@@ -20,7 +20,7 @@ type split struct {
 	// others are the targets that have no share.
 	others []target
 	rules  Canary
-	turn   atomic.Uint64
+	turn   *atomic.Uint64
 	logger *zap.Logger
 	match  string
 }
@@ -37,7 +37,7 @@ type share struct {
 func (t *Transport) newSplit(line *ModelRoute, targets []target) (*split, error) {
 	s := &split{
 		others: targets[len(line.Split):], rules: line.Canary.withDefaults(),
-		logger: t.logger, match: line.Match,
+		logger: t.logger, match: line.Match, turn: new(atomic.Uint64),
 	}
 	for i, weight := range line.Split {
 		to := targets[i]
@@ -65,6 +65,21 @@ func (t *Transport) openTrial(key trialKey) (*trial, error) {
 	}
 	t.trials = append(t.trials, key)
 	return known.(*trial), nil
+}
+
+// among returns the split among those of its targets that may serve a call. Who
+// is left shares by the same weights, and is judged as before.
+func (s *split) among(a allowed) *split {
+	narrow := &split{others: a.of(s.others), rules: s.rules, logger: s.logger, match: s.match, turn: s.turn}
+	for _, share := range s.shares {
+		if a.allows(share.to.provider) {
+			narrow.shares = append(narrow.shares, share)
+		}
+	}
+	if len(narrow.shares) == 0 {
+		return nil
+	}
+	return narrow
 }
 
 // order returns the targets for a call: the one whose turn it is, the others of
@@ -97,7 +112,7 @@ func (s *split) order() []target {
 
 // part returns how much of its weight a target gets at the moment.
 func (s *split) part(of *share, now time.Time) float64 {
-	if of == s.shares[0] {
+	if of == of.split.shares[0] {
 		return 1
 	}
 	part, back := of.trial.part(now, &s.rules)

@@ -206,6 +206,10 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if chain == nil {
 		return refuse(req, call, t.routes.unknownModel(call.Request)), nil
 	}
+	chain, ok = allowed(call.Providers).narrow(t.routes, call.Request, chain)
+	if !ok {
+		return refuse(req, call, notAllowed(call.Request)), nil
+	}
 	call.size = len(call.Body)
 	r := &rotation{
 		transport: t, call: call, in: req,

@@ -3,6 +3,7 @@
 package admin
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,7 +21,7 @@ func init() {
 		Name:  "llm",
 		Short: "Tools for the LLM gateway",
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(hashKeyCommand(), keysCommand())
+			cmd.AddCommand(hashKeyCommand(), keysCommand(), clientCommand())
 		},
 	})
 }
@@ -39,13 +40,24 @@ func (i *instance) addFlags(cmd *cobra.Command) {
 // maxAnswer bounds what is read of the instance's answer, in bytes.
 const maxAnswer = 64 << 20
 
-// request asks the instance for something, and reads its JSON into answer.
-func (i *instance) request(method, path string, answer any) error {
+// request asks the instance for something, with a JSON body unless that is nil,
+// and reads its JSON into answer.
+func (i *instance) request(method, path string, body, answer any) error {
+	var content io.Reader
+	header := http.Header{}
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return fmt.Errorf("encoding the request: %w", err)
+		}
+		content = bytes.NewReader(text)
+		header.Set("Content-Type", "application/json")
+	}
 	address, err := caddycmd.DetermineAdminAPIAddress(i.address, nil, i.config, i.adapter)
 	if err != nil {
 		return fmt.Errorf("finding the admin API: %w", err)
 	}
-	res, err := caddycmd.AdminAPIRequest(address, method, path, nil, nil)
+	res, err := caddycmd.AdminAPIRequest(address, method, path, header, content)
 	if err != nil {
 		return fmt.Errorf("asking the instance at %s: %w", address, err)
 	}
@@ -91,7 +103,7 @@ func (i *instance) keyCommand(action, short, more string) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var k key
 			path := "/llm/pools/" + url.PathEscape(args[0]) + "/keys/" + url.PathEscape(args[1]) + "/" + action
-			if err := i.request(http.MethodPost, path, &k); err != nil {
+			if err := i.request(http.MethodPost, path, nil, &k); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "%s %s: %s\n", args[0], k.ID, k.why(time.Now()))
@@ -102,7 +114,7 @@ func (i *instance) keyCommand(action, short, more string) *cobra.Command {
 
 func (i *instance) listKeys(out io.Writer, now time.Time) error {
 	var pools []pool
-	if err := i.request(http.MethodGet, "/llm/pools", &pools); err != nil {
+	if err := i.request(http.MethodGet, "/llm/pools", nil, &pools); err != nil {
 		return err
 	}
 	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)

@@ -8,8 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 )
@@ -19,7 +21,8 @@ func init() {
 }
 
 // API serves /llm/ in Caddy's admin API: the pools of keys and what can be
-// done to a key. It shows no secrets.
+// done to a key, and the clients that are managed while Caddy runs. It shows no
+// secrets, but that of a client once: to whoever has it made.
 type API struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -32,22 +35,33 @@ func (API) CaddyModule() caddy.ModuleInfo {
 
 // Routes returns the routes by what they are about.
 func (API) Routes() []caddy.AdminRoute {
-	return slices.Concat(poolRoutes())
+	return slices.Concat(poolRoutes(), clientRoutes())
 }
 
-// route makes a route that takes one method. What handle returns is the answer,
-// as JSON; an error that is no [caddy.APIError] is one of ours.
-func route(method, pattern string, handle func(r *http.Request) (any, error)) caddy.AdminRoute {
+// handle answers a request. What it returns is the answer, as JSON; an error
+// that is no [caddy.APIError] is one of ours.
+type handle func(r *http.Request) (any, error)
+
+// route makes a route that takes one method.
+func route(method, pattern string, do handle) caddy.AdminRoute {
+	return routeMethods(pattern, map[string]handle{method: do})
+}
+
+// routeMethods makes a route that takes several methods.
+func routeMethods(pattern string, methods map[string]handle) caddy.AdminRoute {
+	allowed := strings.Join(slices.Sorted(maps.Keys(methods)), ", ")
 	return caddy.AdminRoute{Pattern: pattern, Handler: caddy.AdminHandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
-		if r.Method != method {
-			w.Header().Set("Allow", method)
-			return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("only %s is served here", method)}
+		do := methods[r.Method]
+		if do == nil {
+			w.Header().Set("Allow", allowed)
+			return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("only %s is served here", allowed)}
 		}
-		answer, err := handle(r)
+		answer, err := do(r)
 		if err != nil {
 			return err
 		}
 		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
 		if err := json.NewEncoder(w).Encode(answer); err != nil {
 			return caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: fmt.Errorf("writing the answer: %w", err)}
 		}

@@ -18,21 +18,30 @@ import (
 type Client struct {
 	// ID is the client's name in logs, metrics and limits.
 	ID string
-	// Guest says that the config does not know it: somebody else vouches for it.
+	// Guest says that it is not known but by the word of somebody who vouches
+	// for it.
 	Guest bool
 	// Models are patterns of the models that it may use; none means all.
 	Models []string
 	// Narrowing are further lists of patterns, of each of which one must match
 	// too.
 	Narrowing [][]string
+	// Providers are patterns of the names of the providers that may serve it;
+	// none means all.
+	Providers []string
 	// Groups are the names of those it belongs to.
 	Groups []string
 	// Limits are whose limits hold for it: its own, and those of its groups.
 	Limits []*limits.Subject
 	// Expires is when its access ends; zero means never.
 	Expires time.Time
+	// Disabled says that it has no access for now.
+	Disabled bool
 	// Networks are where it may call from; none means anywhere.
 	Networks []netip.Prefix
+	// Metadata are what operators want to know of it, in logs and records. It
+	// is shared with those and never changed.
+	Metadata map[string]string
 }
 
 // Expired tells whether the client's access has ended.

@@ -3,93 +3,150 @@
 package auth
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"time"
 )
 
-// hashPrefix marks a secret that is given as its SHA-256 hash.
-const hashPrefix = "sha256:"
-
-// Digest is the SHA-256 hash of a secret. Virtual keys are long and random, so
-// that a plain hash protects them; passwords are not, and have no place here.
-type Digest [sha256.Size]byte
-
-// HashSecret returns the digest under which a secret is stored.
-func HashSecret(secret string) Digest { return sha256.Sum256([]byte(secret)) }
-
-// String returns the digest as configs spell it.
-func (d Digest) String() string { return hashPrefix + hex.EncodeToString(d[:]) }
-
-// ErrNotHashed is a secret that does not have the form sha256:<64 hex digits>.
-var ErrNotHashed = errors.New("a client's secret is given as sha256:<64 hex digits>; 'caddy llm hash-key' makes one")
-
-// ParseDigest reads a digest as configs spell it.
-func ParseDigest(s string) (Digest, error) {
-	var d Digest
-	text, ok := strings.CutPrefix(s, hashPrefix)
-	if !ok || len(text) != hex.EncodedLen(len(d)) {
-		return d, ErrNotHashed
-	}
-	if _, err := hex.Decode(d[:], []byte(text)); err != nil {
-		return d, ErrNotHashed
-	}
-	return d, nil
+// Secret is what a client proves by that it is the one.
+type Secret struct {
+	Digest Digest
+	// Until is when it is no longer valid; zero means never.
+	Until time.Time
 }
 
-// NewSecret makes a secret for a client: 256 random bits behind a prefix that
-// secret scanners and people recognise.
-func NewSecret() string {
-	var random [32]byte
-	_, _ = rand.Read(random[:]) // never fails
-	return "clp-" + hex.EncodeToString(random[:])
-}
+// parts is into how many parts a directory is divided. To change it copies the
+// parts that change: of 100,000 clients that is about one in 256.
+const parts = 256
 
-// Directory finds clients by their secret. It is safe for concurrent use once
-// filled.
+// Directory finds clients by their secret. It never changes, so that it is safe
+// for concurrent use: [Directory.Edit] makes another one. The zero value has no
+// clients.
 type Directory struct {
-	byDigest map[Digest]*Client
-	byID     map[string]*Client
+	bySecret [parts]map[Digest]holder
+	byID     [parts]map[string]entry
+	clients  int
 }
 
-// Add enters a client with the digests of its secrets. It has none if it is
-// known by other means than a secret.
-func (d *Directory) Add(client *Client, digests ...Digest) error {
-	if !ValidID(client.ID) {
-		return fmt.Errorf("a client needs an id of at most %d bytes, without control characters", maxID)
-	}
-	if d.byID[client.ID] != nil {
-		return errors.New("the id is used twice")
-	}
-	if d.byID == nil {
-		d.byID, d.byDigest = map[string]*Client{}, map[Digest]*Client{}
-	}
-	d.byID[client.ID] = client
-	for _, digest := range digests {
-		if other := d.byDigest[digest]; other != nil {
-			return fmt.Errorf("the secret is also that of client %q", other.ID)
-		}
-		d.byDigest[digest] = client
-	}
-	return nil
+// holder is whose a secret is, and until when, in seconds since 1970; 0 is for
+// ever.
+type holder struct {
+	client *Client
+	until  int64
+}
+
+// entry is a client together with the digests of its secrets.
+type entry struct {
+	client  *Client
+	digests []Digest
+}
+
+// partOf returns the part that a client is in.
+func partOf(id string) int {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(id))
+	return int(hash.Sum32() % parts)
 }
 
 // Find returns the client whose secret this is. Secrets are compared by their
 // hash alone, so that the time it takes says nothing about them.
-func (d *Directory) Find(secret string) (*Client, bool) {
-	client, ok := d.byDigest[HashSecret(secret)]
-	return client, ok
+func (d *Directory) Find(secret string, now time.Time) (*Client, bool) {
+	digest := HashSecret(secret)
+	found, ok := d.bySecret[digest[0]][digest]
+	if !ok || found.until != 0 && now.Unix() >= found.until {
+		return nil, false
+	}
+	return found.client, true
 }
 
 // Named returns the client of that id, for callers whom somebody else has
 // vouched for.
 func (d *Directory) Named(id string) (*Client, bool) {
-	client, ok := d.byID[id]
-	return client, ok
+	found, ok := d.byID[partOf(id)][id]
+	return found.client, ok
 }
 
 // Len returns how many clients there are.
-func (d *Directory) Len() int { return len(d.byID) }
+func (d *Directory) Len() int { return d.clients }
+
+// Edit begins a directory that differs from this one.
+func (d *Directory) Edit() *Edit {
+	made := *d
+	return &Edit{made: &made}
+}
+
+// Edit makes a directory out of another one. What does not differ, both share.
+type Edit struct {
+	made *Directory
+	// ownSecrets and ownIDs tell which parts are not shared.
+	ownSecrets, ownIDs [parts]bool
+}
+
+// Done returns the directory. The edit must not be used any more.
+func (e *Edit) Done() *Directory { return e.made }
+
+// Has tells whether there is a client of that id so far.
+func (e *Edit) Has(id string) bool {
+	_, ok := e.made.Named(id)
+	return ok
+}
+
+// Add enters a client with its secrets. It has none if it is known by other
+// means than a secret. After an error nothing has changed.
+func (e *Edit) Add(client *Client, secrets ...Secret) error {
+	if !ValidID(client.ID) {
+		return fmt.Errorf("a client needs an id of at most %d bytes, without control characters", maxID)
+	}
+	if e.Has(client.ID) {
+		return errors.New("the id is used twice")
+	}
+	entered := entry{client: client, digests: make([]Digest, 0, len(secrets))}
+	for _, secret := range secrets {
+		if other, used := e.made.bySecret[secret.Digest[0]][secret.Digest]; used {
+			return fmt.Errorf("the secret is also that of client %q", other.client.ID)
+		}
+		if slices.Contains(entered.digests, secret.Digest) {
+			return errors.New("a secret is given twice")
+		}
+		entered.digests = append(entered.digests, secret.Digest)
+	}
+	ids := own(&e.made.byID, &e.ownIDs, partOf(client.ID))
+	ids[client.ID] = entered
+	for _, secret := range secrets {
+		until := int64(0)
+		if !secret.Until.IsZero() {
+			until = max(1, secret.Until.Unix())
+		}
+		own(&e.made.bySecret, &e.ownSecrets, int(secret.Digest[0]))[secret.Digest] = holder{client, until}
+	}
+	e.made.clients++
+	return nil
+}
+
+// Remove takes a client out, if there is one of that id.
+func (e *Edit) Remove(id string) {
+	part := partOf(id)
+	removed, ok := e.made.byID[part][id]
+	if !ok {
+		return
+	}
+	delete(own(&e.made.byID, &e.ownIDs, part), id)
+	for _, digest := range removed.digests {
+		delete(own(&e.made.bySecret, &e.ownSecrets, int(digest[0])), digest)
+	}
+	e.made.clients--
+}
+
+// own returns a part that may be changed.
+func own[K comparable, V any](all *[parts]map[K]V, owned *[parts]bool, part int) map[K]V {
+	if !owned[part] {
+		if all[part] = maps.Clone(all[part]); all[part] == nil {
+			all[part] = map[K]V{}
+		}
+		owned[part] = true
+	}
+	return all[part]
+}

@@ -20,6 +20,9 @@ type Record struct {
 	ID string `json:"id"`
 	// Client is the id of who called.
 	Client string `json:"client,omitempty"`
+	// Metadata are what operators want to know of the client. They are shared
+	// and must not be changed.
+	Metadata map[string]string `json:"metadata,omitempty"`
 	// Operation is what was asked, such as "openai.chat".
 	Operation string `json:"operation,omitempty"`
 	// Model is what the client asked for, TargetModel what the provider was

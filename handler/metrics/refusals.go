@@ -23,6 +23,8 @@ const (
 	AuthWrong = "wrong"
 	// AuthExpired is a client whose time is over.
 	AuthExpired = "expired"
+	// AuthDisabled is a client whose access an operator has stopped.
+	AuthDisabled = "disabled"
 	// AuthAddress is a client that may not call from where it does.
 	AuthAddress = "address"
 	// AuthUnavailable is a token that cannot be judged for now.

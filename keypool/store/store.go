@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -67,6 +68,7 @@ var ErrAway = errors.New("redis is away")
 // of those that hold it have let it go.
 type Store struct {
 	client  redis.UniversalClient
+	name    string
 	prefix  string
 	timeout time.Duration
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
@@ -88,6 +90,7 @@ func Open(o Options) (*Store, error) {
 		o.Timeout = DefaultTimeout
 	}
 	s := &Store{prefix: o.Prefix, timeout: o.Timeout, changed: o.Changed}
+	s.name = fmt.Sprintf("%s/%d/%s", strings.Join(o.Addresses, ","), o.DB, o.Prefix)
 	s.holders.Store(1)
 	s.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Timeout:       retryAfter,
@@ -118,6 +121,10 @@ func Open(o Options) (*Store, error) {
 // Client returns the client, whose commands fail with [ErrAway] as long as
 // Redis is away.
 func (s *Store) Client() redis.UniversalClient { return s.client }
+
+// Name tells where the store is: its addresses, the database and the prefix of
+// its keys.
+func (s *Store) Name() string { return s.name }
 
 // Timeout is how long a command may take, for the context of one.
 func (s *Store) Timeout() time.Duration { return s.timeout }

@@ -48,7 +48,7 @@ var dialects = map[string]dialect{
 // columns are those of the table, in the order of [values].
 func (d dialect) columns() [][2]string {
 	return [][2]string{
-		{"id", "TEXT PRIMARY KEY"}, {"time", d.moment + " NOT NULL"}, {"client", "TEXT"}, {"operation", "TEXT"},
+		{"id", "TEXT PRIMARY KEY"}, {"time", d.moment + " NOT NULL"}, {"client", "TEXT"}, {"metadata", "TEXT"}, {"operation", "TEXT"},
 		{"model", "TEXT"}, {"target_model", "TEXT"}, {"model_answered", "TEXT"}, {"stream", "BOOLEAN NOT NULL"},
 		{"provider", "TEXT"}, {"key_id", "TEXT"}, {"attempts", "TEXT"}, {"outcome", "TEXT NOT NULL"}, {"code", "TEXT"}, {"status", "INTEGER"},
 		{"finish", "TEXT"}, {"finish_reason", "TEXT"},

@@ -5,6 +5,7 @@ package sql
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -82,12 +83,16 @@ func (s *sink) Close() error { return s.db.Close() }
 
 // values returns what goes into the columns. What is not known is null.
 func (s *sink) values(r *ledger.Record) []any {
+	var metadata []byte
+	if len(r.Metadata) > 0 {
+		metadata, _ = json.Marshal(r.Metadata) // texts only: it cannot fail
+	}
 	usage := make([]any, 8)
 	if u := r.Usage; u != nil {
 		usage = []any{u.Input, u.Output, u.CacheRead, u.CacheWrite, u.Reasoning, u.AudioIn, u.AudioOut, u.Estimated}
 	}
 	values := []any{
-		r.ID, s.dialect.at(r.Time), known(r.Client), known(r.Operation),
+		r.ID, s.dialect.at(r.Time), known(r.Client), known(string(metadata)), known(r.Operation),
 		known(r.Model), known(r.TargetModel), known(r.ModelAnswered), r.Stream,
 		known(r.Provider), known(r.Key), known(strings.Join(r.Attempts, ",")), r.Outcome, known(r.Code), known(r.Status),
 		known(r.Finish), known(r.FinishReason),

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"slices"
 	"sync"
 	"time"
 
@@ -57,24 +56,17 @@ type Keeper struct {
 	// process is killed.
 	Every time.Duration
 
+	storages Storages
+
+	mu             sync.Mutex
 	stop, restored chan struct{}
 	done           chan struct{}
-
-	mu sync.Mutex
-	// storages are those of the configs that are alive. A storage may end
-	// with its config, so the newest is used.
-	storages []lentStorage
-}
-
-type lentStorage struct {
-	by      any
-	storage certmagic.Storage
 }
 
 // Lend gives the keeper the storage of the config that by belongs to.
 func (k *Keeper) Lend(by any, storage certmagic.Storage) {
+	k.storages.Lend(by, storage)
 	k.mu.Lock()
-	k.storages = append(k.storages, lentStorage{by, storage})
 	begin := k.stop == nil
 	if begin {
 		k.stop, k.restored, k.done = make(chan struct{}), make(chan struct{}), make(chan struct{})
@@ -90,21 +82,7 @@ func (k *Keeper) Lend(by any, storage certmagic.Storage) {
 }
 
 // GiveBack takes the storage that by has lent away again.
-func (k *Keeper) GiveBack(by any) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.storages = slices.DeleteFunc(k.storages, func(l lentStorage) bool { return l.by == by })
-}
-
-// storage returns the newest storage, or nil if there is none.
-func (k *Keeper) storage() certmagic.Storage {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if len(k.storages) == 0 {
-		return nil
-	}
-	return k.storages[len(k.storages)-1].storage
-}
+func (k *Keeper) GiveBack(by any) { k.storages.GiveBack(by) }
 
 // Close writes what is left and ends the keeper's work.
 func (k *Keeper) Close() {
@@ -173,7 +151,7 @@ func (k *Keeper) keyOf(group int) (string, error) {
 // restore reads all that was written down. What cannot be understood is lost,
 // and said to be.
 func (k *Keeper) restore() error {
-	storage := k.storage()
+	storage := k.storages.Newest()
 	if storage == nil {
 		return errors.New("no config that has it is alive")
 	}
@@ -203,7 +181,7 @@ func (k *Keeper) restore() error {
 
 // keep writes down the groups that have changed.
 func (k *Keeper) keep() error {
-	storage := k.storage()
+	storage := k.storages.Newest()
 	if storage == nil {
 		return nil
 	}

@@ -196,18 +196,18 @@ func TestNewestStorageIsUsed(t *testing.T) {
 	storages := map[*lender]*fakeStorage{}
 	for _, h := range []*lender{old, renewed, refused} {
 		storages[h] = &fakeStorage{kept: map[string][]byte{}}
-		k.storages = append(k.storages, lentStorage{h, storages[h]})
+		k.storages.Lend(h, storages[h])
 	}
 	k.GiveBack(refused)
-	if k.storage() != storages[renewed] {
+	if k.storages.Newest() != storages[renewed] {
 		t.Error("after a refused config another's storage is used")
 	}
 	k.GiveBack(old)
-	if k.storage() != storages[renewed] {
+	if k.storages.Newest() != storages[renewed] {
 		t.Error("after the old config's end another's storage is used")
 	}
 	k.GiveBack(renewed)
-	if k.storage() != nil {
+	if k.storages.Newest() != nil {
 		t.Error("a storage is used that nobody lends")
 	}
 }

@@ -1,0 +1,20 @@
+-- Puts a client's text in the place of another one.
+-- KEYS: the clients, the log of changes.
+-- ARGV: the client's id, the text that is expected there, the new text ("" is
+--       none), how many changes the log keeps.
+-- Returns 1 if it was done, 0 if another text is there, -1 if the clients are
+-- lost.
+if redis.call('HEXISTS', KEYS[1], '\1generation') == 0 then
+	return -1
+end
+if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then
+	return 0
+end
+if ARGV[3] == '' then
+	redis.call('HDEL', KEYS[1], ARGV[1])
+else
+	redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+end
+local version = redis.call('HINCRBY', KEYS[1], '\1version', 1)
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], version .. '-0', 'id', ARGV[1])
+return 1
