@@ -263,3 +263,32 @@ func TestManagedClientsOutliveARestart(t *testing.T) {
 		g = start(t, withStore("storage", ""), data)
 	}
 }
+
+// Clients that are managed are let in to any handler, also where there is no
+// gateway beside it.
+func TestManagedClientsOfAnyHandler(t *testing.T) {
+	g := start(t, head+`http://127.0.0.1:GATEWAY {
+	llm_auth {
+		clients storage
+		group staff
+	}
+	respond "{http.auth.user.id} of {http.auth.user.groups}"
+}
+`)
+	key := g.makeKey(t, "add", "one", "--group", "staff")
+	check := func(status int, want string) {
+		t.Helper()
+		if res, text := g.call(t, "127.0.0.1", key, "/", ""); res.StatusCode != status || !strings.Contains(text, want) {
+			t.Errorf("got %d %s, want %d %s", res.StatusCode, text, status, want)
+		}
+	}
+	check(200, "one of staff")
+	if out, err := g.client(t, "disable", "one"); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	check(401, "disabled_api_key")
+	if out, err := g.client(t, "remove", "one"); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	check(401, "invalid_api_key")
+}

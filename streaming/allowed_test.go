@@ -3,10 +3,12 @@
 package streaming
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,9 +18,9 @@ import (
 
 // threeProviders is a transport with the providers a, b and c. What each of
 // them answers begins with its name, unless answers says otherwise.
-func threeProviders(t *testing.T, line *ModelRoute, answers map[string]func(w http.ResponseWriter)) *Transport {
+func threeProviders(t *testing.T, line *ModelRoute, answers map[string]func(w http.ResponseWriter), more ...*ModelRoute) *Transport {
 	t.Helper()
-	tr := &Transport{Models: []*ModelRoute{line}, Retry: quick}
+	tr := &Transport{Models: append([]*ModelRoute{line}, more...), Retry: quick}
 	for _, name := range []string{"a", "b", "c"} {
 		up := newUpstream(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
 			if answer := answers[name]; answer != nil {
@@ -143,6 +145,29 @@ func TestAllowedProviderWithoutAModel(t *testing.T) {
 	}
 	if status, text, _ := ask(t, tr, "GET", "/v1/models", "", "none"); status != 403 || !strings.Contains(text, "provider_not_allowed") {
 		t.Errorf("got %d %s", status, text)
+	}
+}
+
+// A list of models that the config knows is without those that only others
+// serve.
+func TestListOfModelsOfAllowedProviders(t *testing.T) {
+	tr := threeProviders(t, &ModelRoute{Match: "of-a", Targets: targetsOf("a")}, nil,
+		&ModelRoute{Match: "of-a-and-b", Targets: targetsOf("a", "b")})
+	for _, test := range []struct{ may, want []string }{
+		{nil, []string{"of-a", "of-a-and-b"}}, {[]string{"b"}, []string{"of-a-and-b"}}, {[]string{"c"}, nil},
+	} {
+		status, text, call := ask(t, tr, "GET", "/v1/models", "", test.may...)
+		var list struct{ Data []struct{ ID string } }
+		if err := json.Unmarshal([]byte(text), &list); err != nil || status != 200 || len(call.Attempts) > 0 {
+			t.Fatalf("got %d %s", status, text)
+		}
+		var names []string
+		for _, model := range list.Data {
+			names = append(names, model.ID)
+		}
+		if !slices.Equal(names, test.want) {
+			t.Errorf("who may use %v is told of %v, want %v", test.may, names, test.want)
+		}
 	}
 }
 
