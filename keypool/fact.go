@@ -44,6 +44,11 @@ const (
 	FactEnabled
 )
 
+// String returns the word by which instances tell of it; "" for none.
+func (k FactKind) String() string {
+	return [...]string{FactRest: "rest", FactFree: "free", FactDisabled: "disabled", FactEnabled: "enabled"}[k]
+}
+
 const (
 	// factSlack is by how much the times of two instances may seem to differ
 	// that are the same.

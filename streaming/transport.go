@@ -87,6 +87,11 @@ type Transport struct {
 	// never a key. Default: none is set.
 	TrailHeader string `json:"trail_header,omitempty"`
 
+	// Redis is where instances of Caddy tell each other what they know of keys
+	// and of how providers stand. It is never asked on the way of a call. Its
+	// OnFailure means nothing here. Default: each goes by what it knows itself.
+	Redis *Redis `json:"redis,omitempty"`
+
 	// State is where what is known of keys is kept: memory is over reloads,
 	// persist also over restarts, in Caddy's storage: what keys rest from, and
 	// which of them made which stored object. Default: memory.
@@ -98,6 +103,8 @@ type Transport struct {
 	// probers are at work for the providers that have one.
 	probers []*prober
 	trials  []trialKey
+	// unshare ends the sharing of what is known; nil if there is none.
+	unshare func() error
 }
 
 // CaddyModule returns the Caddy module information.
@@ -130,6 +137,9 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		return err
 	}
 	t.routes = routes
+	if err := t.shareState(); err != nil {
+		return err
+	}
 	return t.startProbes()
 }
 
@@ -168,6 +178,9 @@ func (t *Transport) Cleanup() error {
 	t.stopProbes()
 	inForce.remove(t)
 	t.events.Close()
+	if err := t.unshareState(); err != nil {
+		return err
+	}
 	for _, p := range t.Providers {
 		if err := p.release(); err != nil {
 			return err
