@@ -68,8 +68,10 @@ const (
 // to whoever tells and hears, and is not safe for concurrent use.
 type Told struct {
 	looked bool
-	// seen are the rests when they were last looked at.
+	// seen are the rests when they were last looked at; stale says that
+	// something was heard since.
 	seen     *rests
+	stale    bool
 	of       map[about]*told
 	operator told
 	// requests and tokens are what was told of what the key's limits count.
@@ -171,9 +173,8 @@ func (t *Told) outdated(f Fact) bool {
 // News returns what has changed in what the key rests from, and is yet to be
 // told: until [Told.Done] it is returned each time.
 func (s *State) News(t *Told, now time.Time) []Fact {
-	if r := s.rests.Load(); r != t.seen || !t.looked {
+	if r := s.rests.Load(); r != t.seen || t.stale || !t.looked {
 		t.compare(r, now)
-		t.seen, t.looked = r, true
 	}
 	if len(t.of) == 0 && !t.operator.due {
 		return nil
@@ -183,6 +184,7 @@ func (s *State) News(t *Told, now time.Time) []Fact {
 
 // compare notes how r differs from what was told.
 func (t *Told) compare(r *rests, now time.Time) {
+	t.seen = r
 	if r == nil {
 		r = new(rests)
 	}
@@ -201,6 +203,7 @@ func (t *Told) compare(r *rests, now time.Time) {
 		}
 		t.note(Fact{Kind: FactFree, Model: what.model, Whole: what.whole, Since: known.fact.Since}, now)
 	}
+	t.looked, t.stale = true, false
 }
 
 // compareOperator notes what an operator has done. What was so when the key was
@@ -250,7 +253,6 @@ func (s *State) Hear(t *Told, f Fact, now time.Time, maxWait time.Duration) bool
 	// What has just happened here is newer.
 	old := s.rests.Load()
 	t.compare(old, now)
-	t.seen, t.looked = old, true
 	var next *rests
 	switch f.Kind {
 	case FactRest:
@@ -265,6 +267,7 @@ func (s *State) Hear(t *Told, f Fact, now time.Time, maxWait time.Duration) bool
 		return false
 	}
 	t.heard(f, now)
+	t.stale = true
 	s.rests.Store(next.orNil())
 	return true
 }
