@@ -22,12 +22,18 @@ func (n *pinNews) add(p *pin) {
 	n.pins = append(n.pins, Pin{p.object, p.key, p.until})
 }
 
-// News returns up to so many of the pins that other instances are yet to be
-// told of: from the first time on that it is asked they are gathered.
-func (p *Pins) News(most int) []Pin {
+// Share gathers from now on what other instances are to be told of.
+func (p *Pins) Share() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.news.wanted = true
+}
+
+// News returns up to so many of the pins that other instances are yet to be
+// told of.
+func (p *Pins) News(most int) []Pin {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	return append([]Pin(nil), p.news.pins[:min(most, len(p.news.pins))]...)
 }
 
@@ -44,9 +50,6 @@ func (p *Pins) Told(pins []Pin) {
 func (p *Pins) Again() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.news.wanted {
-		return
-	}
 	p.news.pins = p.news.pins[:0]
 	for e := p.order.Front(); e != nil && len(p.news.pins) < maxPinNews; e = e.Next() {
 		p.news.add(e.Value.(*pin))

@@ -104,6 +104,7 @@ func newSharer(o Options) *Sharer {
 
 // Add has a provider share what is known.
 func (s *Sharer) Add(source *Source) {
+	source.Pins.Share()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sources = append(slices.Clone(s.sources), source)
@@ -135,12 +136,13 @@ func (s *Sharer) run() {
 			return
 		case <-time.After(wait):
 		}
-		wait = pause
 		err := s.round()
 		s.judge(err)
-		if err != nil {
-			s.looked = time.Time{}
-			wait = again
+		switch wait = pause; {
+		case err != nil:
+			s.looked, wait = time.Time{}, again
+		case !s.caughtUp:
+			wait = 0
 		}
 	}
 }

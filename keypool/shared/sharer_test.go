@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package shared
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/seed83435595/caddy-llm-proxy/internal/redistest"
+	"github.com/seed83435595/caddy-llm-proxy/keypool"
+	"github.com/seed83435595/caddy-llm-proxy/keypool/store"
+)
+
+// instance is an instance that shares what it knows of two keys.
+type instance struct {
+	*Sharer
+	pool *keypool.Pool
+	pins *keypool.Pins
+	// reports are what was reported: a failure, or that it is over.
+	reports chan error
+	close   func()
+}
+
+// join has an instance join those that share a Redis.
+func join(t testing.TB, address string) *instance {
+	t.Helper()
+	opened, err := store.Open(store.Options{Addresses: []string{address}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := &instance{pool: newPool(t), pins: keypool.NewPins(100, time.Hour, time.Now), reports: make(chan error, 100)}
+	i.Sharer, err = Start(Options{Store: opened, Report: func(err error) { i.reports <- err }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.Add(i.source())
+	var closed atomic.Bool
+	i.close = func() {
+		if !closed.Swap(true) {
+			i.Close()
+			_ = opened.Release()
+		}
+	}
+	t.Cleanup(i.close)
+	return i
+}
+
+func newPool(t testing.TB) *keypool.Pool {
+	t.Helper()
+	pool, err := keypool.New(
+		[]keypool.Key{{ID: "k0", Secret: keypool.NewSecret("secret-0")}, {ID: "k1", Secret: keypool.NewSecret("secret-1")}},
+		[]*keypool.State{keypool.NewState(), keypool.NewState()}, keypool.Options{MaxWait: time.Hour},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pool
+}
+
+func (i *instance) source() *Source {
+	return &Source{Provider: "openai", Place: "place", Pool: func() *keypool.Pool { return i.pool }, Pins: i.pins}
+}
+
+// limit has a key be limited for a model.
+func (i *instance) limit(t testing.TB, key, model string, wait time.Duration) {
+	t.Helper()
+	lease, err := i.pool.Acquire(keypool.Want{Model: model, KeyID: key}, new(keypool.Tried))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease.Report(keypool.Outcome{Verdict: keypool.Verdict{Class: keypool.ClassRateLimited, Wait: wait}})
+}
+
+// rest returns how long the first key rests for a model.
+func (i *instance) rest(model string) time.Duration {
+	return max(0, time.Until(i.pool.Snapshot()[0].CoolingModels[model].Until))
+}
+
+func needsServers(t testing.TB) {
+	if testing.Short() {
+		t.Skip("-short starts no servers")
+	}
+}
+
+// soon waits until something is so.
+func soon(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within ten seconds: %s", what)
+		}
+	}
+}
+
+// clientOf returns a client of a server, as anybody may have one.
+func clientOf(t testing.TB, server *redistest.Server) *redis.Client {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: server.Address})
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// What one instance finds out the other knows within a second, one that comes
+// later knows it, too, and for no longer than it takes.
+func TestInstancesTellEachOther(t *testing.T) {
+	needsServers(t)
+	server := redistest.Start(t)
+	a, b := join(t, server.Address), join(t, server.Address)
+	a.limit(t, "k0", "m", time.Minute)
+	began := time.Now()
+	soon(t, "the other hears", func() bool { return b.rest("m") > 0 })
+	if took := time.Since(began); took > time.Second {
+		t.Logf("the other has heard after %s", took)
+	}
+	time.Sleep(300 * time.Millisecond)
+	late := join(t, server.Address)
+	soon(t, "the newcomer hears", func() bool { return late.rest("m") > 0 })
+	for _, i := range []*instance{b, late} {
+		if off := (a.rest("m") - i.rest("m")).Abs(); off > 100*time.Millisecond {
+			t.Errorf("the rests are %s apart", off)
+		}
+	}
+	b.pins.Put("resp_1", "k1")
+	soon(t, "pins are heard", func() bool { key, ok := a.pins.Get("resp_1"); return ok && key == "k1" })
+
+	// What happens at the very end is told as well.
+	b.pool.Disable("k1")
+	b.close()
+	soon(t, "the last word is heard", func() bool { return a.pool.Snapshot()[1].State == "disabled" })
+	for _, i := range []*instance{a, b, late} {
+		if len(i.reports) > 0 {
+			t.Errorf("it was reported: %v", <-i.reports)
+		}
+	}
+}
+
+// A Redis that has forgotten everything is told anew.
+func TestRedisForgets(t *testing.T) {
+	needsServers(t)
+	server := redistest.Start(t)
+	a, b := join(t, server.Address), join(t, server.Address)
+	a.limit(t, "k0", "m", time.Minute)
+	a.pool.Disable("k1")
+	a.pins.Put("resp_1", "k1")
+	soon(t, "the other hears", func() bool {
+		_, pinned := b.pins.Get("resp_1")
+		return b.rest("m") > 0 && b.pool.Snapshot()[1].State == "disabled" && pinned
+	})
+	a.close()
+	if err := clientOf(t, server).FlushAll(context.Background()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	b.limit(t, "k0", "n", time.Minute)
+	soon(t, "it is told anew", func() bool {
+		return clientOf(t, server).XLen(context.Background(), "caddy_llm:{pool}:pins").Val() > 0
+	})
+	late := join(t, server.Address)
+	soon(t, "a newcomer knows all", func() bool {
+		_, pinned := late.pins.Get("resp_1")
+		return late.rest("m") > 0 && late.rest("n") > 0 && late.pool.Snapshot()[1].State == "disabled" && pinned
+	})
+}
+
+// Whatever stands in the streams: nobody is hurt, and what makes sense is heard.
+func TestGarbageInTheStreams(t *testing.T) {
+	needsServers(t)
+	server := redistest.Start(t)
+	a := join(t, server.Address)
+	client, ctx := clientOf(t, server), context.Background()
+	rest := `{"provider":"openai","key":"` + keypool.Fingerprint("secret-0") + `","kind":"rest","class":"rate_limited",`
+	for name, values := range map[string][]any{
+		"no version":      {"by", "x", "facts", "[" + rest + `"model":"1","left_ms":60000}]`},
+		"another version": {"v", "2", "by", "x", "facts", "[" + rest + `"model":"2","left_ms":60000}]`},
+		"no JSON":         {"v", "1", "by", "x", "facts", "["},
+		"another shape":   {"v", "1", "by", "x", "facts", `{"facts":1}`},
+		"nothing":         {"v", "1"},
+		"null":            {"v", "1", "facts", `[null,null]`},
+		"too long":        {"v", "1", "facts", "[" + rest + `"model":"3","left_ms":60000}` + strings.Repeat(" ", maxEntry) + "]"},
+		"other keys":      {"v", "1", "facts", `[{"provider":"openai","key":"nothing","kind":"disabled"},{"provider":"x","place":"place","kind":"rest"}]`},
+		"unknown words":   {"v", "1", "facts", "[" + strings.Replace(rest, "rate_limited", "tired", 1) + `"model":"4","left_ms":60000},{"provider":"openai","place":"place","kind":"soon"}]`},
+		"long names":      {"v", "1", "facts", "[" + rest + `"model":"` + strings.Repeat("x", 1000) + `","left_ms":60000}]`},
+		"for ever":        {"v", "1", "facts", "[" + rest + `"model":"6","left_ms":9223372036854775807,"since_ms":-9223372036854775808,"strikes":-5}]`},
+	} {
+		if err := client.XAdd(ctx, &redis.XAddArgs{Stream: "caddy_llm:{pool}:facts", Values: values}).Err(); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	for stream, text := range map[string]string{
+		"spent": `[{"provider":"openai","key":"` + keypool.Fingerprint("secret-0") + `","requests":9223372036854775807,"tokens":-9223372036854775808,"requests_full_ms":9223372036854775807}]`,
+		"pins":  `[{"provider":"openai","object":"","key":"k0"},{"provider":"openai","object":"resp","key":""},{"provider":"none","object":"resp","key":"k0"}]`,
+	} {
+		client.XAdd(ctx, &redis.XAddArgs{Stream: "caddy_llm:{pool}:" + stream, Values: []any{"v", "1", "by", "x", stream, text}})
+	}
+	// An entry of the far future, behind which all others must come.
+	if err := client.XAdd(ctx, &redis.XAddArgs{Stream: "caddy_llm:{pool}:facts", ID: "18446744073709551000-0", Values: []any{"v", "1", "by", "x", "facts", "[" + rest + `"model":"good","left_ms":60000}]`}}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "what makes sense is heard", func() bool { return a.rest("good") > 0 })
+	status := a.pool.Snapshot()[0]
+	if len(status.CoolingModels) != 2 || a.rest("6") > time.Hour || a.pins.Len() != 0 {
+		t.Errorf("it rests for %v; %d pins", status.CoolingModels, a.pins.Len())
+	}
+	b := join(t, server.Address)
+	soon(t, "a newcomer gets through", func() bool { return b.rest("good") > 0 })
+	b.limit(t, "k0", "m", time.Minute)
+	soon(t, "they go on", func() bool { return a.rest("m") > 0 })
+}
+
+// A Redis that is there, but with something else in the place of a stream, is
+// reported once, and is well when that is gone.
+func TestSomethingElseInThePlaceOfAStream(t *testing.T) {
+	needsServers(t)
+	server := redistest.Start(t)
+	client, ctx := clientOf(t, server), context.Background()
+	client.Set(ctx, "caddy_llm:{pool}:facts", "no stream", 0)
+	a := join(t, server.Address)
+	if err := <-a.reports; err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
+		t.Errorf("reported: %v", err)
+	}
+	a.limit(t, "k0", "m", time.Minute)
+	client.Del(ctx, "caddy_llm:{pool}:facts")
+	if err := <-a.reports; err != nil {
+		t.Errorf("reported: %v", err)
+	}
+	b := join(t, server.Address)
+	soon(t, "it is told", func() bool { return b.rest("m") > 0 })
+	if len(a.reports) != 0 {
+		t.Errorf("also reported: %v", <-a.reports)
+	}
+}
+
+// Streams do not grow for ever.
+func TestStreamsAreBounded(t *testing.T) {
+	needsServers(t)
+	server := redistest.Start(t)
+	a := join(t, server.Address)
+	client, ctx := clientOf(t, server), context.Background()
+	pipeline := client.Pipeline()
+	for range 3 * streams[facts].entries {
+		pipeline.XAdd(ctx, &redis.XAddArgs{Stream: "caddy_llm:{pool}:facts", Values: []any{"v", "0"}})
+	}
+	if _, err := pipeline.Exec(ctx); err != nil {
+		t.Fatal(err)
+	}
+	a.limit(t, "k0", "m", time.Minute)
+	soon(t, "it is cut", func() bool {
+		return client.XLen(ctx, "caddy_llm:{pool}:facts").Val() < int64(streams[facts].entries)+200
+	})
+}
+
+// A Redis that hangs, or is not there, holds up neither the start nor the end,
+// and is reported by the store alone.
+func TestRedisHangs(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	for _, address := range []string{listener.Addr().String(), "127.0.0.1:1"} {
+		began := time.Now()
+		a := join(t, address)
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("the start took %s", took)
+		}
+		a.limit(t, "k0", "m", time.Minute)
+		time.Sleep(700 * time.Millisecond) // for commands to fail
+		began = time.Now()
+		if a.close(); time.Since(began) > 3*time.Second {
+			t.Errorf("the end took %s", time.Since(began))
+		}
+		select {
+		case err := <-a.reports:
+			t.Errorf("reported: %v", err)
+		default:
+		}
+	}
+	opened, err := store.Open(store.Options{Addresses: []string{"127.0.0.1:1"}})
+	if err != nil || opened.Release() != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(Options{Store: opened}); err == nil {
+		t.Error("it shares over what was let go of")
+	}
+}
+
+// What an instance takes for now need not be what Redis does.
+func TestClocksDiffer(t *testing.T) {
+	now := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	var c clock
+	server := now.Add(-3 * time.Hour)
+	if err := c.set([]string{"x", fmt.Sprint(server.Unix()), "500000"}, now.Add(-time.Second), now); err != nil {
+		t.Fatal(err)
+	}
+	// In the middle between the asking and the answer it was half past for Redis.
+	id := func(at time.Time) string { return fmt.Sprint(at.UnixMilli(), "-7") }
+	for added, want := range map[time.Time]time.Time{
+		server.Add(-9 * time.Minute): now.Add(-9*time.Minute - time.Second),
+		server.Add(time.Hour):        now,
+	} {
+		if at := c.at(id(added), now); !at.Equal(want) {
+			t.Errorf("%s: at %s, want %s", added, at, want)
+		}
+	}
+	for _, bad := range []string{"", "-", "x-1", "99999999999999999999-0", "18446744073709551615-0", "9223372036854775807-0"} {
+		if at := c.at(bad, now); at.After(now) {
+			t.Errorf("%q: at %s", bad, at)
+		}
+	}
+	for _, bad := range [][]string{nil, {"x", "1"}, {"x", "1", "y"}, {"x", "", "1"}} {
+		if err := c.set(bad, now, now); err == nil {
+			t.Errorf("%q is taken for a time", bad)
+		}
+	}
+}
+
+// Whatever an entry says, nothing breaks and no rest is longer than it may be.
+func FuzzEntry(f *testing.F) {
+	key := keypool.Fingerprint("secret-0")
+	for _, seed := range []string{
+		`[{"provider":"openai","key":"` + key + `","kind":"rest","model":"m","class":"rate_limited","since_ms":10,"left_ms":1000,"strikes":1}]`,
+		`[{"provider":"openai","key":"` + key + `","kind":"rest","whole":true,"class":"credential","left_ms":1e9,"stated_ms":5}]`,
+		`[{"provider":"openai","key":"` + key + `","kind":"free","whole":true},{"provider":"openai","key":"` + key + `","kind":"enabled","again":true}]`,
+		`[{"provider":"openai","place":"place","kind":"rest","model":"m","class":"upstream","left_ms":1000}]`,
+		`[{"provider":"openai","place":"place","kind":"rest","whole":true,"class":"not_sent","left_ms":1000},{"provider":"openai","place":"place","kind":"free","whole":true}]`,
+		`[{"provider":"openai","key":"` + key + `","requests":5,"tokens":-5,"requests_full_ms":77}]`,
+		`[{"provider":"openai","object":"resp_1","key":"k0"}]`,
+	} {
+		f.Add(seed, "1700000000000-0", true)
+	}
+	opened, err := store.Open(store.Options{Addresses: []string{"127.0.0.1:1"}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = opened.Release() })
+	f.Fuzz(func(t *testing.T, text, id string, own bool) {
+		i := &instance{Sharer: newSharer(Options{Store: opened}), pool: newPool(t), pins: keypool.NewPins(10, time.Hour, time.Now)}
+		i.scope.update([]*Source{i.source()})
+		by := "another"
+		if own {
+			by = i.name
+		}
+		for stream := range streams {
+			i.hear(stream, redis.XMessage{ID: id, Values: map[string]any{"v": version, "by": by, streams[stream].name: text}}, time.Now())
+		}
+		for _, status := range i.pool.Snapshot() {
+			for model, rest := range status.CoolingModels {
+				if time.Until(rest.Until) > time.Hour {
+					t.Errorf("rests %s for %q", time.Until(rest.Until), model)
+				}
+			}
+			if time.Until(status.CoolingUntil) > time.Hour && status.State != "disabled" {
+				t.Errorf("rests %s", time.Until(status.CoolingUntil))
+			}
+		}
+		i.scope.gather(&news{now: time.Now()})
+	})
+}
+
+var errOther = errors.New("something else")
+
+// A failure is reported once, after a few, and so is its end; that Redis is
+// away is not reported here.
+func TestFailuresAreReportedOnce(t *testing.T) {
+	opened, err := store.Open(store.Options{Addresses: []string{"127.0.0.1:1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = opened.Release() }()
+	var reports []error
+	s := newSharer(Options{Store: opened, Report: func(err error) { reports = append(reports, err) }})
+	for _, err := range []error{errOther, errOther, nil, errOther, errOther, errOther, errOther, store.ErrAway, nil, nil, store.ErrAway, store.ErrAway, store.ErrAway, nil} {
+		s.judge(err)
+	}
+	if len(reports) != 2 || !errors.Is(reports[0], errOther) || reports[1] != nil {
+		t.Errorf("reported: %v", reports)
+	}
+}
