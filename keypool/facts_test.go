@@ -166,18 +166,58 @@ func TestOperatorsAreHeard(t *testing.T) {
 	a.Disable("k0")
 	a.tells(b)
 	b.Enable("k0")
+	enabled, _ := b.news()
 	a.keys[0].Again(c.Now(), 0) // a has not heard of that
 	a.tells(b)
-	b.tells(a)
+	a.hear(enabled, nil)
 	if state(a) != "closed" || state(b) != "closed" {
 		t.Errorf("got %s and %s", state(a), state(b))
 	}
+
+	// What was just done here is not undone by what was done before elsewhere.
+	b.Disable("k0")
+	b.news()
+	b.Enable("k0")
+	enabled, _ = b.news()
 	a.Disable("k0")
+	a.hear(enabled, nil)
+	a.tells(b)
+	if state(a) != "disabled" || state(b) != "disabled" {
+		t.Errorf("got %s and %s", state(a), state(b))
+	}
+
 	a.keys[0].Again(c.Now(), 0)
-	newcomer := newInstance(newPool(t, c, 1, RoundRobin))
+	newcomer := &instance{Pool: newPool(t, c, 1, RoundRobin), keys: make([]Told, 1)}
 	a.tells(newcomer)
 	if state(newcomer) != "disabled" {
 		t.Errorf("the newcomer has it %s", state(newcomer))
+	}
+	newcomer.Enable("k0") // before it has looked again what there is to tell
+	newcomer.tells(a)
+	if state(a) != "closed" {
+		t.Errorf("got %s", state(a))
+	}
+}
+
+// What an instance has only written down is no news: the others know better.
+// That it is over is.
+func TestRecalledRestsAreNotTold(t *testing.T) {
+	c := newClock()
+	a, b := pair(t, c, 1)
+	a.fails(t, "k0", Verdict{Class: ClassCredential})
+	written := a.members[0].state.Remember(c.Now())
+	a.tells(b)
+	a = &instance{Pool: newPool(t, c, 1, RoundRobin), keys: make([]Told, 1)} // it is restarted
+	a.members[0].state.Recall(written, c.Now())
+	if keys, _ := a.news(); len(keys[0]) != 0 {
+		t.Errorf("told: %v", keys[0])
+	}
+	b.keys[0].Again(c.Now(), 0)
+	b.tells(a)
+	c.advance(time.Minute)
+	use(t, a.Pool, "m", Verdict{})
+	if a.tells(b); b.Snapshot()[0].State != "closed" {
+		t.Errorf("the other has it %s", b.Snapshot()[0].State)
 	}
 }
 
@@ -305,6 +345,15 @@ func TestHostileFacts(t *testing.T) {
 			t.Fatalf("%d things are remembered", n)
 		}
 	}
+	for n := range 5000 {
+		f := Fact{Kind: FactRest, Model: fmt.Sprint("n", n), Class: ClassAccess, Since: c.Now(), Until: c.Now().Add(time.Minute)}
+		i.hear([][]Fact{{f}}, nil)
+		f.Kind = FactFree
+		i.hear([][]Fact{{f}}, nil)
+	}
+	if n := len(i.keys[0].of); n > maxTold {
+		t.Fatalf("%d things are remembered", n)
+	}
 	r := p.members[0].state.rests.Load()
 	for _, rest := range r.models {
 		if rest.until.Sub(c.Now()) > time.Hour {
@@ -395,6 +444,26 @@ func TestClosingsAreHeard(t *testing.T) {
 		if upstreamRest(t, b.Pool, "m") == 0 {
 			t.Fatal("b does not leave it alone")
 		}
+		a.tells(b)
+		if got := upstreamRest(t, b.Pool, "m"); got != 0 {
+			t.Errorf("rests %s", got)
+		}
+	})
+}
+
+// Failures that go on at one instance open the others' breakers once, also where
+// it was a third that has found the model to be served.
+func TestARunOfFailuresIsHeardOnce(t *testing.T) {
+	timed(t, func(t *testing.T) {
+		a, b, third := newInstance(newTimedPool(t, 1, Options{})), newInstance(newTimedPool(t, 1, Options{})), newInstance(newTimedPool(t, 1, Options{}))
+		failTimes(t, a.Pool, "m", ClassUpstream, 5)
+		keys, upstream := a.news()
+		b.hear(keys, upstream)
+		third.hear(keys, upstream)
+		time.Sleep(10*time.Second + time.Millisecond)
+		use(t, third.Pool, "m", Verdict{})
+		third.tells(b)
+		failTimes(t, a.Pool, "m", ClassUpstream, 1)
 		a.tells(b)
 		if got := upstreamRest(t, b.Pool, "m"); got != 0 {
 			t.Errorf("rests %s", got)
