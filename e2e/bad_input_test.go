@@ -18,12 +18,7 @@ import (
 	"time"
 )
 
-const strict = `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+const strict = head + `http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT
 		max_request_body 4KiB

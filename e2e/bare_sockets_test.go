@@ -48,7 +48,12 @@ func newBareProvider(t *testing.T) *bareProvider {
 			t.Cleanup(func() { _ = conn.Close() })
 			go func() {
 				reader := bufio.NewReader(conn)
-				if request, err := http.ReadRequest(reader); err == nil {
+				request, err := http.ReadRequest(reader)
+				switch {
+				case err != nil:
+				case request.URL.Path == "/v1/models": // a probe
+					_ = conn.Close()
+				default:
 					p.met <- &meeting{conn, reader, request}
 				}
 			}()
@@ -79,12 +84,7 @@ func (m *meeting) shake(fields ...string) {
 // inFrontOf is a gateway before a provider that each test makes up.
 func inFrontOf(t *testing.T, provider string, options ...string) *gateway {
 	t.Helper()
-	return start(t, strings.NewReplacer("PROVIDER", provider, "OPTIONS", strings.Join(options, "\n")).Replace(`{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+	return start(t, strings.NewReplacer("PROVIDER", provider, "OPTIONS", strings.Join(options, "\n")).Replace(head+`http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT
 		provider openai PROVIDER {

@@ -9,12 +9,7 @@ import (
 	"time"
 )
 
-const sickCanary = `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+const sickCanary = head + `http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT
 		provider openai http://127.0.0.1:SIM {

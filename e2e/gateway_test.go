@@ -61,6 +61,14 @@ func run(m *testing.M) int {
 // clientKey is the key of the client "app" in every config here.
 const clientKey = "clp-canary-client"
 
+// head begins a config that needs no global options of its own.
+const head = `{
+	admin localhost:ADMIN
+	persist_config off
+	skip_install_trust
+}
+`
+
 // hash returns the hash of a client's key, as configs have it.
 func hash(key string) string {
 	sum := sha256.Sum256([]byte(key))

@@ -66,12 +66,7 @@ func TestSilentStreamIsKeptAlive(t *testing.T) {
 	}
 }
 
-const pausing = `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+const pausing = head + `http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT
 		heartbeat 1s
@@ -121,12 +116,7 @@ func TestCommentsAreCompressedLikeTheRest(t *testing.T) {
 	}
 }
 
-const slowRescue = `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+const slowRescue = head + `http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT
 		heartbeat 1s

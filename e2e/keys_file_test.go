@@ -22,12 +22,7 @@ func TestKeysFileIsFollowed(t *testing.T) {
 		}
 	}
 	write("canary-old-1\ncanary-old-2\n")
-	g := start(t, `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+	g := start(t, head+`http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT
 		provider openai `+d.URL+` {

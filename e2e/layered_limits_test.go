@@ -15,12 +15,7 @@ import (
 	"time"
 )
 
-const layered = `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+const layered = head + `http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		rate_limit ip 3 1m
 		rate_limit global 5 1m

@@ -20,12 +20,7 @@ import (
 // troubled is three gateways before a provider with every fault: one that
 // breaks off where its clients and providers do, one that holds on, and one
 // that takes its time.
-const troubled = `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-(pools) {
+const troubled = head + `(pools) {
 	client app CLIENT {
 		limit concurrent 300
 	}

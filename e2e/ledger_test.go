@@ -20,11 +20,7 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/internal/redistest"
 )
 
-const withLedgers = `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
+const withLedgers = head + `
 http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT
@@ -40,6 +36,10 @@ http://127.0.0.1:GATEWAY {
 		}
 	}
 }
+` + limitedSimulator
+
+// limitedSimulator is a provider with one key that is limited.
+const limitedSimulator = `
 http://127.0.0.1:SIM {
 	llm_simulator {
 		key sim-limited rate_limited 20s
@@ -193,9 +193,13 @@ func TestLedgerSurvivesAKill(t *testing.T) {
 	awaitLines(t, name, before+1)
 }
 
-// A reload under way loses no record, and mixes up none.
+// A reload under way loses no record, and mixes up none. The provider is a
+// process of its own: a reload would close connections to it as they are made,
+// for which it would be left alone for a while.
 func TestLedgerSurvivesReloads(t *testing.T) {
-	config := strings.Replace(strings.Replace(withLedgers, "ledger redis {$REDIS}", "", 1), "ledger log", "", 1)
+	provider := start(t, head+limitedSimulator)
+	config := strings.NewReplacer("ledger redis {$REDIS}", "", "ledger log", "",
+		limitedSimulator, "", "http://127.0.0.1:SIM", provider.sim).Replace(withLedgers)
 	name := filepath.Join(t.TempDir(), "ledger.jsonl")
 	g := start(t, config, "LEDGER="+name)
 	res, err := http.Get(g.admin + "/config/")

@@ -11,12 +11,7 @@ import (
 	"testing"
 )
 
-const prices = `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+const prices = head + `http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT {
 			limit cost 0.0005 1h

@@ -71,12 +71,7 @@ func TestNineOfTenKeysAreDead(t *testing.T) {
 	}
 	dead = append(append(dead, keys[:6]...), keys[7:]...)
 	d := newDesk(t, dead...)
-	g := start(t, `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+	g := start(t, head+`http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT
 		provider openai `+d.URL+` {

@@ -79,12 +79,7 @@ func TestRecordingsThroughCaddy(t *testing.T) {
 // has its key penalised for must not touch the others.
 func recordedGateway(service *recordedService, takes []*take) string {
 	var text strings.Builder
-	text.WriteString(`{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+	text.WriteString(head + `http://127.0.0.1:GATEWAY {
 `)
 	for _, take := range takes {
 		base := url.URL{Path: take.base}

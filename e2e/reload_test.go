@@ -16,12 +16,7 @@ import (
 )
 
 // reloaded is a config of which the parts in capitals change with each reload.
-const reloaded = `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+const reloaded = head + `http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT
 		max_request_body SIZE

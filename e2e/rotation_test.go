@@ -8,12 +8,7 @@ import (
 	"testing"
 )
 
-const threeKeys = `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+const threeKeys = head + `http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT
 		provider openai http://127.0.0.1:SIM {

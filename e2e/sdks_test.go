@@ -13,12 +13,7 @@ import (
 // families is a gateway for all families. Every pool has a key that is
 // limited and one that is rejected beside the good one, and for each family
 // there is a provider whose only key is limited.
-const families = `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+const families = head + `http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT
 		heartbeat 1s
@@ -114,12 +109,7 @@ func (g *gateway) runSDK(t *testing.T, file string, env ...string) {
 }
 
 // told is a gateway that waits for no key, but tells its clients to.
-const told = `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+const told = head + `http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT
 		provider openai http://127.0.0.1:SIM {

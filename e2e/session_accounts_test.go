@@ -14,12 +14,7 @@ import (
 // A session is one call: it takes one place and one request of its client's
 // limits while it lasts, and its tokens and their price when it is over.
 func TestSessionCountsAsOneCall(t *testing.T) {
-	g := start(t, `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+	g := start(t, head+`http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT {
 			limit concurrent 1

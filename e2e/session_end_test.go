@@ -146,12 +146,7 @@ func TestHowSessionsEnd(t *testing.T) {
 	}
 }
 
-const oneSession = `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+const oneSession = head + `http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT {
 			limit concurrent 1

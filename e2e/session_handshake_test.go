@@ -104,12 +104,7 @@ func TestHandshakeThatTheProviderGets(t *testing.T) {
 func TestSessionsThatAreRefused(t *testing.T) {
 	p := newBareProvider(t)
 	p.answerAll(t, func(m *meeting) { t.Errorf("the provider is asked %s", m.request.RequestURI) })
-	g := start(t, strings.ReplaceAll(`{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+	g := start(t, strings.ReplaceAll(head+`http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT {
 			models gpt-realtime
@@ -218,12 +213,7 @@ func TestForeignPagesNeedAKey(t *testing.T) {
 		"key, another host":       {"client app CLIENT", "https://evil.example", 101},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := start(t, strings.NewReplacer("PROVIDER", p.url, "OPTION", test.option).Replace(`{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+			g := start(t, strings.NewReplacer("PROVIDER", p.url, "OPTION", test.option).Replace(head+`http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		OPTION
 		provider openai PROVIDER {

@@ -16,12 +16,7 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/internal/redistest"
 )
 
-const sharedLimits = `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+const sharedLimits = head + `http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		OPTIONS
 		redis {$REDIS} {

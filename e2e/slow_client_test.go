@@ -98,12 +98,7 @@ func (g *gateway) resident(t *testing.T) int64 {
 
 func beforeFlood(t *testing.T, f *flood, options string) *gateway {
 	t.Helper()
-	return start(t, `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+	return start(t, head+`http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT
 		provider openai `+f.URL+` {

@@ -12,12 +12,7 @@ import (
 func TestKeysAreRememberedOverARestart(t *testing.T) {
 	data := "XDG_DATA_HOME=" + t.TempDir()
 	d := newDesk(t, "sk-dead")
-	config := `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+	config := head + `http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT
 		provider openai ` + d.URL + ` {

@@ -7,12 +7,7 @@ import (
 	"testing"
 )
 
-const askedForUsage = `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+const askedForUsage = head + `http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT
 		usage MODE

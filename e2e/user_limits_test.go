@@ -15,12 +15,7 @@ import (
 	"time"
 )
 
-const userLimits = `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+const userLimits = head + `http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT {
 			limit tokens 200 1h

@@ -11,12 +11,7 @@ import (
 	"testing"
 )
 
-const clientsFromFile = `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+const clientsFromFile = head + `http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		clients FILE
 		provider openai http://127.0.0.1:SIM {
@@ -69,12 +64,7 @@ func TestClientsFileIsFollowed(t *testing.T) {
 	}
 }
 
-const behindBasicAuth = `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+const behindBasicAuth = head + `http://127.0.0.1:GATEWAY {
 	basic_auth {
 		alice $2a$04$kfzh2YynmWkjdWoQ6RimXeUpK4uWb32JrErpBNytsriqGWck3IEYm
 	}
@@ -119,12 +109,7 @@ func TestCaddysOwnAuthentication(t *testing.T) {
 
 // A rate_limit written by hand says the same as the directive's.
 func TestHandWrittenRateLimit(t *testing.T) {
-	g := start(t, `{
-	admin localhost:ADMIN
-	persist_config off
-	skip_install_trust
-}
-http://127.0.0.1:GATEWAY {
+	g := start(t, head+`http://127.0.0.1:GATEWAY {
 	rate_limit {
 		zone everyone {
 			key all

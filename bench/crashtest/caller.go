@@ -22,11 +22,12 @@ type caller struct {
 }
 
 // newCaller prepares calls to a gateway; key is what the gateway knows its
-// client by.
+// client by. Each call has a connection of its own, so that none suffers from
+// how another ended.
 func newCaller(base, key string) *caller {
 	return &caller{
 		base: strings.TrimSuffix(base, "/"), key: key,
-		client: &http.Client{Transport: &http.Transport{DisableCompression: true}},
+		client: &http.Client{Transport: &http.Transport{DisableCompression: true, DisableKeepAlives: true}},
 	}
 }
 

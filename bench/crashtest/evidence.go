@@ -60,7 +60,7 @@ type evidence struct {
 }
 
 // slack is what the machine may take for itself.
-const slack = 300 * time.Millisecond
+const slack = 700 * time.Millisecond
 
 // within compares a time with a bound of the exam.
 func (e *evidence) within(d span, bound time.Duration) bool {

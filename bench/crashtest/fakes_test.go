@@ -48,6 +48,10 @@ func sit(t *testing.T, make fake, of []*family, numbers ...int) *report {
 	return &report{families: of, Results: exam(context.Background(), chosen, of, newCaller(server.URL, "key"), p)}
 }
 
+// lone makes a connection for each request, so that none suffers from how
+// another ended.
+var lone = &http.Transport{DisableKeepAlives: true, DisableCompression: true}
+
 // forward sends a request to the provider, for a model of a role.
 func forward(ctx context.Context, p *provider, r *http.Request, body []byte, role string) (*http.Response, error) {
 	as := func(text string) string { return strings.ReplaceAll(text, "-"+primary, "-"+role) }
@@ -56,12 +60,13 @@ func forward(ctx context.Context, p *provider, r *http.Request, body []byte, rol
 		return nil, err
 	}
 	req.Header = r.Header.Clone()
-	return http.DefaultClient.Do(req)
+	return (&http.Client{Transport: lone}).Do(req)
 }
 
 // transparent passes everything on as it is.
 func transparent(p *provider) http.Handler {
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: p.addr})
+	proxy.Transport = lone
 	proxy.FlushInterval = -1
 	proxy.ErrorLog = log.New(io.Discard, "", 0)
 	proxy.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
