@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/seed83435595/caddy-llm-proxy/internal/redistest"
 )
 
@@ -314,4 +316,48 @@ func TestStateOutlivesRedis(t *testing.T) {
 		keys := late.poolKeys(t)
 		return keys[id("sk-c")].State == "disabled" && len(keys[id("sk-a")].RestingModels) > 0
 	})
+}
+
+// A Redis that is emptied is told anew, a reload interrupts nothing, one that
+// takes the Redis away ends the sharing, and Redis learns no secret.
+func TestStateOutlivesFlushesAndReloads(t *testing.T) {
+	o, server, pair := startSharing(t, "keys sk-canary-a sk-canary-b")
+	client := redis.NewClient(&redis.Options{Addr: server.Address})
+	defer client.Close()
+	path := func(key string) string { return "/llm/pools/openai/keys/key-" + fingerprint(key) }
+	state := func(g *gateway, key string) string { return g.poolKeys(t)["openai/key-"+fingerprint(key)].State }
+	change := func(g *gateway, key, action string) { g.send(t, "POST", path(key)+"/"+action, "", "") }
+
+	change(pair[0], "sk-canary-a", "disable")
+	soon(t, "it is disabled", func() bool { return state(pair[1], "sk-canary-a") == "disabled" })
+	if err := client.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "it is told anew", func() bool { return client.Exists(t.Context(), "caddy_llm:{pool}:facts").Val() == 1 })
+	late := o.join(t, server, "keys sk-canary-a sk-canary-b")
+	soon(t, "the newcomer has it disabled", func() bool { return state(late, "sk-canary-a") == "disabled" })
+
+	config := strings.Replace(sharedState, "KEYS", "keys sk-canary-a sk-canary-b", 1)
+	late.reload(t, strings.Replace(config, "client app CLIENT", "client app CLIENT\n\t\tmax_request_body 1MiB", 1))
+	change(pair[0], "sk-canary-a", "enable")
+	soon(t, "it is enabled again", func() bool { return state(late, "sk-canary-a") == "closed" })
+	refused := expand(strings.Replace(config, "probe off", "probe off\n\t\trescue nonsense", 1), late.ports())
+	if status, text := late.send(t, "POST", "/load", "text/caddyfile", refused); status == http.StatusOK {
+		t.Fatalf("a config that makes no sense was taken: %s", text)
+	}
+	change(late, "sk-canary-b", "disable")
+	soon(t, "a config that is refused changes nothing", func() bool { return state(pair[0], "sk-canary-b") == "disabled" })
+	late.reload(t, strings.Replace(config, "redis {$REDIS}", "", 1))
+	change(pair[0], "sk-canary-b", "enable")
+	soon(t, "the other goes on", func() bool { return state(pair[1], "sk-canary-b") == "closed" })
+	if got := state(late, "sk-canary-b"); got != "disabled" {
+		t.Errorf("one that shares no more has it %s", got)
+	}
+
+	for _, stream := range []string{"facts", "spent", "pins"} {
+		entries, err := client.XRange(t.Context(), "caddy_llm:{pool}:"+stream, "-", "+").Result()
+		if text := fmt.Sprint(entries); err != nil || strings.Contains(text, "canary") {
+			t.Errorf("%s: %v, %v", stream, entries, err)
+		}
+	}
 }

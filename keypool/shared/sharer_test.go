@@ -32,7 +32,12 @@ type instance struct {
 // join has an instance join those that share a Redis.
 func join(t testing.TB, address string) *instance {
 	t.Helper()
-	opened, err := store.Open(store.Options{Addresses: []string{address}})
+	return joinBy(t, store.Options{Addresses: []string{address}})
+}
+
+func joinBy(t testing.TB, options store.Options) *instance {
+	t.Helper()
+	opened, err := store.Open(options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,6 +144,40 @@ func TestInstancesTellEachOther(t *testing.T) {
 		if len(i.reports) > 0 {
 			t.Errorf("it was reported: %v", <-i.reports)
 		}
+	}
+}
+
+// It also goes in a cluster, and with no more rights than the docs name.
+func TestInstancesTellEachOtherElsewhere(t *testing.T) {
+	needsServers(t)
+	cluster := redistest.Start(t, "--cluster-enabled", "yes")
+	if err := clientOf(t, cluster).Do(context.Background(), "cluster", "addslotsrange", 0, 16383).Err(); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "the cluster is ready", func() bool {
+		return strings.Contains(clientOf(t, cluster).Do(context.Background(), "cluster", "info").String(), "cluster_state:ok")
+	})
+	guarded := redistest.Start(t)
+	rights := strings.Fields("acl setuser caddy on >password ~caddy_llm:* +xadd +xread +set +get +time +eval +evalsha")
+	words := make([]any, len(rights))
+	for i := range rights {
+		words[i] = rights[i]
+	}
+	if err := clientOf(t, guarded).Do(context.Background(), words...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for name, options := range map[string]store.Options{
+		"a cluster":  {Addresses: []string{cluster.Address}, Cluster: true},
+		"few rights": {Addresses: []string{guarded.Address}, Username: "caddy", Password: keypool.NewSecret("password")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := joinBy(t, options), joinBy(t, options)
+			a.limit(t, "k0", "m", time.Minute)
+			soon(t, "the other hears", func() bool { return b.rest("m") > 0 })
+			if len(a.reports) > 0 {
+				t.Errorf("reported: %v", <-a.reports)
+			}
+		})
 	}
 }
 
