@@ -5,7 +5,6 @@ package e2e
 import (
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -41,78 +40,24 @@ http://127.0.0.1:GATEWAY {
 }
 `
 
-// office is a provider that several gateways ask. It answers by key and model
-// as it is told to, and well where nobody has told it.
-type office struct {
-	*httptest.Server
-	mu      sync.Mutex
-	calls   map[string]int
-	answers map[string]func(w http.ResponseWriter)
-	made    int
-}
-
-func newOffice(t *testing.T) *office {
-	t.Helper()
-	o := &office{calls: map[string]int{}, answers: map[string]func(http.ResponseWriter){}}
-	o.Server = httptest.NewServer(http.HandlerFunc(o.answer))
-	t.Cleanup(o.Close)
-	return o
-}
-
-func (o *office) answer(w http.ResponseWriter, r *http.Request) {
-	key := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-	o.mu.Lock()
-	o.calls[key]++
-	o.made++
-	made, say := o.made, o.answers[key]
-	o.mu.Unlock()
-	w.Header().Set("Content-Type", "application/json")
-	switch {
-	case say != nil:
-		say(w)
-	case strings.HasSuffix(r.URL.Path, "/responses"):
-		fmt.Fprintf(w, `{"id":"resp_%d_%s","object":"response","status":"completed","model":"gpt-4o","output":[{"type":"message","role":"assistant","content":[{"type":"output_text","text":"hello"}]}]}`, made, key)
-	default:
-		fmt.Fprint(w, `{"id":"c1","object":"chat.completion","model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}]}`)
-	}
-}
-
-// says has a key's calls answered with a status; nil headers are none.
-func (o *office) says(key string, status int, headers map[string]string, body string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if status == http.StatusOK {
-		delete(o.answers, key)
-		return
-	}
-	o.answers[key] = func(w http.ResponseWriter) {
-		for name, value := range headers {
-			w.Header().Set(name, value)
-		}
-		w.WriteHeader(status)
-		fmt.Fprint(w, body)
-	}
-}
-
-// asked returns how often a key was used.
-func (o *office) asked(key string) int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.calls[key]
+// asked returns how often a key was used for calls.
+func (d *desk) asked(key string) int {
+	calls, _ := d.used(key)
+	return calls
 }
 
 // join starts a gateway that shares what it knows.
-func (o *office) join(t *testing.T, server *redistest.Server, keys string) *gateway {
+func (d *desk) join(t *testing.T, server *redistest.Server, keys string) *gateway {
 	t.Helper()
 	config := strings.Replace(sharedState, "KEYS", keys, 1)
-	return start(t, config, "REDIS="+server.Address, "PROVIDER="+o.URL)
+	return start(t, config, "REDIS="+server.Address, "PROVIDER="+d.URL)
 }
 
 // startSharing starts two gateways with keys that share what they know.
-func startSharing(t *testing.T, keys string) (*office, *redistest.Server, [2]*gateway) {
+func startSharing(t *testing.T, keys string) (*desk, *redistest.Server, [2]*gateway) {
 	t.Helper()
-	o, server := newOffice(t), redistest.Start(t)
-	return o, server, [2]*gateway{o.join(t, server, keys), o.join(t, server, keys)}
+	d, server := newDesk(t), redistest.Start(t)
+	return d, server, [2]*gateway{d.join(t, server, keys), d.join(t, server, keys)}
 }
 
 // soon waits until something is so, for a second and what a busy machine needs.
@@ -139,20 +84,20 @@ func (g *gateway) chatWell(t *testing.T) {
 // A rate limit that one instance meets keeps the others away from the key, and
 // an instance that comes later, too.
 func TestALimitSeenByOneKeepsTheOthersAway(t *testing.T) {
-	o, server, pair := startSharing(t, "keys sk-a sk-b")
-	o.says("sk-a", 429, map[string]string{"Retry-After": "40"}, `{"error":{"message":"slow down","code":"rate_limit_exceeded"}}`)
+	d, server, pair := startSharing(t, "keys sk-a sk-b")
+	d.says("sk-a", 429, map[string]string{"Retry-After": "40"}, `{"error":{"message":"slow down","code":"rate_limit_exceeded"}}`)
 	for range 2 {
 		pair[0].chatWell(t)
 	}
 	id := "openai/key-" + fingerprint("sk-a")
 	soon(t, "the other knows", func() bool { return len(pair[1].poolKeys(t)[id].RestingModels) > 0 })
-	late := o.join(t, server, "keys sk-a sk-b")
+	late := d.join(t, server, "keys sk-a sk-b")
 	soon(t, "the newcomer knows", func() bool { return len(late.poolKeys(t)[id].RestingModels) > 0 })
 	for range 10 {
 		pair[1].chatWell(t)
 		late.chatWell(t)
 	}
-	if n := o.asked("sk-a"); n != 1 {
+	if n := d.asked("sk-a"); n != 1 {
 		t.Errorf("the limited key was asked %d times, want once", n)
 	}
 	for i, g := range []*gateway{pair[1], late} {
@@ -165,8 +110,8 @@ func TestALimitSeenByOneKeepsTheOthersAway(t *testing.T) {
 // A key that is rejected rests everywhere, and is used again everywhere as soon
 // as it was accepted anywhere.
 func TestARejectedKeyIsKnownEverywhere(t *testing.T) {
-	o, _, pair := startSharing(t, "keys sk-a sk-b sk-c")
-	o.says("sk-a", 401, nil, `{"error":{"message":"no","code":"invalid_api_key"}}`)
+	d, _, pair := startSharing(t, "keys sk-a sk-b sk-c")
+	d.says("sk-a", 401, nil, `{"error":{"message":"no","code":"invalid_api_key"}}`)
 	for range 3 {
 		pair[0].chatWell(t)
 	}
@@ -175,10 +120,10 @@ func TestARejectedKeyIsKnownEverywhere(t *testing.T) {
 	for range 10 {
 		pair[1].chatWell(t)
 	}
-	if n := o.asked("sk-a"); n != 1 {
+	if n := d.asked("sk-a"); n != 1 {
 		t.Errorf("the rejected key was asked %d times, want once", n)
 	}
-	o.says("sk-a", 200, nil, "")
+	d.says("sk-a", 200, nil, "")
 	pair[1].send(t, "POST", "/llm/pools/openai/keys/"+strings.TrimPrefix(id, "openai/")+"/reset", "", "")
 	soon(t, "the first hears of the reset", func() bool { return pair[0].poolKeys(t)[id].State == "closed" })
 }
@@ -186,17 +131,17 @@ func TestARejectedKeyIsKnownEverywhere(t *testing.T) {
 // What an operator does to a key at one instance is done at all of them, and
 // known to one that comes later.
 func TestOperatorsAreHeardEverywhere(t *testing.T) {
-	o, server, pair := startSharing(t, "keys sk-a sk-b")
+	d, server, pair := startSharing(t, "keys sk-a sk-b")
 	id := "key-" + fingerprint("sk-a")
 	state := func(g *gateway) string { return g.poolKeys(t)["openai/"+id].State }
 	pair[0].send(t, "POST", "/llm/pools/openai/keys/"+id+"/disable", "", "")
 	soon(t, "the other has it disabled", func() bool { return state(pair[1]) == "disabled" })
-	late := o.join(t, server, "keys sk-a sk-b")
+	late := d.join(t, server, "keys sk-a sk-b")
 	soon(t, "the newcomer has it disabled", func() bool { return state(late) == "disabled" })
 	for range 4 {
 		pair[1].chatWell(t)
 	}
-	if n := o.asked("sk-a"); n != 0 {
+	if n := d.asked("sk-a"); n != 0 {
 		t.Errorf("the disabled key was asked %d times", n)
 	}
 	late.send(t, "POST", "/llm/pools/openai/keys/"+id+"/enable", "", "")
@@ -208,18 +153,18 @@ func TestOperatorsAreHeardEverywhere(t *testing.T) {
 // A provider whose model one instance has found to fail is left alone by the
 // others, and asked again by all when it works.
 func TestABreakerOpensEverywhere(t *testing.T) {
-	o, _, pair := startSharing(t, "keys sk-a")
-	o.says("sk-a", 503, nil, `{"error":{"message":"down"}}`)
+	d, _, pair := startSharing(t, "keys sk-a")
+	d.says("sk-a", 503, nil, `{"error":{"message":"down"}}`)
 	for range 2 {
 		pair[0].do(t, "POST", "/v1/chat/completions", chatBody)
 	}
 	circuit := func(g *gateway) string { _, text := g.send(t, "GET", "/llm/pools", "", ""); return text }
 	soon(t, "the other knows", func() bool { return strings.Contains(circuit(pair[1]), `"state":"open"`) })
-	before := o.asked("sk-a")
-	if status, text := pair[1].do(t, "POST", "/v1/chat/completions", chatBody); status != 503 || o.asked("sk-a") != before {
-		t.Errorf("got %d %s, and the provider was asked %d times", status, text, o.asked("sk-a")-before)
+	before := d.asked("sk-a")
+	if status, text := pair[1].do(t, "POST", "/v1/chat/completions", chatBody); status != 503 || d.asked("sk-a") != before {
+		t.Errorf("got %d %s, and the provider was asked %d times", status, text, d.asked("sk-a")-before)
 	}
-	o.says("sk-a", 200, nil, "")
+	d.says("sk-a", 200, nil, "")
 	for _, g := range pair {
 		soon(t, "it is served again", func() bool {
 			status, _ := g.do(t, "POST", "/v1/chat/completions", chatBody)
@@ -230,7 +175,7 @@ func TestABreakerOpensEverywhere(t *testing.T) {
 
 // What a key has made at one instance is asked of it by all.
 func TestStoredObjectsAreKnownEverywhere(t *testing.T) {
-	o, _, pair := startSharing(t, "keys sk-a sk-b sk-c sk-d sk-e")
+	d, _, pair := startSharing(t, "keys sk-a sk-b sk-c sk-d sk-e")
 	ask := func(g *gateway, previous string) string {
 		t.Helper()
 		status, text := g.do(t, "POST", "/v1/responses", `{"model":"gpt-4o","input":"hi"`+previous+`}`)
@@ -246,8 +191,8 @@ func TestStoredObjectsAreKnownEverywhere(t *testing.T) {
 	time.Sleep(time.Second) // which it may take until the other knows
 	for _, id := range ids {
 		owner := id[strings.LastIndex(id, "_")+1:]
-		before := o.asked(owner)
-		if ask(pair[1], `,"previous_response_id":"`+id+`"`); o.asked(owner) != before+1 {
+		before := d.asked(owner)
+		if ask(pair[1], `,"previous_response_id":"`+id+`"`); d.asked(owner) != before+1 {
 			t.Errorf("%s was not asked of its key", id)
 		}
 	}
@@ -255,12 +200,12 @@ func TestStoredObjectsAreKnownEverywhere(t *testing.T) {
 
 // Two instances take together what a key's own limit allows.
 func TestKeysLimitsAreShared(t *testing.T) {
-	o, _, pair := startSharing(t, "key sk-a {\nrequests 20 1h\n}")
+	d, _, pair := startSharing(t, "key sk-a {\nrequests 20 1h\n}")
 	for i := range 60 {
 		pair[i%2].do(t, "POST", "/v1/chat/completions", chatBody)
 		time.Sleep(50 * time.Millisecond)
 	}
-	if n := o.asked("sk-a"); n < 20 || n > 24 {
+	if n := d.asked("sk-a"); n < 20 || n > 24 {
 		t.Errorf("the key was asked %d times, want 20 and a few", n)
 	}
 }
@@ -268,7 +213,7 @@ func TestKeysLimitsAreShared(t *testing.T) {
 // Redis that is killed under load loses no call. What was learned without it is
 // told when it is back, also what it had forgotten.
 func TestStateOutlivesRedis(t *testing.T) {
-	o, server, pair := startSharing(t, "keys sk-a sk-b sk-c sk-d")
+	d, server, pair := startSharing(t, "keys sk-a sk-b sk-c sk-d")
 	id := func(key string) string { return "openai/key-" + fingerprint(key) }
 	pair[0].send(t, "POST", "/llm/pools/"+strings.Replace(id("sk-c"), "/", "/keys/", 1)+"/disable", "", "")
 	soon(t, "the other has it disabled", func() bool { return pair[1].poolKeys(t)[id("sk-c")].State == "disabled" })
@@ -298,7 +243,7 @@ func TestStateOutlivesRedis(t *testing.T) {
 	for _, g := range pair {
 		g.await(t, "redis is away", g.exited)
 	}
-	o.says("sk-a", 429, map[string]string{"Retry-After": "60"}, `{"error":{"code":"rate_limit_exceeded"}}`)
+	d.says("sk-a", 429, map[string]string{"Retry-After": "60"}, `{"error":{"code":"rate_limit_exceeded"}}`)
 	soon(t, "each finds out by itself", func() bool {
 		return len(pair[0].poolKeys(t)[id("sk-a")].RestingModels)+len(pair[1].poolKeys(t)[id("sk-a")].RestingModels) == 2
 	})
@@ -311,7 +256,7 @@ func TestStateOutlivesRedis(t *testing.T) {
 	close(stop)
 	wg.Wait()
 
-	late := o.join(t, server, "keys sk-a sk-b sk-c sk-d")
+	late := d.join(t, server, "keys sk-a sk-b sk-c sk-d")
 	soon(t, "a newcomer knows what Redis had forgotten", func() bool {
 		keys := late.poolKeys(t)
 		return keys[id("sk-c")].State == "disabled" && len(keys[id("sk-a")].RestingModels) > 0
@@ -321,7 +266,7 @@ func TestStateOutlivesRedis(t *testing.T) {
 // A Redis that is emptied is told anew, a reload interrupts nothing, one that
 // takes the Redis away ends the sharing, and Redis learns no secret.
 func TestStateOutlivesFlushesAndReloads(t *testing.T) {
-	o, server, pair := startSharing(t, "keys sk-canary-a sk-canary-b")
+	d, server, pair := startSharing(t, "keys sk-canary-a sk-canary-b")
 	client := redis.NewClient(&redis.Options{Addr: server.Address})
 	defer client.Close()
 	path := func(key string) string { return "/llm/pools/openai/keys/key-" + fingerprint(key) }
@@ -334,7 +279,7 @@ func TestStateOutlivesFlushesAndReloads(t *testing.T) {
 		t.Fatal(err)
 	}
 	soon(t, "it is told anew", func() bool { return client.Exists(t.Context(), "caddy_llm:{pool}:facts").Val() == 1 })
-	late := o.join(t, server, "keys sk-canary-a sk-canary-b")
+	late := d.join(t, server, "keys sk-canary-a sk-canary-b")
 	soon(t, "the newcomer has it disabled", func() bool { return state(late, "sk-canary-a") == "disabled" })
 
 	config := strings.Replace(sharedState, "KEYS", "keys sk-canary-a sk-canary-b", 1)

@@ -30,44 +30,59 @@ type hearsay struct {
 // places is among how many places the models of an upstream are spread.
 const places = 64
 
-// served is when the latest calls began, in nanoseconds since 1970, that
-// contradict what others may tell: those that were served, by a hash of their
-// model, and those of any model; and those that were answered at all.
+// served is when the latest calls were well that contradict what others may
+// tell: those that were served, by a hash of their model, and those of any
+// model; and those that were answered at all.
 type served struct {
-	models        [places]atomic.Int64
-	any, answered atomic.Int64
+	models        [places]times
+	any, answered times
+}
+
+// times are when the latest such call began, and when its answer did, in
+// nanoseconds since 1970.
+type times struct{ call, answer atomic.Int64 }
+
+func (t *times) note(l *Lease, now time.Time) {
+	t.call.Store(l.began.UnixNano())
+	t.answer.Store(now.UnixNano())
 }
 
 // note notes how a call went. s may be nil.
-func (s *served) note(l *Lease, class Class) {
+func (s *served) note(l *Lease, class Class, now time.Time) {
 	if s == nil {
 		return
 	}
-	began := l.began.UnixNano()
 	switch class {
 	case ClassOK:
-		s.models[hashString(l.model)%places].Store(began)
-		s.any.Store(began)
-		s.answered.Store(began)
+		s.models[hashString(l.model)%places].note(l, now)
+		s.any.note(l, now)
+		s.answered.note(l, now)
 	case ClassCanceled, ClassNotSent, ClassReset, ClassSlow, ClassBroken:
 	default:
-		s.answered.Store(began)
+		s.answered.note(l, now)
 	}
 }
 
-// contradicts reports whether a call from here was served since.
+// contradicts reports whether a call from here was well since. What the
+// provider has said is contradicted only by a call that began after it: others
+// may have been under way before. For the way there to be well it is enough
+// that an answer came.
 func (s *served) contradicts(f *Fact) bool {
 	if s == nil {
 		return false
 	}
-	at := s.models[hashString(f.Model)%places].Load()
+	latest := &s.models[hashString(f.Model)%places]
 	switch {
 	case f.Whole && isAlike(f.Class):
-		at = s.any.Load()
+		latest = &s.any
 	case f.Whole:
-		at = s.answered.Load()
+		latest = &s.answered
 	}
-	return at > f.Since.UnixNano()
+	at := &latest.answer
+	if f.Class == ClassUpstream {
+		at = &latest.call
+	}
+	return at.Load() > f.Since.UnixNano()
 }
 
 // Share has the upstream note from now on what it takes to judge what others

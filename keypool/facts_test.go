@@ -451,6 +451,46 @@ func TestClosingsAreHeard(t *testing.T) {
 	})
 }
 
+// What may be due to the teller's way to the provider makes the others careful,
+// unless an answer has come since: one call at a time until one is served.
+func TestDoubtsAreHeard(t *testing.T) {
+	timed(t, func(t *testing.T) {
+		sick := newInstance(newTimedPool(t, 1, Options{}))
+		idle, busy := newInstance(newTimedPool(t, 1, Options{})), newInstance(newTimedPool(t, 1, Options{}))
+		call, err := busy.Acquire(Want{Model: "m"}, new(Tried))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		for range 5 {
+			use(t, sick.Pool, "m", Verdict{Class: ClassNotSent})
+		}
+		time.Sleep(time.Second)
+		call.Answering(Headroom{})
+		keys, upstream := sick.news()
+		if n := busy.hear(keys, upstream); n != 0 || len(upstream) != 1 {
+			t.Errorf("%d of %v is believed although an answer has come since", n, upstream)
+		}
+		call.Report(Outcome{})
+
+		idle.hear(keys, upstream)
+		first, err := idle.Acquire(Want{Model: "m"}, new(Tried))
+		if err != nil {
+			t.Fatalf("nobody may find out: %v", err)
+		}
+		if acquirable(idle.Pool) == nil {
+			t.Error("two calls find out at once")
+		}
+		first.Answering(Headroom{})
+		for range 10 {
+			if err := acquirable(idle.Pool); err != nil {
+				t.Fatalf("after an answer: %v", err)
+			}
+		}
+		first.Report(Outcome{})
+	})
+}
+
 // Failures that go on at one instance open the others' breakers once, also where
 // it was a third that has found the model to be served.
 func TestARunOfFailuresIsHeardOnce(t *testing.T) {
@@ -587,6 +627,85 @@ func TestWhatIsSpentIsHeard(t *testing.T) {
 	c.advance(2 * time.Minute)
 	if err := acquirable(b.Pool); err != nil {
 		t.Errorf("two windows after what cannot be: %v", err)
+	}
+}
+
+// Whatever happens at three instances, and however late they hear of it: when
+// nothing happens any more they have soon told each other all, and no key or
+// model is left out for ever.
+func TestWhateverIsToldHeals(t *testing.T) {
+	type said struct {
+		by       int
+		keys     [][]Fact
+		upstream []Fact
+	}
+	classes := []Class{ClassOK, ClassOK, ClassOK, ClassRateLimited, ClassQuota, ClassCredential, ClassAccess, ClassUpstream, ClassOverloaded, ClassNotSent, ClassReset, ClassSlow, ClassRegion, ClassStale}
+	for round := range 60 {
+		timed(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(7, uint64(round)))
+			var all []*instance
+			for range 3 {
+				all = append(all, newInstance(newTimedPool(t, 3, Options{MaxWait: time.Hour})))
+			}
+			var stream []said
+			read := make([]int, len(all))
+			tell := func(i int) (n int) {
+				keys, upstream := all[i].news()
+				for _, facts := range keys {
+					n += len(facts)
+				}
+				if n += len(upstream); n > 0 {
+					stream = append(stream, said{i, keys, upstream})
+				}
+				return n
+			}
+			hear := func(i int) {
+				for ; read[i] < len(stream); read[i]++ {
+					if entry := stream[read[i]]; entry.by != i {
+						all[i].hear(entry.keys, entry.upstream)
+					}
+				}
+			}
+			for range 400 {
+				i := random.IntN(len(all))
+				switch random.IntN(4) {
+				case 0:
+					tell(i)
+				case 1:
+					hear(i)
+				default:
+					if lease, err := all[i].Acquire(Want{Model: "m"}, new(Tried)); err == nil {
+						class := classes[random.IntN(len(classes))]
+						lease.Report(Outcome{Verdict: Verdict{Class: class, Wait: time.Duration(random.IntN(3)) * 20 * time.Second}})
+					}
+				}
+				time.Sleep(time.Duration(random.IntN(3000)) * time.Millisecond)
+			}
+			rounds := 0
+			for told := 1; told > 0; rounds++ {
+				told = 0
+				for i := range all {
+					told += tell(i)
+				}
+				for i := range all {
+					hear(i)
+				}
+				if rounds > 5 {
+					t.Fatalf("round %d: they do not come to an end", round)
+				}
+			}
+			time.Sleep(2 * time.Hour)
+			for i, instance := range all {
+				for range 10 {
+					lease, err := instance.Acquire(Want{Model: "m"}, new(Tried))
+					if err != nil {
+						t.Fatalf("round %d: instance %d after two hours: %v", round, i, err)
+					}
+					lease.Report(Outcome{})
+					time.Sleep(time.Second)
+				}
+			}
+		})
 	}
 }
 

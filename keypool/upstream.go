@@ -110,7 +110,7 @@ func (u *Upstream) leave(passes [2]pass) {
 func (u *Upstream) report(l *Lease, o Outcome, now time.Time) {
 	class := o.Verdict.Class
 	u.noteHealth(o, now)
-	u.served.Load().note(l, class)
+	u.served.Load().note(l, class, now)
 	u.reportWhole(l, o.Verdict, now)
 	switch {
 	case class == ClassOK:
@@ -147,7 +147,7 @@ func (u *Upstream) noteHealth(o Outcome, now time.Time) {
 
 // answering notes that an answer has begun well.
 func (u *Upstream) answering(l *Lease, now time.Time) {
-	u.served.Load().note(l, ClassOK)
+	u.served.Load().note(l, ClassOK, now)
 	u.reportWhole(l, Verdict{Class: ClassOK}, now)
 	u.succeed(l, now)
 	l.passes = [2]pass{}

@@ -18,15 +18,6 @@ import (
 // all configs share it, so that a reload interrupts nothing.
 var sharers = caddy.NewUsagePool()
 
-// pooledSharer is a sharer in the pool.
-type pooledSharer struct{ *shared.Sharer }
-
-// Destruct ends the sharing.
-func (s pooledSharer) Destruct() error {
-	s.Close()
-	return nil
-}
-
 // shareState begins to share what is known of the providers' keys with the
 // other instances that use the same Redis. The network is not asked here.
 func (t *Transport) shareState() error {
@@ -38,13 +29,12 @@ func (t *Transport) shareState() error {
 		return fmt.Errorf("redis: %w", err)
 	}
 	pooled, _, err := sharers.LoadOrNew(opened, func() (caddy.Destructor, error) {
-		sharer, err := shared.Start(shared.Options{Store: opened, Report: tellOfSharing, Heard: tellOfHearsay})
-		return pooledSharer{sharer}, err
+		return shared.Start(shared.Options{Store: opened, Report: tellOfSharing, Heard: tellOfHearsay})
 	})
 	if err != nil {
 		return errors.Join(fmt.Errorf("redis: %w", err), closeStore())
 	}
-	sharer := pooled.(pooledSharer).Sharer
+	sharer := pooled.(*shared.Sharer)
 	var sources []*shared.Source
 	for _, p := range t.Providers {
 		source := &shared.Source{

@@ -31,7 +31,7 @@ const (
 	// whether there is something to tell, and pause how long that takes at
 	// least.
 	follow = 200 * time.Millisecond
-	pause  = 25 * time.Millisecond
+	pause  = 50 * time.Millisecond
 	// lookEvery is how often it is looked whether Redis has forgotten, and
 	// again how long after a failure it is tried again.
 	lookEvery = time.Second
@@ -122,6 +122,12 @@ func (s *Sharer) Remove(source *Source) {
 func (s *Sharer) Close() {
 	close(s.stop)
 	<-s.done
+}
+
+// Destruct closes the sharer, so that a caddy.UsagePool can hold it.
+func (s *Sharer) Destruct() error {
+	s.Close()
+	return nil
 }
 
 func (s *Sharer) run() {
