@@ -93,8 +93,8 @@ type news struct {
 	facts []fact
 	spent []use
 	pins  []pin
-	// told note that it was.
-	told []func()
+	// told note that it was, by stream.
+	told [len(streams)][]func()
 }
 
 // gather gathers what is to be told, as far as there is room.
@@ -111,7 +111,7 @@ func (s *scope) gather(n *news) {
 			which.provider, which.which, taken.Requests, taken.Tokens,
 			apart(n.now, taken.RequestsFull), apart(n.now, taken.TokensFull),
 		})
-		n.told = append(n.told, func() { k.told.Spend(taken) })
+		n.told[spent] = append(n.told[spent], func() { k.told.Spend(taken) })
 	}
 	for which, u := range s.upstreams {
 		for _, f := range u.News(&u.told, n.now) {
@@ -123,7 +123,9 @@ func (s *scope) gather(n *news) {
 		for _, p := range made {
 			n.pins = append(n.pins, pin{provider, p.Object, p.Key})
 		}
-		n.told = append(n.told, func() { of.Told(made) })
+		if len(made) > 0 {
+			n.told[pins] = append(n.told[pins], func() { of.Told(made) })
+		}
 	}
 }
 
@@ -134,7 +136,7 @@ func (n *news) add(provider, key, place string, f keypool.Fact, told *keypool.To
 	text := write(f, n.now)
 	text.Provider, text.Key, text.Place = provider, key, place
 	n.facts = append(n.facts, text)
-	n.told = append(n.told, func() { told.Done(f, n.now) })
+	n.told[facts] = append(n.told[facts], func() { told.Done(f, n.now) })
 }
 
 // again has what still holds told once more, unless it was within that time.

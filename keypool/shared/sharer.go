@@ -117,8 +117,8 @@ func (s *Sharer) Remove(source *Source) {
 	s.sources = slices.DeleteFunc(slices.Clone(s.sources), func(other *Source) bool { return other == source })
 }
 
-// Close tells what is left and ends the sharing. It takes no longer than a
-// command may.
+// Close tells what is left and ends the sharing. It waits for the commands under
+// way, of which each has a short time.
 func (s *Sharer) Close() {
 	close(s.stop)
 	<-s.done
@@ -172,7 +172,7 @@ func (s *Sharer) round() error {
 			s.scope.again(now, retellEvery)
 			s.retold = now
 		}
-		if err := s.tell(now); err != nil {
+		if err := s.tell(time.Now()); err != nil {
 			return err
 		}
 	}

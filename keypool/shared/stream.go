@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -139,17 +140,21 @@ func (s *Sharer) tell(now time.Time) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.opts.Store.Timeout())
 	defer cancel()
 	pipeline := s.opts.Store.Client().Pipeline()
-	err := errors.Join(
-		add(ctx, s, pipeline, facts, n.facts), add(ctx, s, pipeline, spent, n.spent), add(ctx, s, pipeline, pins, n.pins),
-	)
+	var added [len(streams)][]*redis.StringCmd
+	added[facts] = add(ctx, s, pipeline, facts, n.facts)
+	added[spent] = add(ctx, s, pipeline, spent, n.spent)
+	added[pins] = add(ctx, s, pipeline, pins, n.pins)
+	_, err := pipeline.Exec(ctx)
+	for stream, entries := range added {
+		if slices.ContainsFunc(entries, func(entry *redis.StringCmd) bool { return entry.Err() != nil }) {
+			continue // it is told again
+		}
+		for _, told := range n.told[stream] {
+			told()
+		}
+	}
 	if err != nil {
-		return err
-	}
-	if _, err := pipeline.Exec(ctx); err != nil {
 		return fmt.Errorf("telling others: %w", err)
-	}
-	for _, told := range n.told {
-		told()
 	}
 	return nil
 }
@@ -158,21 +163,16 @@ func (s *Sharer) tell(now time.Time) error {
 func room(stream int) int { return maxEntries * streams[stream].items }
 
 // add adds items to a stream.
-func add[T any](ctx context.Context, s *Sharer, to redis.Pipeliner, stream int, list []T) error {
+func add[T any](ctx context.Context, s *Sharer, to redis.Pipeliner, stream int, list []T) (added []*redis.StringCmd) {
 	of := &streams[stream]
-	for len(list) > 0 {
-		n := min(len(list), of.items)
-		text, err := json.Marshal(list[:n])
-		if err != nil {
-			return fmt.Errorf("writing what to tell: %w", err)
-		}
-		to.XAdd(ctx, &redis.XAddArgs{
+	for some := range slices.Chunk(list, of.items) {
+		text, _ := json.Marshal(some) // of strings and numbers
+		added = append(added, to.XAdd(ctx, &redis.XAddArgs{
 			Stream: s.cursor.keys[stream], MaxLen: int64(of.entries), Approx: true,
 			Values: []any{"v", version, "by", s.name, of.name, text},
-		})
-		list = list[n:]
+		}))
 	}
-	return nil
+	return added
 }
 
 // clock tells the time of Redis from that of this instance.
