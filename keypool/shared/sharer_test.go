@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -149,6 +150,49 @@ func TestInstancesTellEachOther(t *testing.T) {
 			t.Errorf("it was reported: %v", <-i.reports)
 		}
 	}
+}
+
+// Calls go on while their news are told, whatever comes of them, and no slot is
+// lost by it.
+func TestSharingUnderLoad(t *testing.T) {
+	needsServers(t)
+	server := redistest.Start(t)
+	instances := []*instance{join(t, server.Address), join(t, server.Address)}
+	classes := []keypool.Class{
+		keypool.ClassOK, keypool.ClassOK, keypool.ClassRateLimited, keypool.ClassCredential, keypool.ClassUpstream,
+		keypool.ClassOverloaded, keypool.ClassNotSent, keypool.ClassSlow,
+	}
+	end := time.Now().Add(1500 * time.Millisecond)
+	var wg sync.WaitGroup
+	for n := range 6 {
+		i := instances[n%2]
+		wg.Go(func() {
+			for calls := n; time.Now().Before(end); calls++ {
+				model := fmt.Sprint("m", calls%7)
+				lease, err := i.pool.Acquire(keypool.Want{Model: model}, new(keypool.Tried))
+				if err != nil {
+					i.pool.Reset("k0")
+					i.pool.Reset("k1")
+					time.Sleep(time.Millisecond)
+					continue
+				}
+				i.pins.Put(fmt.Sprint("resp_", n, "_", calls), lease.KeyID())
+				lease.Answering(keypool.Headroom{})
+				lease.Report(keypool.Outcome{Verdict: keypool.Verdict{Class: classes[calls%len(classes)]}})
+			}
+		})
+	}
+	wg.Wait()
+	for _, i := range instances {
+		if status := i.pool.UpstreamStatus(); status.InFlight != 0 || status.Total == 0 {
+			t.Errorf("%d are in flight of %d", status.InFlight, status.Total)
+		}
+		if len(i.reports) > 0 {
+			t.Errorf("reported: %v", <-i.reports)
+		}
+	}
+	instances[0].pool.Disable("k1")
+	soon(t, "they still hear each other", func() bool { return instances[1].pool.Snapshot()[1].State == "disabled" })
 }
 
 // It also goes in a cluster, and with no more rights than the docs name.
