@@ -121,7 +121,7 @@ func (t *Told) look(c *circuit, whole bool, now time.Time) about {
 	known := t.of[what]
 	resting := known != nil && known.fact.Kind == FactRest
 	switch {
-	case f.Kind == FactRest && own && !(resting && known.fact.Until.Equal(f.Until)):
+	case f.Kind == FactRest && own && (!resting || !known.fact.Until.Equal(f.Until)):
 		t.note(f, now)
 	case f.Kind == FactFree && resting && known.fact.Class == ClassOverloaded:
 		delete(t.of, what) // its time was over, which shows nothing
