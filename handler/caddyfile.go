@@ -54,6 +54,7 @@ import (
 //		max_request_body <size>
 //		heartbeat        <duration>
 //		ledger log|file|redis ...
+//		redis <address>... { ... }
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume directive name
