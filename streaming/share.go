@@ -5,6 +5,8 @@ package streaming
 import (
 	"errors"
 	"fmt"
+	"net"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -38,7 +40,7 @@ func (t *Transport) shareState() error {
 	var sources []*shared.Source
 	for _, p := range t.Providers {
 		source := &shared.Source{
-			Provider: p.Name, Place: keypool.Fingerprint(p.base.String()), Pool: p.pool.Load, Pins: p.stored.Pins,
+			Provider: p.Name, Place: p.place(), Keyless: p.keyless, Pool: p.pool.Load, Pins: p.stored.Pins,
 		}
 		sharer.Add(source)
 		sources = append(sources, source)
@@ -51,6 +53,16 @@ func (t *Transport) shareState() error {
 		return errors.Join(err, closeStore())
 	}
 	return nil
+}
+
+// place returns what stands for where the provider is; "" for what each machine
+// has for itself.
+func (p *Provider) place() string {
+	host := p.base.Hostname()
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") || net.ParseIP(host).IsLoopback() {
+		return ""
+	}
+	return keypool.Fingerprint(p.base.String())
 }
 
 // unshareState ends that.

@@ -48,19 +48,29 @@ func (s *scope) update(sources []*Source) {
 	old := *s
 	*s = scope{sources: sources, pools: pools, keys: map[name]*key{}, upstreams: map[name]*upstream{}, pins: map[string]*keypool.Pins{}}
 	for i, pool := range pools {
-		provider := sources[i].Provider
-		if s.pins[provider] == nil {
-			s.pins[provider] = sources[i].Pins
+		s.add(sources[i], pool, &old)
+	}
+}
+
+// add adds a provider with what was told of it.
+func (s *scope) add(source *Source, pool *keypool.Pool, old *scope) {
+	if source.Place == "" && source.Keyless {
+		return
+	}
+	if s.pins[source.Provider] == nil {
+		s.pins[source.Provider] = source.Pins
+	}
+	place := name{source.Provider, source.Place}
+	if source.Place != "" && s.upstreams[place] == nil {
+		s.upstreams[place] = old.upstream(place, pool)
+	}
+	for _, m := range pool.Members() {
+		which := name{source.Provider, m.Fingerprint}
+		if source.Keyless {
+			which.which += "@" + source.Place
 		}
-		place := name{provider, sources[i].Place}
-		if s.upstreams[place] == nil {
-			s.upstreams[place] = old.upstream(place, pool)
-		}
-		for _, m := range pool.Members() {
-			which := name{provider, m.Fingerprint}
-			if s.keys[which] == nil {
-				s.keys[which] = old.key(which, m, pool.MaxWait())
-			}
+		if s.keys[which] == nil {
+			s.keys[which] = old.key(which, m, pool.MaxWait())
 		}
 	}
 }

@@ -46,8 +46,12 @@ const (
 
 // Source is a provider of a config.
 type Source struct {
-	// Provider is its name, and Place stands for where it is.
+	// Provider is its name, and Place stands for where it is; "" is a place
+	// that each instance has for itself, of which nothing is told.
 	Provider, Place string
+	// Keyless says that it is asked without a key: then what is known of that
+	// which stands for one is known of the place.
+	Keyless bool
 	// Pool returns its keys, of which there may be others the next time.
 	Pool func() *keypool.Pool
 	// Pins are which key made what.
