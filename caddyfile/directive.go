@@ -122,6 +122,8 @@ func parseBlock(d *caddyfile.Dispenser) (*block, error) {
 	if len(b.transport.Providers) == 0 && needsProviders != "" {
 		return nil, d.Errf("%s: without a 'provider', llm_proxy is only the handler; options of the transport and of reverse_proxy then belong into the reverse_proxy behind it", needsProviders)
 	}
+	// Limits and what is known of keys are shared over the same Redis.
+	b.transport.Redis = b.admission.Redis
 	if err := b.admission.FinishCaddyfile(line); err != nil {
 		return nil, err
 	}

@@ -57,6 +57,7 @@ import (
 //		max_request_body <size>
 //		heartbeat        <duration>
 //		ledger log|file|redis ...
+//		redis <address>... { ... }
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume directive name
@@ -108,7 +109,7 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 	case "prices":
 		err = h.parsePrices(d)
 	case "redis":
-		err = h.parseRedis(d)
+		err = streaming.ParseRedis(d, &h.Redis)
 	case "max_request_body":
 		err = h.parseMaxRequestBody(d)
 	case "heartbeat":
@@ -203,15 +204,6 @@ func (h *Handler) parseTrustUser(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	return nil
-}
-
-// parseRedis parses "redis <address>... { … }".
-func (h *Handler) parseRedis(d *caddyfile.Dispenser) error {
-	if h.Redis != nil {
-		return d.Err("redis: already specified")
-	}
-	h.Redis = new(streaming.Redis)
-	return h.Redis.UnmarshalCaddyfile(d.NewFromNextSegment())
 }
 
 // parseFlag parses an option without arguments.

@@ -3,7 +3,6 @@
 package keypool
 
 import (
-	"slices"
 	"strings"
 	"time"
 )
@@ -101,11 +100,11 @@ func (s *State) Recall(m Memory, now time.Time) {
 }
 
 func (r KeptRest) recall(now time.Time) (coolDown, bool) {
-	class := slices.IndexFunc(rules[:], func(known rule) bool { return known.word == r.Class })
-	if class <= int(ClassOK) || r.Strikes < 1 || now.Sub(r.Until) > forgetAfter {
+	class, known := ClassNamed(r.Class)
+	if !known || r.Strikes < 1 || now.Sub(r.Until) > forgetAfter {
 		return coolDown{}, false
 	}
-	c := coolDown{until: r.Until, set: now, strikes: min(r.Strikes, maxStrikes), class: Class(class), stated: r.Stated}
+	c := coolDown{until: r.Until, set: now, strikes: min(r.Strikes, maxStrikes), class: class, stated: r.Stated, heard: true}
 	if latest := now.Add(maxRecalled); c.until.After(latest) {
 		c.until = latest
 	}

@@ -28,6 +28,8 @@ type Pins struct {
 	order *list.List
 	// changed says of which groups there is more than was written down.
 	changed [PinGroups]bool
+	// news are what is to be told to other instances, if it is.
+	news pinNews
 }
 
 type pin struct {
@@ -49,21 +51,30 @@ func (p *Pins) Put(objectID, keyID string) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if known, changed := p.putLocked(objectID, keyID); changed {
+		p.news.add(known)
+	}
+}
+
+// putLocked returns the pin, and whether it is another than was known.
+func (p *Pins) putLocked(objectID, keyID string) (_ *pin, changed bool) {
 	until := p.now().Add(p.ttl)
 	if e := p.byID[objectID]; e != nil {
 		known := e.Value.(*pin)
-		p.changed[groupOf(objectID)] = p.changed[groupOf(objectID)] || known.key != keyID
+		changed = known.key != keyID
+		p.changed[groupOf(objectID)] = p.changed[groupOf(objectID)] || changed
 		known.key, known.until = keyID, until
 		p.order.MoveToFront(e)
-		return
+		return known, changed
 	}
 	if len(p.byID) >= p.most {
 		p.forgetLocked(p.order.Back())
 	}
 	// The clone lets go of the answer that the id is a part of.
-	objectID = strings.Clone(objectID)
-	p.byID[objectID] = p.order.PushFront(&pin{objectID, keyID, until})
+	fresh := &pin{strings.Clone(objectID), keyID, until}
+	p.byID[fresh.object] = p.order.PushFront(fresh)
 	p.changed[groupOf(objectID)] = true
+	return fresh, true
 }
 
 func validObject(objectID string) bool { return objectID != "" && len(objectID) <= maxObjectID }

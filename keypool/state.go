@@ -27,6 +27,9 @@ type State struct {
 	health  health
 	faults  faults
 	probing probing
+	// disproved is when the key was last found to work of which another
+	// instance had said that it is refused.
+	disproved time.Time
 }
 
 // NewState returns the state of a key that nothing is known of.
@@ -128,6 +131,9 @@ func (s *State) follow(l *Lease, v Verdict, now time.Time, maxWait time.Duration
 // should hear of that. Only the key's own rest and that for model may differ.
 func (s *State) replace(old, next *rests, model string, now time.Time) Notice {
 	news := next.announce(old, model, now)
+	if old.refutes(next, model) {
+		s.disproved = now
+	}
 	s.rests.Store(next)
 	return news
 }

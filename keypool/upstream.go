@@ -26,6 +26,8 @@ type Upstream struct {
 	// counts when it refuses one. disputed says that it has refused one before
 	// that.
 	vouches, disputed atomic.Bool
+	// served is nil as long as nobody tells of other instances.
+	served atomic.Pointer[served]
 	// inFlight counts the attempts under way, of all pools that ask there.
 	inFlight atomic.Int64
 
@@ -108,6 +110,7 @@ func (u *Upstream) leave(passes [2]pass) {
 func (u *Upstream) report(l *Lease, o Outcome, now time.Time) {
 	class := o.Verdict.Class
 	u.noteHealth(o, now)
+	u.served.Load().note(l, class, now)
 	u.reportWhole(l, o.Verdict, now)
 	switch {
 	case class == ClassOK:
@@ -144,6 +147,7 @@ func (u *Upstream) noteHealth(o Outcome, now time.Time) {
 
 // answering notes that an answer has begun well.
 func (u *Upstream) answering(l *Lease, now time.Time) {
+	u.served.Load().note(l, ClassOK, now)
 	u.reportWhole(l, Verdict{Class: ClassOK}, now)
 	u.succeed(l, now)
 	l.passes = [2]pass{}

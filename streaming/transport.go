@@ -88,6 +88,11 @@ type Transport struct {
 	// never a key. Default: none is set.
 	TrailHeader string `json:"trail_header,omitempty"`
 
+	// Redis is where instances of Caddy tell each other what they know of keys
+	// and of how providers stand. It is never asked on the way of a call. Its
+	// OnFailure means nothing here. Default: each goes by what it knows itself.
+	Redis *Redis `json:"redis,omitempty"`
+
 	// State is where what is known of keys is kept: memory is over reloads,
 	// persist also over restarts, in Caddy's storage: what keys rest from, and
 	// which of them made which stored object. Default: memory.
@@ -99,6 +104,8 @@ type Transport struct {
 	// probers are at work for the providers that have one.
 	probers []*prober
 	trials  []trialKey
+	// unshare ends the sharing of what is known; nil if there is none.
+	unshare func() error
 }
 
 var errNoProvider = errors.New("no provider: transport llm needs at least one 'provider' with a key")
@@ -136,6 +143,9 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		return err
 	}
 	t.routes = routes
+	if err := t.shareState(); err != nil {
+		return err
+	}
 	t.startProbes()
 	return nil
 }
@@ -177,18 +187,17 @@ func (t *Transport) Cleanup() error {
 	t.stopProbes()
 	inForce.remove(t)
 	t.events.Close()
+	errs := []error{t.unshareState()}
 	for _, p := range t.Providers {
-		if err := p.release(); err != nil {
-			return err
-		}
+		errs = append(errs, p.release())
 	}
 	for _, key := range t.trials {
 		if _, err := trials.Delete(key); err != nil {
-			return fmt.Errorf("releasing the state of a split: %w", err)
+			errs = append(errs, fmt.Errorf("releasing the state of a split: %w", err))
 		}
 	}
 	t.trials = nil
-	return nil
+	return errors.Join(errs...)
 }
 
 // RoundTrip carries the call that the llm_proxy handler admitted to a
