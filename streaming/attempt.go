@@ -161,7 +161,7 @@ func (r *rotation) fault(err error) *failure {
 	class := keypool.ClassReset
 	var late net.Error
 	switch {
-	case r.in.Context().Err() != nil:
+	case r.in.Context().Err() != nil, err == errTotalTimeout:
 		class = keypool.ClassCanceled
 	case beforeSending(err):
 		class = keypool.ClassNotSent
