@@ -287,11 +287,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		defer beating.stop()
 		w = beating
 	}
-	err := next.ServeHTTP(w, r)
-	if err != nil && a.call.Outcome == "" {
-		a.call.Outcome = streaming.OutcomeError
+	if err := next.ServeHTTP(w, r); err != nil {
+		return a.unserved(w, r, err)
 	}
-	return err
+	return nil
 }
 
 // clean takes out of the request what must not go on. Nothing behind us needs

@@ -116,6 +116,9 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if len(t.Providers) == 0 {
 		return errors.New("no provider: transport llm needs at least one 'provider' with a key")
 	}
+	if err := checkProxy(ctx); err != nil {
+		return err
+	}
 	var err error
 	if t.events, err = events.New(ctx, func() { inForce.add(t) }); err != nil {
 		return err
@@ -188,7 +191,7 @@ func (t *Transport) Cleanup() error {
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	call, ok := callFrom(req.Context())
 	if !ok {
-		return nil, errors.New("transport llm needs the llm_proxy handler in front of its reverse_proxy; add 'llm_proxy' to the same route")
+		return notAdmitted(req), nil
 	}
 	chain := t.routes.match(call.Request)
 	if chain == nil {
