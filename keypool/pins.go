@@ -23,8 +23,9 @@ type Pins struct {
 
 	mu sync.Mutex
 	// byID finds the elements of order, which holds *pin, the latest used
-	// first.
-	byID  map[string]*list.Element
+	// first. It is divided into groups, so that to write one down does not keep
+	// calls waiting until all pins were looked at.
+	byID  [PinGroups]map[string]*list.Element
 	order *list.List
 	// changed says of which groups there is more than was written down.
 	changed [PinGroups]bool
@@ -39,7 +40,11 @@ type pin struct {
 // after it was last used. Where it is full the one that was not used for
 // longest is forgotten.
 func NewPins(most int, ttl time.Duration, now func() time.Time) *Pins {
-	return &Pins{most: max(1, most), ttl: ttl, now: now, byID: map[string]*list.Element{}, order: list.New()}
+	p := &Pins{most: max(1, most), ttl: ttl, now: now, order: list.New()}
+	for group := range p.byID {
+		p.byID[group] = map[string]*list.Element{}
+	}
+	return p
 }
 
 // Put remembers that a key made an object.
@@ -49,21 +54,21 @@ func (p *Pins) Put(objectID, keyID string) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	until := p.now().Add(p.ttl)
-	if e := p.byID[objectID]; e != nil {
+	until, group := p.now().Add(p.ttl), groupOf(objectID)
+	if e := p.byID[group][objectID]; e != nil {
 		known := e.Value.(*pin)
-		p.changed[groupOf(objectID)] = p.changed[groupOf(objectID)] || known.key != keyID
+		p.changed[group] = p.changed[group] || known.key != keyID
 		known.key, known.until = keyID, until
 		p.order.MoveToFront(e)
 		return
 	}
-	if len(p.byID) >= p.most {
+	if p.order.Len() >= p.most {
 		p.forgetLocked(p.order.Back())
 	}
 	// The clone lets go of the answer that the id is a part of.
 	objectID = strings.Clone(objectID)
-	p.byID[objectID] = p.order.PushFront(&pin{objectID, keyID, until})
-	p.changed[groupOf(objectID)] = true
+	p.byID[group][objectID] = p.order.PushFront(&pin{objectID, keyID, until})
+	p.changed[group] = true
 }
 
 func validObject(objectID string) bool { return objectID != "" && len(objectID) <= maxObjectID }
@@ -72,7 +77,7 @@ func validObject(objectID string) bool { return objectID != "" && len(objectID) 
 func (p *Pins) Get(objectID string) (keyID string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.byID[objectID]
+	e := p.byID[groupOf(objectID)][objectID]
 	if e == nil {
 		return "", false
 	}
@@ -90,10 +95,11 @@ func (p *Pins) Get(objectID string) (keyID string, ok bool) {
 func (p *Pins) Len() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.byID)
+	return p.order.Len()
 }
 
 func (p *Pins) forgetLocked(e *list.Element) {
 	p.order.Remove(e)
-	delete(p.byID, e.Value.(*pin).object)
+	object := e.Value.(*pin).object
+	delete(p.byID[groupOf(object)], object)
 }
