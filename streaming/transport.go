@@ -95,7 +95,8 @@ type Transport struct {
 	routes routes
 	logger *zap.Logger
 	events *events.Emitter
-	// probers are at work for the providers that have one.
+	// probers are at work, for the providers that have one, while the config is
+	// in force.
 	probers []*prober
 	trials  []trialKey
 }
@@ -120,7 +121,7 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		return err
 	}
 	var err error
-	if t.events, err = events.New(ctx, func() { inForce.add(t) }); err != nil {
+	if t.events, err = events.New(ctx, t.comeIntoForce); err != nil {
 		return err
 	}
 	t.Retry.applyDefaults()
@@ -133,7 +134,14 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		return err
 	}
 	t.routes = routes
-	return t.startProbes()
+	return t.newProbers()
+}
+
+// comeIntoForce is called when the config has started: what is seen or felt
+// outside does not begin before.
+func (t *Transport) comeIntoForce() {
+	inForce.add(t)
+	t.startProbes()
 }
 
 // provisionProviders prepares the providers one after the other: they load
