@@ -25,6 +25,7 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/keep"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/startup"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/websocket"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
@@ -201,7 +202,7 @@ func (h *Handler) openLimits(ctx caddy.Context) (err error) {
 		return err
 	}
 	if h.hasLimits() {
-		h.memory.keeper.Lend(h, ctx.Storage())
+		keep.Await(h.memory.keeper.Lend(h, ctx.Storage()))
 	}
 	return nil
 }

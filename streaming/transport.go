@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/keep"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/startup"
 )
 
@@ -145,8 +146,10 @@ func (t *Transport) comeIntoForce() {
 }
 
 // provisionProviders prepares the providers one after the other: they load
-// modules, for which a caddy.Context must not be used by two at a time.
+// modules, for which a caddy.Context must not be used by two at a time. What is
+// remembered of their keys is read meanwhile.
 func (t *Transport) provisionProviders(ctx caddy.Context) error {
+	var recalled []keep.Restored
 	for i, p := range t.Providers {
 		if p == nil {
 			return fmt.Errorf("provider %d: null", i+1)
@@ -154,7 +157,9 @@ func (t *Transport) provisionProviders(ctx caddy.Context) error {
 		if err := p.provision(ctx, t); err != nil {
 			return fmt.Errorf("provider %q: %w", p.Name, err)
 		}
+		recalled = append(recalled, p.recalled)
 	}
+	keep.Await(recalled...)
 	return nil
 }
 
