@@ -156,10 +156,12 @@ func (a *answer) pass(piece []byte, err error) error {
 	return err
 }
 
-// letGo ends the rescue: what it holds back is passed on.
+// letGo ends the rescue: what it holds back is passed on, and the request will
+// not be sent again.
 func (a *answer) letGo() {
 	a.put(a.rescue.tail)
 	a.rescue = nil
+	a.leg.call.dropBody()
 }
 
 // finish takes the end of the answer. One that broke after some of it had

@@ -133,7 +133,7 @@ func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failur
 		}
 		if refused == lease.KeyID() {
 			// There is no other that could tell more.
-			lease.Report(keypool.Outcome{Verdict: keypool.Verdict{Class: keypool.ClassCanceled}})
+			lease.Return(time.Time{})
 			return nil, nil
 		}
 		l, failed := r.attempt(ctx, to, lease, last)

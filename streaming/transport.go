@@ -184,18 +184,17 @@ func (t *Transport) Cleanup() error {
 	t.stopProbes()
 	inForce.remove(t)
 	t.events.Close()
+	var errs []error
 	for _, p := range t.Providers {
-		if err := p.release(); err != nil {
-			return err
-		}
+		errs = append(errs, p.release())
 	}
 	for _, key := range t.trials {
 		if _, err := trials.Delete(key); err != nil {
-			return fmt.Errorf("releasing the state of a split: %w", err)
+			errs = append(errs, fmt.Errorf("releasing the state of a split: %w", err))
 		}
 	}
 	t.trials = nil
-	return nil
+	return errors.Join(errs...)
 }
 
 // RoundTrip carries the call that the llm_proxy handler admitted to a
