@@ -37,7 +37,7 @@ func (r *rotation) begin(l *leg, asks bool) (*leg, *failure) {
 		f.asked = asks
 		l.drop()
 		l.scan.Release()
-		f.hideSecret(l.secret)
+		f.hideSecret(l.veil.secret)
 		return nil, f
 	}
 	l.to.share.answered(l)
