@@ -178,14 +178,23 @@ func (k *Keeper) complain(doing string, err error) {
 	caddy.Log().Named(k.Logger).Warn(doing+" "+k.What+" failed; it goes on in memory", zap.Error(err))
 }
 
-// keyOf returns where a group of the book is kept.
-func (k *Keeper) keyOf(group int) (string, error) {
+// instanceID guards the instance's id: the first who asks for it in a new
+// installation makes one, so no two may ask at a time.
+var instanceID sync.Mutex
+
+// place returns where the book is kept.
+func (k *Keeper) place() (string, error) {
+	instanceID.Lock()
+	defer instanceID.Unlock()
 	instance, err := caddy.InstanceID()
 	if err != nil {
 		return "", fmt.Errorf("finding the instance's id: %w", err)
 	}
-	return path.Join("llm_proxy", k.Folder, instance.String(), fmt.Sprintf("%d.json", group)), nil
+	return path.Join("llm_proxy", k.Folder, instance.String()), nil
 }
+
+// keyOf returns where a group is kept in a place.
+func keyOf(place string, group int) string { return path.Join(place, fmt.Sprintf("%d.json", group)) }
 
 // restore reads all that was written down. What cannot be understood is lost,
 // and said to be.
@@ -194,13 +203,17 @@ func (k *Keeper) restore() error {
 	if storage == nil {
 		return errors.New("no config that has it is alive")
 	}
+	place, err := k.place()
+	if err != nil {
+		return err
+	}
 	texts, errs := make([][]byte, k.Groups), make([]error, k.Groups)
 	var reads sync.WaitGroup
 	room := make(chan struct{}, readsAtOnce)
 	for group := range texts {
 		room <- struct{}{}
 		reads.Go(func() {
-			texts[group], errs[group] = k.load(storage, group)
+			texts[group], errs[group] = load(storage, keyOf(place, group))
 			<-room
 		})
 	}
@@ -219,12 +232,8 @@ func (k *Keeper) restore() error {
 	return nil
 }
 
-// load reads a group; nil if it was never written down.
-func (k *Keeper) load(storage certmagic.Storage, group int) ([]byte, error) {
-	key, err := k.keyOf(group)
-	if err != nil {
-		return nil, err
-	}
+// load reads what is kept under a key; nil if there is nothing.
+func load(storage certmagic.Storage, key string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	text, err := storage.Load(ctx, key)
@@ -245,13 +254,13 @@ func (k *Keeper) keep() error {
 		if !changed {
 			continue
 		}
-		var key string
+		var place string
 		if err == nil {
-			key, err = k.keyOf(group)
+			place, err = k.place()
 		}
 		if err == nil {
 			ctx, cancel := context.WithTimeout(context.Background(), timeout)
-			err = storage.Store(ctx, key, text)
+			err = storage.Store(ctx, keyOf(place, group), text)
 			cancel()
 		}
 		if err != nil {
