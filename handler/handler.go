@@ -26,6 +26,7 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/keep"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/startup"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/websocket"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
@@ -202,7 +203,7 @@ func (h *Handler) openLimits(ctx caddy.Context) (err error) {
 		return err
 	}
 	if h.hasLimits() {
-		h.memory.keeper.Lend(h, ctx.Storage())
+		keep.Await(h.memory.keeper.Lend(h, ctx.Storage()))
 	}
 	return nil
 }
@@ -307,11 +308,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		defer beating.stop()
 		w = beating
 	}
-	err := next.ServeHTTP(w, r)
-	if err != nil && a.call.Outcome == "" {
-		a.call.Outcome = streaming.OutcomeError
+	if err := next.ServeHTTP(w, r); err != nil {
+		return a.unserved(w, r, err)
 	}
-	return err
+	return nil
 }
 
 // clean takes out of the request what must not go on. Nothing behind us needs

@@ -88,6 +88,7 @@ func (h *Handler) openPrices() error {
 func (h *Handler) limitsCost() bool {
 	isCost := func(l *Limit) bool { return l != nil && l.Kind == limits.Cost.String() }
 	return slices.ContainsFunc(h.UserLimits, isCost) ||
+		slices.ContainsFunc(h.Groups, func(g *Group) bool { return g != nil && slices.ContainsFunc(g.Limits, isCost) }) ||
 		slices.ContainsFunc(h.Clients, func(c *Client) bool { return c != nil && slices.ContainsFunc(c.Limits, isCost) })
 }
 

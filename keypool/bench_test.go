@@ -98,3 +98,16 @@ func BenchmarkNews(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkRememberPins is how long calls wait when a group of many pins is
+// written down.
+func BenchmarkRememberPins(b *testing.B) {
+	pins := NewPins(1<<16, time.Hour, time.Now)
+	for i := range 1 << 16 {
+		pins.Put(fmt.Sprintf("resp_%d", i), "key")
+	}
+	for b.Loop() {
+		pins.Changed(0)
+		pins.gather(0)
+	}
+}

@@ -63,7 +63,6 @@ func (b Breaker) withDefaults() Breaker {
 // must not keep others from probing.
 type circuit struct {
 	model string
-	rules Breaker
 	// byShare says that it also goes by the share of successes.
 	byShare bool
 
@@ -71,7 +70,10 @@ type circuit struct {
 	// lock.
 	calm atomic.Bool
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	// rules are those of the pool that has last told of a failure while the
+	// circuit was closed.
+	rules   Breaker
 	breaker *gobreaker.CircuitBreaker[struct{}]
 	// known is the breaker's state when it was last looked at.
 	known gobreaker.State
@@ -105,8 +107,8 @@ type pass struct {
 
 // newCircuit makes a circuit. One that does not go by the share of successes
 // is taken out only by failures in a row.
-func newCircuit(model string, rules Breaker, byShare bool) *circuit {
-	c := &circuit{model: model, rules: rules, byShare: byShare}
+func newCircuit(model string, byShare bool) *circuit {
+	c := &circuit{model: model, rules: Breaker{}.withDefaults(), byShare: byShare}
 	c.calm.Store(true)
 	c.renewLocked()
 	return c
@@ -129,6 +131,25 @@ func (c *circuit) renewLocked() {
 				c.byShare && seen >= enoughCalls && float64(n.TotalSuccesses) < c.rules.MinSuccess*float64(seen)
 		},
 	})
+}
+
+// adoptLocked goes by the rules of the pool that tells of a failure: pools of
+// several configs may ask here, and each judges by its own. A circuit that is
+// open stays so, until it heals, by the rules that have opened it.
+func (c *circuit) adoptLocked(rules Breaker) {
+	if rules == c.rules || c.stateLocked() != gobreaker.StateClosed {
+		return
+	}
+	again := rules.Window != c.rules.Window || rules.OpenFor != c.rules.OpenFor
+	c.rules = rules
+	if !again {
+		return
+	}
+	failures := int(c.breaker.Counts().ConsecutiveFailures)
+	c.renewLocked()
+	for range min(failures, rules.Failures-1, enoughCalls-1) { // which opens nothing
+		_, _ = c.breaker.Execute(failed)
+	}
 }
 
 // stateLocked returns the breaker's state. Only that of an open one changes
@@ -247,8 +268,9 @@ func (c *circuit) succeed(p pass, began, now time.Time) (healed bool, news Notic
 	return c.calm.Load() && now.Sub(c.failed) > c.rules.Window, c.announceUpLocked(now)
 }
 
-// fail notes that a call which began then has failed for a reason that counts.
-func (c *circuit) fail(p pass, class Class, began, now time.Time) Notice {
+// fail notes that a call which began then has failed for a reason that counts
+// by these rules.
+func (c *circuit) fail(p pass, class Class, rules Breaker, began, now time.Time) Notice {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leaveLocked(p)
@@ -264,6 +286,7 @@ func (c *circuit) fail(p pass, class Class, began, now time.Time) Notice {
 	if c.run.IsZero() {
 		c.run = now
 	}
+	c.adoptLocked(rules)
 	c.tellLocked(p, failed, now)
 	c.calmLocked(now)
 	return c.announceDownLocked(now)

@@ -139,7 +139,7 @@ func (s *State) replace(old, next *rests, model string, now time.Time) Notice {
 }
 
 // leave takes back what a lease that came to nothing has counted, and makes
-// the key be passed over until then.
+// the key be passed over until then, if that is not the zero time.
 func (m *member) leave(l *Lease, until time.Time, clock func() time.Time) {
 	s := m.state
 	s.mu.Lock()
@@ -152,6 +152,9 @@ func (m *member) leave(l *Lease, until time.Time, clock func() time.Time) {
 	s.tokens.take(m.key.Tokens, -l.tokens, now)
 	s.requestGauge.spent.Add(-1)
 	s.tokenGauge.spent.Add(-int64(l.tokens))
+	if until.IsZero() {
+		return
+	}
 	next := s.rests.Load().clone()
 	if least := now.Add(leastWait); until.Before(least) {
 		until = least

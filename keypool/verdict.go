@@ -21,7 +21,7 @@ const (
 	ClassContext
 	// ClassPolicy is a refusal by a content filter.
 	ClassPolicy
-	// ClassCanceled is a call whose client has gone.
+	// ClassCanceled is a call whose client has gone, or whose time is up.
 	ClassCanceled
 	// ClassTier is a request too large for this key's tier of service.
 	ClassTier

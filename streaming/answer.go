@@ -175,12 +175,13 @@ func (a *answer) pass(piece []byte, err error) error {
 }
 
 // letGo ends the rescue: what it holds back is passed on, but for half an event
-// at the end of a whole answer.
+// at the end of a whole answer, and the request will not be sent again.
 func (a *answer) letGo() {
 	if !a.leg.scan.Torn() {
 		a.put(a.rescue.tail)
 	}
 	a.rescue = nil
+	a.leg.call.dropBody()
 }
 
 // finish takes the end of the answer. One that broke after some of it had

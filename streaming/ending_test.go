@@ -185,29 +185,3 @@ func TestIdleTimeoutEndsTheStream(t *testing.T) {
 		t.Errorf("got %q, outcome %s", text, call.Outcome)
 	}
 }
-
-// A call that takes too long in all is ended, whatever it is doing.
-func TestTotalTimeoutEndsTheCall(t *testing.T) {
-	total := Timeouts{Total: caddy.Duration(500 * time.Millisecond), FirstToken: -1}
-	t.Run("before the answer", func(t *testing.T) {
-		up := newUpstream(t, func(_ http.ResponseWriter, r *http.Request, _ string) { <-r.Context().Done() })
-		tr := provision(t, &Transport{Providers: []*Provider{pool("p", up.URL, "a-"+t.Name())}, Retry: quick, Timeouts: total})
-		status, text, _ := chat(t, tr, chatBody)
-		if status != http.StatusGatewayTimeout || !strings.Contains(text, "timeouts total") {
-			t.Errorf("got %d %s", status, text)
-		}
-	})
-	t.Run("within the answer", func(t *testing.T) {
-		up := newUpstream(t, func(w http.ResponseWriter, r *http.Request, _ string) {
-			stream(w, roleChunk)
-			for r.Context().Err() == nil {
-				stream(w, chunk("again"))
-			}
-		})
-		tr := provision(t, &Transport{Providers: []*Provider{pool("p", up.URL, "a-"+t.Name())}, Retry: quick, Timeouts: total})
-		_, text, call := chat(t, tr, chatStreamBody)
-		if !strings.Contains(text, "timeouts total") || call.Outcome != OutcomeBroken {
-			t.Errorf("got …%q, outcome %s", text[max(0, len(text)-300):], call.Outcome)
-		}
-	})
-}

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/keep"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/startup"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
@@ -101,7 +102,8 @@ type Transport struct {
 	routes routes
 	logger *zap.Logger
 	events *events.Emitter
-	// probers are at work for the providers that have one.
+	// probers are at work, for the providers that have one, while the config is
+	// in force.
 	probers []*prober
 	trials  []trialKey
 	// unshare ends the sharing of what is known; nil if there is none.
@@ -126,8 +128,11 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if len(t.Providers) == 0 {
 		return errNoProvider
 	}
+	if err := checkProxy(ctx); err != nil {
+		return err
+	}
 	var err error
-	if t.events, err = events.New(ctx, func() { inForce.add(t) }); err != nil {
+	if t.events, err = events.New(ctx, t.comeIntoForce); err != nil {
 		return err
 	}
 	t.Retry.applyDefaults()
@@ -146,13 +151,22 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if err := t.shareState(); err != nil {
 		return err
 	}
-	t.startProbes()
+	t.newProbers()
 	return nil
 }
 
+// comeIntoForce is called when the config has started: what is seen or felt
+// outside does not begin before.
+func (t *Transport) comeIntoForce() {
+	inForce.add(t)
+	t.startProbes()
+}
+
 // provisionProviders prepares the providers one after the other: they load
-// modules, for which a caddy.Context must not be used by two at a time.
+// modules, for which a caddy.Context must not be used by two at a time. What is
+// remembered of their keys is read meanwhile.
 func (t *Transport) provisionProviders(ctx caddy.Context) error {
+	var recalled []keep.Restored
 	for i, p := range t.Providers {
 		if p == nil {
 			return fmt.Errorf("provider %d: null", i+1)
@@ -160,7 +174,9 @@ func (t *Transport) provisionProviders(ctx caddy.Context) error {
 		if err := p.provision(ctx, t); err != nil {
 			return fmt.Errorf("provider %q: %w", p.Name, err)
 		}
+		recalled = append(recalled, p.recalled)
 	}
+	keep.Await(recalled...)
 	return nil
 }
 
@@ -206,7 +222,7 @@ func (t *Transport) Cleanup() error {
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	call, ok := callFrom(req.Context())
 	if !ok {
-		return nil, errors.New("transport llm needs the llm_proxy handler in front of its reverse_proxy; add 'llm_proxy' to the same route")
+		return notAdmitted(req), nil
 	}
 	if list := t.listModels(req, call); list != nil {
 		return list, nil
