@@ -129,6 +129,12 @@ type Handler struct {
 	// the log. Default: nowhere.
 	LedgersRaw []json.RawMessage `json:"ledgers,omitempty" caddy:"namespace=llm.ledger inline_key=sink"`
 
+	// LedgerStrangers keeps records also of calls that were refused before it
+	// was known that the caller may call. Anybody can make as many of those as
+	// the line takes, and they may leave the others no room.
+	// Default: false.
+	LedgerStrangers bool `json:"ledger_strangers,omitempty"`
+
 	directory atomic.Pointer[auth.Directory]
 	// rules are the UserLimits made ready, and groups the Groups by name.
 	rules   []limits.Rule
@@ -262,6 +268,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		events:  h.events,
 		call:    &streaming.Call{Started: time.Now(), Outcome: streaming.OutcomeRefused},
 		ledgers: h.records.hold(),
+		kept:    h.LedgerStrangers,
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	repl.Map(a.placeholder)
@@ -316,6 +323,7 @@ func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *ref
 	if refused != nil {
 		return refused
 	}
+	a.kept = true
 	if refused := h.welcome(a, r, client); refused != nil {
 		return refused
 	}
