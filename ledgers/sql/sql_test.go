@@ -3,8 +3,10 @@
 package sql
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -160,6 +162,19 @@ func TestNameTellsWhatPlaceholdersStandFor(t *testing.T) {
 	}
 	if name("a") != name("a") || name("a") == name("b") {
 		t.Errorf("got %s and %s", name("a"), name("b"))
+	}
+}
+
+func TestReferenceListsTheColumns(t *testing.T) {
+	text, err := os.ReadFile("../../docs/reference/ledger.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ = bytes.Cut(text, []byte("| columns | type |"))
+	for _, column := range dialects["sqlite"].columns() {
+		if !bytes.Contains(text, []byte("`"+column[0]+"`")) {
+			t.Errorf("the reference does not list %s", column[0])
+		}
 	}
 }
 
