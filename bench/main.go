@@ -13,7 +13,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -37,21 +36,26 @@ type options struct {
 }
 
 func main() {
-	log.SetFlags(0)
-	log.SetPrefix("bench: ")
 	if len(os.Args) == 3 && os.Args[1] == "provider" {
-		log.Fatal(serveProvider(os.Args[2]))
+		fail(serveProvider(os.Args[2]))
 	}
 	o := parseOptions()
 	if err := o.pin(); err != nil {
-		log.Fatal(err)
+		fail(err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, o); err != nil {
 		stop()
-		log.Fatal(err)
+		fail(err)
 	}
+}
+
+// fail says what went wrong. What goes through package log, Caddy takes for its
+// own log.
+func fail(err error) {
+	fmt.Fprintln(os.Stderr, "bench:", err)
+	os.Exit(1)
 }
 
 func parseOptions() *options {

@@ -76,6 +76,9 @@ var recipes = map[string]recipe{
 	limited:     {"limited.Caddyfile", 10, 10},
 }
 
+// clientLimits are what each client may use: more than it will.
+const clientLimits = "limit requests 100000000 1m\nlimit tokens 1000000000000 day\nlimit concurrent 100000\n"
+
 // clientSecret is the key of the last client, who is as hard to find as any.
 func clientSecret(i int) string { return "clp-bench-" + strconv.Itoa(i) }
 
@@ -84,7 +87,7 @@ func (r recipe) write(dir string, values map[string]string) (string, error) {
 	if r.clients > 0 {
 		var clients strings.Builder
 		for i := range r.clients {
-			fmt.Fprintf(&clients, "client client-%d sha256:%x\n", i, sha256.Sum256([]byte(clientSecret(i))))
+			fmt.Fprintf(&clients, "client client-%d sha256:%x {\n%s}\n", i, sha256.Sum256([]byte(clientSecret(i))), clientLimits)
 		}
 		values["CLIENTS"] = filepath.Join(dir, "clients")
 		if err := os.WriteFile(values["CLIENTS"], []byte(clients.String()), 0o600); err != nil {

@@ -55,6 +55,7 @@ func (r *rotation) deliver(l *leg) *http.Response {
 	default:
 		a.pending = l.held
 	}
+	l.held = nil
 	if l.end != nil {
 		a.finish(l.end)
 	}
@@ -74,7 +75,9 @@ func (a *answer) Read(p []byte) (int, error) {
 	for len(p) > 0 {
 		if len(a.pending) > 0 {
 			n := copy(p, a.pending)
-			a.pending = a.pending[n:]
+			if a.pending = a.pending[n:]; len(a.pending) == 0 {
+				a.pending = nil // a stream may go on for long without that memory
+			}
 			return n, nil
 		}
 		if a.end != nil {

@@ -50,6 +50,7 @@ func (r *rotation) send(ctx context.Context, to target, lease keypool.Lease, wit
 		l.ctx, l.cancel = context.WithCancelCause(ctx)
 	}
 	l.watch = newWatch(l.cancel, r.until)
+	l.cancel = l.watch.end
 	body, asks := r.body(to)
 	out, err := r.outgoing(l.ctx, to, with, body)
 	if err != nil {

@@ -189,7 +189,6 @@ func (l *leg) judgeWhole() (keypool.Verdict, bool) {
 // drop lets go of the provider's answer.
 func (l *leg) drop() {
 	_ = l.response.Body.Close()
-	l.watch.disarm()
 	l.cancel(nil)
 }
 

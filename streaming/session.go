@@ -144,7 +144,6 @@ func (*session) isEvents() bool { return false }
 func (s *session) settle() {
 	_ = s.Close()
 	s.unwatch()
-	s.leg.watch.disarm()
 	s.leg.cancel(nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()

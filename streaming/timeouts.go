@@ -109,16 +109,25 @@ func (t *Timeouts) headers(stream bool) time.Duration {
 // watch gives an attempt up when the provider has been silent for too long.
 // It is armed before each wait and disarmed after it, so that the time that a
 // slow client takes does not count.
+//
+// There is a wait for every event of a stream, so that a wait only notes when
+// it must be over. The timer looks at that when it fires, and goes on if there
+// is time left.
 type watch struct {
-	timer *time.Timer
-	why   atomic.Pointer[timeoutError]
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+	why    atomic.Pointer[timeoutError]
 	// until is when the whole call must be over; the zero time means never.
 	until time.Time
+	// begun is what the times below are counted from, in nanoseconds; 0 means
+	// none. The wait must be over at due, and the timer fires at fires.
+	begun      time.Time
+	due, fires atomic.Int64
 }
 
 func newWatch(cancel context.CancelCauseFunc, until time.Time) *watch {
-	w := &watch{until: until}
-	w.timer = time.AfterFunc(math.MaxInt64, func() { cancel(w.why.Load()) })
+	w := &watch{cancel: cancel, until: until, begun: time.Now()}
+	w.timer = time.AfterFunc(math.MaxInt64, w.look)
 	return w
 }
 
@@ -129,14 +138,42 @@ func (w *watch) arm(limit time.Duration, why *timeoutError) {
 			limit, why = max(left, 1), errTotalTimeout
 		}
 	}
-	if limit > 0 {
-		w.why.Store(why)
+	if limit <= 0 {
+		return
+	}
+	due := int64(time.Since(w.begun) + limit)
+	w.why.Store(why)
+	w.due.Store(due)
+	if fires := w.fires.Load(); fires == 0 || fires > due {
+		w.fires.Store(due)
 		w.timer.Reset(limit)
 	}
 }
 
+// look ends the attempt if a wait has taken too long. Who arms the watch from
+// here on finds that the timer fires no more, or else is seen here.
+func (w *watch) look() {
+	w.fires.Store(0)
+	due := w.due.Load()
+	if due == 0 {
+		return
+	}
+	if left := due - int64(time.Since(w.begun)); left <= 0 {
+		w.cancel(w.why.Load())
+	} else if w.fires.CompareAndSwap(0, due) {
+		w.timer.Reset(time.Duration(left))
+	}
+}
+
 // disarm ends a wait.
-func (w *watch) disarm() { w.timer.Stop() }
+func (w *watch) disarm() { w.due.Store(0) }
+
+// end ends the watch, and with it the attempt.
+func (w *watch) end(cause error) {
+	w.disarm()
+	w.timer.Stop()
+	w.cancel(cause)
+}
 
 func (t *Timeouts) parse(d *caddyfile.Dispenser) error {
 	if d.NextArg() {

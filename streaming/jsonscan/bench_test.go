@@ -41,6 +41,23 @@ func BenchmarkScanner(b *testing.B) {
 	}
 }
 
+// BenchmarkForms reads a text that is built as the one before it.
+func BenchmarkForms(b *testing.B) {
+	learning := jsonscan.Compile(places).LearnForms()
+	var s jsonscan.Scanner
+	body := []byte(chunk)
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Reset(learning, nobody{})
+		s.Write(body)
+		s.End()
+		if !s.Complete() {
+			b.Fatal("not complete")
+		}
+	}
+}
+
 func TestScanningAllocatesNothing(t *testing.T) {
 	var s jsonscan.Scanner
 	body := []byte(chunk)

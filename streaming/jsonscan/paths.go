@@ -20,10 +20,12 @@ const (
 )
 
 // Paths are the places in a JSON text that somebody wants to know about. They
-// are immutable and may be shared by any number of scanners.
+// are immutable, but for what scanners learn, and may be shared by any number of scanners.
 type Paths struct {
 	// nodes is the tree of all paths; the first is the root value.
 	nodes []node
+	// forms are how texts are built; nil unless scanners are to learn that.
+	forms *forms
 }
 
 // node is one place in a JSON text.

@@ -7,36 +7,48 @@ import "bytes"
 // readString reads a key or string from p[i] on, and returns where it ended.
 func (s *Scanner) readString(p []byte, i int) int {
 	begun := i
-	for {
-		length := bytes.IndexByte(p[i:], '"')
-		end := i + length
+	if s.escaping {
+		i++ // what stands behind the backslash is part of the string
+	}
+	end, escaping := closing(p, i)
+	if end < 0 {
+		s.escaping = escaping
+		s.hand(p[begun:])
+		s.store(p[begun:])
+
+		return len(p)
+	}
+	s.escaping = false
+	s.hand(p[begun:end])
+	s.pieces = nil
+	s.endString(s.text(p[begun:end]), s.offset+int64(end))
+
+	return end + 1
+}
+
+// closing returns where the quote stands that ends a string, of which p[i] is
+// not behind a backslash. If there is none, end is negative, and escaping says
+// whether what follows p stands behind a backslash.
+func closing(p []byte, i int) (end int, escaping bool) {
+	for from := i; ; {
+		length := bytes.IndexByte(p[from:], '"')
+		end = from + length
 		if length < 0 {
 			end = len(p)
 		}
 		// A quote behind an odd number of backslashes is part of the string.
 		slashes := end
-		for slashes > i && p[slashes-1] == '\\' {
+		for slashes > from && p[slashes-1] == '\\' {
 			slashes--
 		}
 		odd := (end-slashes)&1 == 1
-		if slashes == i {
-			odd = odd != s.escaping
-		}
-		s.escaping = odd && length < 0
 		switch {
 		case length < 0:
-			s.hand(p[begun:])
-			s.store(p[begun:])
-
-			return end
+			return -1, odd
 		case !odd:
-			s.hand(p[begun:end])
-			s.pieces = nil
-			s.endString(s.text(p[begun:end]), s.offset+int64(end))
-
-			return end + 1
+			return end, false
 		}
-		i = end + 1
+		from = end + 1
 	}
 }
 
@@ -97,8 +109,15 @@ func (s *Scanner) isWord(c byte) bool {
 		return c >= 'a' && c <= 'z'
 	}
 
-	return c >= '0' && c <= '9' || c == '.' || c == '-' || c == '+' || c|0x20 == 'e'
+	return isNumber(c)
 }
+
+// isNumber tells whether c can be part of a number.
+func isNumber(c byte) bool {
+	return isDigit(c) || c == '.' || c == '-' || c == '+' || c|0x20 == 'e'
+}
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 // endWord takes the end of a number or literal, given its last piece.
 func (s *Scanner) endWord(piece []byte, end int64) {
@@ -107,7 +126,7 @@ func (s *Scanner) endWord(piece []byte, end int64) {
 	}
 	raw := s.text(piece)
 	switch {
-	case !s.literal && s.last >= '0' && s.last <= '9':
+	case !s.literal && isDigit(s.last):
 		s.value(Number, raw, end)
 	case string(raw) == "true", string(raw) == "false":
 		s.value(Bool, raw, end)

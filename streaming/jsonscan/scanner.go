@@ -9,7 +9,7 @@
 package jsonscan
 
 // maxDepth bounds how deep values may be nested.
-const maxDepth = 10_000
+const maxDepth = 1000
 
 // Visitor is told what a scanner finds.
 type Visitor interface {
@@ -80,6 +80,9 @@ type Scanner struct {
 	wanted, truncated, escaping, literal bool
 	// pieces is the visitor if it wants the string at hand in pieces.
 	pieces PieceVisitor
+	// form is which form the last text was of, and strange how many have been
+	// of none since. Texts of one stream are alike: a Reset leaves them.
+	form, strange uint8
 }
 
 // Reset prepares the scanner for another text.
@@ -95,6 +98,17 @@ func (s *Scanner) Reset(paths *Paths, visitor Visitor) {
 // Write takes the next piece of the text. It never fails and keeps no part of
 // p; what it makes of it, [Scanner.Broken] and [Scanner.Complete] tell.
 func (s *Scanner) Write(p []byte) {
+	fresh := s.paths.forms != nil && s.offset == 0 && s.state == atRoot && len(p) > 0
+	if fresh && s.recall(p) {
+		return
+	}
+	s.read(p)
+	if fresh && s.roots == 1 && s.Complete() {
+		s.paths.forms.learn(s.paths, p)
+	}
+}
+
+func (s *Scanner) read(p []byte) {
 	for i := 0; i < len(p); {
 		switch s.state {
 		case inKey, inString:
@@ -203,7 +217,7 @@ func (s *Scanner) begin(c byte, i int) {
 		if s.wanted && s.paths.nodes[s.next].pieces {
 			s.pieces = s.visitor.(PieceVisitor)
 		}
-	case c == '-' || c >= '0' && c <= '9' || c == 't' || c == 'f' || c == 'n':
+	case c == '-' || isDigit(c) || c == 't' || c == 'f' || c == 'n':
 		s.keep(inWord, i)
 		s.literal = c >= 'f'
 	default:

@@ -11,7 +11,7 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
 )
 
-var paths = jsonscan.Compile(map[string]jsonscan.ID{
+var places = map[string]jsonscan.ID{
 	"":                        1,
 	"model":                   2,
 	"choices.*.delta.content": 3,
@@ -21,7 +21,9 @@ var paths = jsonscan.Compile(map[string]jsonscan.ID{
 	"list":                    7,
 	"list.*":                  8,
 	"deep.*.*.x":              9,
-})
+}
+
+var paths = jsonscan.Compile(places)
 
 // log writes down the visits, each on a line.
 type log struct {
@@ -128,7 +130,7 @@ func TestWhatIsNotJSONIsBroken(t *testing.T) {
 	for _, text := range []string{
 		"<html>", "data: {}", "{]", "[}", "]", "}", ",", ":", `{"a" 1}`, `{"a":}`, `{"a":1,}`, "[1,]", "[,1]", `{1:2}`, `{"a":1 "b":2}`,
 		"[1 2]", "truefalse", "true1", "1true", "True", "1,2", "nulll", "[tru]", "- ", "+1", ".5 ", "'a'", `{"a":1}}`, `{"a":1}]`, "{,}", "[1.]",
-		strings.Repeat("[", 10_001),
+		strings.Repeat("[", 1_001),
 	} {
 		for _, size := range []int{1, len(text)} {
 			if _, complete, broken := scan(text, size); complete || !broken {
@@ -139,7 +141,7 @@ func TestWhatIsNotJSONIsBroken(t *testing.T) {
 }
 
 func TestNestingIsFollowedToItsBound(t *testing.T) {
-	text := strings.Repeat(`{"model":[`, 5_000) + strings.Repeat(`]}`, 5_000)
+	text := strings.Repeat(`{"model":[`, 500) + strings.Repeat(`]}`, 500)
 	if _, complete, _ := scan(text, 100); !complete {
 		t.Error("not complete")
 	}

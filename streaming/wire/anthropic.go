@@ -5,8 +5,6 @@ package wire
 import (
 	"net/http"
 	"strings"
-
-	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
 )
 
 // anthropic is Anthropic's Messages API. Source: Anthropic's API reference
@@ -15,7 +13,7 @@ var anthropic = &Family{
 	Name:      "anthropic",
 	recognize: recognizeAnthropic,
 	join:      joinVersioned,
-	bodyPaths: jsonscan.Compile(paths{
+	bodyPaths: bodyPlaces(paths{
 		"": atRoot, "model": atModel, "stream": atStream,
 		"container": atObject, "container.id": atObject,
 		"messages.*.content.*.file_id":                  atObject,

@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-
-	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
 )
 
 // bedrock is the runtime of Amazon Bedrock. It has an address in each region,
@@ -18,7 +16,7 @@ var bedrock = &Family{
 	recognize:  recognizeBedrock,
 	join:       joinPlain,
 	placeModel: placeBedrockModel,
-	bodyPaths:  jsonscan.Compile(map[string]jsonscan.ID{"": atRoot}),
+	bodyPaths:  bodyPlaces(paths{"": atRoot}),
 	authorize:  authorizeBedrock,
 	signed:     isAccessKey,
 	errorBody:  bedrockError,

@@ -148,7 +148,7 @@ const (
 func (d Dialect) compile(all ...paths) *Dialect {
 	values := merge(all...)
 	values[""] = factEvent
-	d.values = jsonscan.Compile(values)
+	d.values = jsonscan.Compile(values).LearnForms()
 	d.elements = jsonscan.Compile(values.under("*"))
 
 	return &d

@@ -3,7 +3,10 @@
 package wire
 
 import (
+	"cmp"
+	"encoding/binary"
 	"math"
+	"math/bits"
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
 )
@@ -34,14 +37,8 @@ const (
 	maxModels = 64
 )
 
-// What demandPaths find.
-const (
-	atBound jsonscan.ID = iota + 1
-	atCount
-	atAlternative
-)
-
-var demandPaths = jsonscan.Compile(map[string]jsonscan.ID{
+// demandPlaces are where bodies of all families say what a call may take.
+var demandPlaces = paths{
 	"max_tokens":                          atBound,
 	"max_completion_tokens":               atBound,
 	"max_output_tokens":                   atBound,
@@ -55,7 +52,9 @@ var demandPaths = jsonscan.Compile(map[string]jsonscan.ID{
 	"models":                              atAlternative,
 	"fallbacks.*":                         atAlternative,
 	"fallbacks.*.model":                   atAlternative,
-})
+}
+
+var demandPaths = jsonscan.Compile(demandPlaces)
 
 // Demand reads from the body what the call may take.
 func (r *Request) Demand(body []byte) Demand {
@@ -68,18 +67,14 @@ func (r *Request) Demand(body []byte) Demand {
 	if r.form {
 		return Demand{Input: mediaTokens}
 	}
-	found := demandVisitor{answers: 1}
-	var scanner jsonscan.Scanner
-	scanner.Reset(demandPaths, &found)
-	scanner.Write(body)
-	scanner.End()
+	found := r.demand
+	if !found.read { // not all that is passed through is
+		scan(demandPaths, &found, body)
+	}
 
 	demand := Demand{Input: textTokens(body), Models: found.models}
 	if r.Generates() {
-		if found.bound == 0 {
-			found.bound = defaultOutput
-		}
-		demand.Output = found.bound * found.answers
+		demand.Output = cmp.Or(found.bound, defaultOutput) * max(found.answers, 1)
 	}
 
 	return demand
@@ -103,6 +98,8 @@ func (r *Request) Generates() bool {
 type demandVisitor struct {
 	bound, answers int64
 	models         []string
+	// read says that the body was.
+	read bool
 }
 
 // Value takes a bound, a number of answers, or the name of a model. Of several
@@ -138,27 +135,37 @@ func (*demandVisitor) Close(jsonscan.ID) {}
 // ASCII, or one of the wider characters of three bytes. What looks like the
 // content of a file counts as one, whatever its size.
 func textTokens(body []byte) int64 {
-	var narrow, wide, run, media int64
-	for _, c := range body {
-		if c >= 0x80 {
-			wide++
-		} else {
-			narrow++
+	wide := wideBytes(body)
+	narrow, media := int64(len(body))-wide, int64(0)
+	// What is long enough goes across a place that is divided by that length.
+	for i := 0; i < len(body); {
+		start, end := i, i
+		for start > 0 && isBase64(body[start-1]) {
+			start--
 		}
-		if isBase64(c) {
-			run++
-			continue
+		for end < len(body) && isBase64(body[end]) {
+			end++
 		}
-		if run > mediaLength {
-			narrow, media = narrow-run, media+1
+		if end-start > mediaLength {
+			narrow, media = narrow-int64(end-start), media+1
 		}
-		run = 0
-	}
-	if run > mediaLength {
-		narrow, media = narrow-run, media+1
+		i = (end/mediaLength + 1) * mediaLength
 	}
 
 	return (narrow+3)/4 + (wide+2)/3 + media*mediaTokens
+}
+
+// wideBytes counts the bytes that are not ASCII.
+func wideBytes(text []byte) int64 {
+	n := 0
+	for ; len(text) >= 8; text = text[8:] {
+		n += bits.OnesCount64(binary.LittleEndian.Uint64(text) & 0x8080808080808080)
+	}
+	for _, c := range text {
+		n += int(c >> 7)
+	}
+
+	return int64(n)
 }
 
 func isBase64(c byte) bool {

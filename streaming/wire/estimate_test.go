@@ -98,3 +98,19 @@ func TestAlternativeModels(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkDemand guesses what a long prompt takes.
+func BenchmarkDemand(b *testing.B) {
+	body := []byte(`{"model":"m","messages":[{"content":"` + strings.Repeat("Some wörds to read. ", 10_000) + `"}]}`)
+	request, err := Recognize(http.MethodPost, &url.URL{Path: "/v1/chat/completions"}, http.Header{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := request.ReadBody("application/json", body); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		request.Demand(body)
+	}
+}

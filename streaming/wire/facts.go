@@ -2,7 +2,11 @@
 
 package wire
 
-import "github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
+import (
+	"bytes"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
+)
 
 // facts is what one answer has said so far.
 type facts struct {
@@ -49,17 +53,41 @@ type facts struct {
 	typed, output, ended, failed, mishap, settled, cut bool
 }
 
-// word is a short text, as it stands in the JSON.
+// word is a short text, as it stands in the JSON. Most fit in its place.
 type word struct {
-	text [jsonscan.MaxValue]byte
-	size int
+	place [56]byte
+	size  uint8
+	// long is a text that does not fit.
+	long []byte
 }
 
-func (w *word) set(v jsonscan.Value) { w.size = copy(w.text[:], v.Raw) }
+func (w *word) set(v jsonscan.Value) {
+	if string(v.Raw) == string(w.raw()) {
+		return
+	}
+	w.clear()
+	if len(v.Raw) > len(w.place) {
+		w.long = bytes.Clone(v.Raw)
+		return
+	}
+	w.size = uint8(copy(w.place[:], v.Raw))
+}
+
+// raw returns the word as it stands in the JSON.
+func (w *word) raw() []byte {
+	if w.long != nil {
+		return w.long
+	}
+	return w.place[:w.size]
+}
+
+func (w *word) empty() bool { return w.size == 0 && w.long == nil }
+
+func (w *word) clear() { w.size, w.long = 0, nil }
 
 // String returns the word without its escapes.
 func (w *word) String() string {
-	return jsonscan.Value{Kind: jsonscan.String, Raw: w.text[:w.size]}.Text()
+	return jsonscan.Value{Kind: jsonscan.String, Raw: w.raw()}.Text()
 }
 
 // value takes a scalar at one of the dialect's paths.
@@ -73,7 +101,7 @@ func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
 		f.typed = true
 		f.kind(v.Raw)
 	case factModel:
-		if f.model.size == 0 {
+		if f.model.empty() {
 			f.model.set(v)
 		}
 	case factError:
@@ -167,7 +195,8 @@ func (f *facts) open(id jsonscan.ID, kind jsonscan.Kind) {
 		// What is in an array has a path of its own.
 		f.output = f.output || kind == jsonscan.Object
 	case factChoice:
-		f.index, f.ending.size = 0, 0
+		f.index = 0
+		f.ending.clear()
 	case factImage:
 		f.images++
 	case factInputPart, factOutputPart, factCachePart, factWritePart:
@@ -205,7 +234,7 @@ func (f *facts) close(id jsonscan.ID) {
 func (f *facts) endChoice() {
 	bit := uint64(1) << (uint64(f.index) & 63)
 	f.choices |= bit
-	if f.ending.size == 0 {
+	if f.ending.empty() {
 		return
 	}
 	f.finished |= bit
@@ -222,7 +251,7 @@ func (f *facts) kind(name []byte) {
 
 // whole tells whether every choice has ended, or there will be none.
 func (f *facts) whole() bool {
-	return f.block.size > 0 || f.finished != 0 && f.finished == f.choices
+	return !f.block.empty() || f.finished != 0 && f.finished == f.choices
 }
 
 // total returns the usage of all turns, with its comparable totals.
@@ -245,11 +274,11 @@ func (f *facts) total() Usage {
 // lastWord returns the provider's word for why the answer ended.
 func (f *facts) lastWord() string {
 	switch {
-	case f.finish.size > 0:
+	case !f.finish.empty():
 		return f.finish.String()
-	case f.stop.size > 0 && f.detail.size > 0 && string(f.stop.text[:f.stop.size]) == "incomplete":
+	case !f.stop.empty() && !f.detail.empty() && string(f.stop.raw()) == "incomplete":
 		return "incomplete:" + f.detail.String()
-	case f.stop.size > 0:
+	case !f.stop.empty():
 		return f.stop.String()
 	default:
 		return f.block.String()

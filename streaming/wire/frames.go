@@ -6,8 +6,18 @@ import (
 	"bytes"
 	"strconv"
 
+	"github.com/seed83435595/caddy-llm-proxy/streaming/eventstream"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
 )
+
+// frameReader reads the frames of an AWS event stream.
+type frameReader struct {
+	frames  eventstream.Scanner
+	wrapped unwrapper
+	// name is that of the current frame, which is an exception or an event.
+	name      word
+	exception bool
+}
 
 // frameVisitor visits the frames of an AWS event stream.
 type frameVisitor struct{ s *Scanner }
@@ -17,10 +27,10 @@ type frameVisitor struct{ s *Scanner }
 func (v frameVisitor) Header(name, value []byte) {
 	switch string(name) {
 	case ":event-type":
-		v.s.frame.set(jsonscan.Value{Raw: value})
+		v.s.frame.name.set(jsonscan.Value{Raw: value})
 	case ":exception-type", ":error-code":
-		v.s.frame.set(jsonscan.Value{Raw: value})
-		v.s.exception = true
+		v.s.frame.name.set(jsonscan.Value{Raw: value})
+		v.s.frame.exception = true
 	case ":error-message":
 		v.s.text = strconv.AppendQuote(append(v.s.text[:0], `{"message":`...), string(value))
 		v.s.text = append(v.s.text, '}')
@@ -31,16 +41,16 @@ func (v frameVisitor) Header(name, value []byte) {
 // is wrapped.
 func (v frameVisitor) Payload(p []byte) {
 	s := v.s
-	wrapped := s.facts.dialect.wrapped && !s.exception
+	wrapped := s.facts.dialect.wrapped && !s.frame.exception
 	if !s.inEvent {
 		s.inEvent = true
 		s.json.Reset(s.facts.dialect.values, factVisitor{s})
 		if wrapped {
-			s.wrapped.begin(s)
+			s.frame.wrapped.begin(s)
 		}
 	}
 	if wrapped {
-		s.wrapped.json.Write(p)
+		s.frame.wrapped.json.Write(p)
 
 		return
 	}
@@ -55,17 +65,18 @@ func (v frameVisitor) Frame() {
 		s.json.End()
 	}
 	s.inEvent = false
-	name := s.frame.text[:s.frame.size]
+	name := s.frame.name.raw()
 	if !s.facts.typed {
 		s.facts.kind(name)
 	}
-	if s.exception {
+	if s.frame.exception {
 		s.facts.failed = true
 		if s.failure == nil {
 			s.failure = namedError(name, s.text)
 		}
 	}
-	s.frame.size, s.exception = 0, false
+	s.frame.name.clear()
+	s.frame.exception = false
 	s.endEvent()
 }
 

@@ -7,8 +7,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-
-	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
 )
 
 // gemini is Google's Gemini API. Source: Google's API reference and SDKs.
@@ -19,7 +17,7 @@ var gemini = &Family{
 	placeModel: placeGeminiModel,
 	// Requests within requests name the model again, and Google wants it to
 	// be the one of the path.
-	bodyPaths: jsonscan.Compile(paths{
+	bodyPaths: bodyPlaces(paths{
 		"":                                atRoot,
 		"stream":                          atStream,
 		"stream_options":                  atStreamOptions,

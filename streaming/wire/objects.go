@@ -124,7 +124,7 @@ func (r *Request) Made(s *Scanner) []string {
 
 // Named tells how many objects the answer has named so far.
 func (s *Scanner) Named() int {
-	if s.facts.answerID.size > 0 {
+	if !s.facts.answerID.empty() {
 		return len(s.facts.objects) + 1
 	}
 

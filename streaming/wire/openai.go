@@ -5,8 +5,6 @@ package wire
 import (
 	"net/http"
 	"strings"
-
-	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
 )
 
 // openai is the API of OpenAI, and of the many that are compatible with it.
@@ -15,12 +13,12 @@ var openai = &Family{
 	Name:      "openai",
 	recognize: recognizeOpenAI,
 	join:      joinOpenAI,
-	bodyPaths: jsonscan.Compile(merge(
+	bodyPaths: bodyPlaces(
 		paths{
 			"": atRoot, "model": atModel, "stream": atStream, "n": atSeveral, "store": atStore, "stream_options": atStreamOptions,
 			"prompt.id": atPrompt,
 		}, openaiObjects,
-	)),
+	),
 	storage:   openaiStorage,
 	list:      address{version: "/v1", rest: "/models"},
 	authorize: authorizeBearer,

@@ -45,6 +45,8 @@ type Request struct {
 	form bool
 	// options says that the body has options for streams.
 	options bool
+	// demand is what the body says of what the call may take.
+	demand demandVisitor
 }
 
 // Recognize tells from a request's path, and where families share a path from

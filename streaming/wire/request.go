@@ -31,7 +31,15 @@ const (
 	atPrompt
 	atStore
 	atObject
+	atBound
+	atCount
+	atAlternative
 )
+
+// bodyPlaces are the places in the body of a family that has some of its own.
+func bodyPlaces(own ...paths) *jsonscan.Paths {
+	return jsonscan.Compile(merge(append([]paths{demandPlaces}, own...)...))
+}
 
 var gzipMagic = []byte{0x1f, 0x8b}
 
@@ -48,6 +56,7 @@ func (r *Request) ReadBody(contentType string, body []byte) error {
 	}
 	var found bodyFacts
 	err := found.read(r.Family, contentType, body)
+	r.demand = found.demand
 	switch {
 	case err != nil && r.Operation.needsBody:
 		return err
@@ -129,6 +138,9 @@ type bodyFacts struct {
 	// its own.
 	prompt bool
 
+	// demand is what the call may take.
+	demand demandVisitor
+
 	roots int
 	err   *RequestError
 }
@@ -164,17 +176,24 @@ func (b *bodyFacts) read(family *Family, contentType string, body []byte) error 
 // bodyScanners are used again: a scanner is as large as many a request.
 var bodyScanners = sync.Pool{New: func() any { return new(jsonscan.Scanner) }}
 
-func (b *bodyFacts) readJSON(body []byte) *RequestError {
+// scan tells a visitor what stands in a body; whole says that it is JSON.
+func scan(paths *jsonscan.Paths, visitor jsonscan.Visitor, body []byte) (whole bool) {
 	scanner := bodyScanners.Get().(*jsonscan.Scanner)
-	defer func() {
-		scanner.Reset(nil, nil)
-		bodyScanners.Put(scanner)
-	}()
-	scanner.Reset(b.family.bodyPaths, b)
+	scanner.Reset(paths, visitor)
 	scanner.Write(body)
 	scanner.End()
+	whole = scanner.Complete() && !scanner.Broken()
+	scanner.Reset(nil, nil)
+	bodyScanners.Put(scanner)
+
+	return whole
+}
+
+func (b *bodyFacts) readJSON(body []byte) *RequestError {
+	b.demand.read = true
+	whole := scan(b.family.bodyPaths, b, body)
 	switch {
-	case scanner.Broken() || !scanner.Complete() || b.roots > 1:
+	case !whole || b.roots > 1:
 		return badRequest("invalid_json", "the body is not valid JSON: check it for missing brackets, quotes and commas")
 	case b.roots == 0:
 		return badRequest("invalid_json", "the body is JSON but not an object: put the request into {…}")
@@ -209,6 +228,7 @@ func (b *bodyFacts) Value(id jsonscan.ID, v jsonscan.Value) {
 	case atSeveral:
 		n, ok := v.Int()
 		b.several = ok && n > 1
+		b.demand.Value(atCount, v)
 	case atPrompt:
 		b.prompt = v.Kind == jsonscan.String
 	case atStore:
@@ -223,6 +243,8 @@ func (b *bodyFacts) Value(id jsonscan.ID, v jsonscan.Value) {
 		}
 		b.stream = string(v.Raw) == "true"
 		b.saysStream = v.Kind == jsonscan.Bool
+	default:
+		b.demand.Value(id, v)
 	}
 }
 

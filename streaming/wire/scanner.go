@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"sync"
 
-	"github.com/seed83435595/caddy-llm-proxy/streaming/eventstream"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/sse"
 )
@@ -56,14 +55,10 @@ type Scanner struct {
 	// decoder undoes the answer's encoding; nil if it has none.
 	decoder *decoder
 
-	events  sse.Scanner
-	frames  eventstream.Scanner
-	json    jsonscan.Scanner
-	wrapped unwrapper
-	// frame is the name of the current frame, which is an exception or an
-	// event.
-	frame     word
-	exception bool
+	events sse.Scanner
+	json   jsonscan.Scanner
+	// frame is what reads frames; nil where there are none.
+	frame *frameReader
 	// inEvent says that the data of an event has begun.
 	inEvent bool
 	// piece is what is being written, and done how much of it belongs to
@@ -200,7 +195,8 @@ func (s *Scanner) decide() {
 	case eventStream:
 		s.events.Reset(eventVisitor{s})
 	case frames:
-		s.frames.Reset(frameVisitor{s})
+		s.frame = new(frameReader)
+		s.frame.frames.Reset(frameVisitor{s})
 	case document, lines:
 		s.json.Reset(s.facts.dialect.values, factVisitor{s})
 	case array:
@@ -218,7 +214,7 @@ func (s *Scanner) write(p []byte) {
 	case eventStream:
 		s.events.Write(p)
 	case frames:
-		s.frames.Write(p)
+		s.frame.frames.Write(p)
 	case document, array:
 		s.read(p)
 	case lines:
