@@ -55,6 +55,7 @@ func (h *Handler) fillDirectory(more []*Client) error {
 		}
 	}
 	h.directory.Store(directory)
+	h.costLimited.Store(h.limitsCost(more))
 	return nil
 }
 

@@ -141,7 +141,9 @@ type Handler struct {
 	groups  map[string]group
 	records records
 	prices  atomic.Pointer[pricing.Table]
-	memory  *memory
+	// costLimited says that some limit is in money.
+	costLimited atomic.Bool
+	memory      *memory
 	// counts is where use is counted, and closeCounts ends that.
 	counts      limits.Counts
 	closeCounts func() error
@@ -191,8 +193,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		startup.Part{Name: "prices", Do: h.openPrices},
 		startup.Part{Name: "clients", Do: h.openClients},
 	)
-	if err == nil && h.prices.Load().Empty() && h.limitsCost() {
-		h.logger.Warn("there are limits of cost but no prices: only what providers state themselves will count")
+	if err == nil {
+		h.checkPrices()
 	}
 	return err
 }
