@@ -66,7 +66,7 @@ type Handler struct {
 	// Groups are what several clients have in common.
 	Groups []*Group `json:"groups,omitempty"`
 
-	// ClientsFile is a file with more of them: a JSON object whose "clients"
+	// ClientsFile is a file with more of them, which a placeholder may name: a JSON object whose "clients"
 	// are objects as in Clients. It is read again when it changes; as long as
 	// it cannot be read, what it said before holds.
 	ClientsFile string `json:"clients_file,omitempty"`
@@ -104,7 +104,7 @@ type Handler struct {
 	// state. Of those that match a call the first holds. Default: unknown.
 	Prices []*Price `json:"prices,omitempty"`
 
-	// PricesFile is a file with more of them, in the format of LiteLLM's
+	// PricesFile is a file with more of them, which a placeholder may name, in the format of LiteLLM's
 	// model_prices_and_context_window.json. It is read again when it changes;
 	// as long as it cannot be read, what it said before holds.
 	PricesFile string `json:"prices_file,omitempty"`

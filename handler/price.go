@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
 
@@ -74,7 +75,11 @@ func (h *Handler) openPrices() error {
 		h.prices.Store(pricing.NewTable(rows, list))
 		return []zap.Field{zap.Int("models", len(list)), zap.Strings("without_sense", senseless)}, nil
 	}
-	h.pricesFile = &filewatch.File{Path: h.PricesFile, Holds: "prices", Most: maxPricesFile, Take: take}
+	path, err := caddy.NewReplacer().ReplaceOrErr(h.PricesFile, true, true)
+	if err != nil {
+		return fmt.Errorf("prices file: %w", err)
+	}
+	h.pricesFile = &filewatch.File{Path: path, Holds: "prices", Most: maxPricesFile, Take: take}
 	return h.pricesFile.Open(h.logger)
 }
 
