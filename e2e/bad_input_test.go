@@ -114,7 +114,7 @@ func TestBadRequestsAreExplained(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"/", "/v1", "/v2/nothing", "/admin"} {
-		if status, text := g.do(t, "POST", path, chatBody); status != 404 || !strings.Contains(text, `"code":"unknown_path"`) {
+		if status, text := g.do(t, "POST", path, chatBody); status != 404 || !strings.Contains(text, `"unknown_path"`) {
 			t.Errorf("%s: got %d %s", path, status, text)
 		}
 	}

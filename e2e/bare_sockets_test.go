@@ -47,7 +47,7 @@ func newBareProvider(t *testing.T) *bareProvider {
 			}
 			t.Cleanup(func() { _ = conn.Close() })
 			go func() {
-				reader := bufio.NewReader(conn)
+				reader := bufio.NewReader(patientConn{conn})
 				request, err := http.ReadRequest(reader)
 				switch {
 				case err != nil:
@@ -62,13 +62,25 @@ func newBareProvider(t *testing.T) *bareProvider {
 	return p
 }
 
+// patience is how long a test waits for something that is to happen at once. It
+// is for what never happens, not for machines that are slow.
+const patience = time.Minute
+
+// patientConn is a connection on which something comes within that time.
+type patientConn struct{ net.Conn }
+
+func (c patientConn) Read(p []byte) (int, error) {
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	return c.Conn.Read(p)
+}
+
 // meet waits for somebody to connect.
 func (p *bareProvider) meet(t *testing.T) *meeting {
 	t.Helper()
 	select {
 	case m := <-p.met:
 		return m
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("nobody asks the provider")
 		return nil
 	}
@@ -121,9 +133,7 @@ func (g *gateway) rawDial(t *testing.T, path string, fields ...string) *rawClien
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	_, _ = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", path, g.url[len("http://"):], strings.Join(append(fields, ""), "\r\n"))
-	c := &rawClient{Conn: conn, Reader: bufio.NewReader(conn)}
-	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-	return c
+	return &rawClient{Conn: conn, Reader: bufio.NewReader(patientConn{conn})}
 }
 
 // answer reads the answer to the handshake.

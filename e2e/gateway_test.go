@@ -148,7 +148,7 @@ func (g *gateway) await(t *testing.T, text string, exited <-chan struct{}) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	timeout := time.After(30 * time.Second)
+	timeout := time.After(patience)
 	for !strings.Contains(g.log.String(), text) {
 		select {
 		case <-exited:
@@ -224,7 +224,7 @@ func (g *gateway) calls(t *testing.T) []map[string]any {
 // awaitCalls waits until the log tells of n calls.
 func (g *gateway) awaitCalls(t *testing.T, n int) []map[string]any {
 	t.Helper()
-	for range 500 {
+	for until := time.Now().Add(patience); time.Now().Before(until); {
 		if calls := g.calls(t); len(calls) >= n {
 			return calls
 		}

@@ -165,3 +165,22 @@ func TestClientIsKeptDuringARescue(t *testing.T) {
 		t.Errorf("the log says %v", call)
 	}
 }
+
+// A stream that is shown to its client before anything of it has come is kept
+// alive from its head on.
+func TestStreamIsKeptAliveFromItsHeadOn(t *testing.T) {
+	const text = `data: {"id":"x","model":"m","choices":[{"index":0,"delta":{"content":"late"},"finish_reason":"stop"}]}` + "\n\ndata: [DONE]\n\n"
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		time.Sleep(200 * time.Millisecond) // longer than first_token
+		_ = http.NewResponseController(w).Flush()
+		time.Sleep(1500 * time.Millisecond) // longer than the heartbeat
+		_, _ = io.WriteString(w, text)
+	}))
+	t.Cleanup(upstream.Close)
+	config := strings.Replace(slowRescue, "rescue resume", "timeouts {\n\t\t\tfirst_token 100ms\n\t\t}", 1)
+	g := start(t, strings.ReplaceAll(strings.Replace(config, " openai/second", "", 1), "UPSTREAM", upstream.URL))
+	if status, got := g.do(t, "POST", "/v1/chat/completions", chatStreamBody); status != 200 || got != comment+text {
+		t.Errorf("got %d %q", status, got)
+	}
+}

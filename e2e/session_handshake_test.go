@@ -131,6 +131,11 @@ func TestSessionsThatAreRefused(t *testing.T) {
 		"no upgrade":         {realtimePath, []string{bearer}, 426, "upgrade_required"},
 		"upgrade to h2c":     {realtimePath, []string{bearer, "Connection: Upgrade", "Upgrade: h2c"}, 426, "upgrade_required"},
 		"choice of upgrades": {realtimePath, []string{bearer, "Connection: Upgrade", "Upgrade: websocket, h2c"}, 426, "upgrade_required"},
+		"no version":         {realtimePath, without("Sec-WebSocket-Version", bearer), 426, "upgrade_required"},
+		"an old version":     {realtimePath, without("Sec-WebSocket-Version", bearer, "Sec-WebSocket-Version: 8"), 426, "upgrade_required"},
+		"no nonce":           {realtimePath, without("Sec-WebSocket-Key", bearer), 400, "invalid_handshake"},
+		"a short nonce":      {realtimePath, without("Sec-WebSocket-Key", bearer, "Sec-WebSocket-Key: YQ=="), 400, "invalid_handshake"},
+		"a strange protocol": {realtimePath, without("Sec-WebSocket-Protocol", bearer, "Sec-WebSocket-Protocol: real time"), 400, "invalid_handshake"},
 		"two models":         {realtimePath + "&model=gpt-4o", handshake, 400, "invalid_model"},
 		"another model":      {"/v1/realtime?model=gpt-4o", handshake, 403, "model_not_allowed"},
 		"no model":           {"/v1/realtime?intent=transcription", handshake, 403, "model_not_allowed"},
@@ -143,7 +148,7 @@ func TestSessionsThatAreRefused(t *testing.T) {
 			if res.StatusCode != test.status || !strings.Contains(string(body), `"`+test.code+`"`) {
 				t.Errorf("got %d %s", res.StatusCode, body)
 			}
-			if res.StatusCode == http.StatusUpgradeRequired && res.Header.Get("Upgrade") != "websocket" {
+			if res.StatusCode == http.StatusUpgradeRequired && (res.Header.Get("Upgrade") != "websocket" || res.Header.Get("Sec-WebSocket-Version") != "13") {
 				t.Errorf("header %v", res.Header)
 			}
 		})

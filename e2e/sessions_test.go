@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 )
@@ -23,7 +22,7 @@ type conversation struct {
 // dial opens a session, or returns the answer that refused it.
 func (g *gateway) dial(t *testing.T, path string, opts *websocket.DialOptions) (*conversation, *http.Response) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	conn, res, err := websocket.Dial(ctx, g.url+path, opts)
 	if err != nil && res == nil {

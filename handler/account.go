@@ -93,6 +93,7 @@ func (a *account) charge(prices *pricing.Table) {
 		Model:       call.TargetModel,
 		Answered:    call.Result.Model,
 		ServiceTier: call.Result.ServiceTier,
+		Order:       call.Request.Order,
 		Usage:       call.Result.Usage,
 	})
 	a.cost, a.costUnknown = cost, !known

@@ -28,17 +28,18 @@ var keepAlive = []byte(": keep-alive\n\n")
 type heartbeat struct {
 	http.ResponseWriter
 	every time.Duration
-	// takes tells, once something was written, whether there may be comments in
-	// the provider's answer.
+	// takes tells whether there may be comments in the provider's answer, as far
+	// as it has come.
 	takes func() bool
 	// fits says that the head is that of such a stream, and that there is room
 	// in it.
 	fits bool
 
 	mu sync.Mutex
-	// timer runs from the first event until it is stopped; nil before that.
-	timer   *time.Timer
-	stopped bool
+	// timer runs from the head until it is stopped; nil before that. begun says
+	// that something was written behind the head.
+	timer          *time.Timer
+	begun, stopped bool
 	// tail is the end of what was written, and last when.
 	tail [3]byte
 	last time.Time
@@ -54,6 +55,13 @@ func (b *heartbeat) WriteHeader(status int) {
 			h.Get("Content-Encoding") == "" && h.Get("Content-Length") == ""
 	}
 	b.ResponseWriter.WriteHeader(status)
+	if b.fits = b.fits && b.takes(); !b.fits {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.last = time.Now()
+	b.timer = time.AfterFunc(b.every, b.beat)
 }
 
 // Write passes on a piece of the answer.
@@ -67,9 +75,11 @@ func (b *heartbeat) Write(p []byte) (int, error) {
 	kept := copy(b.tail[:], b.tail[min(n, len(b.tail)):])
 	copy(b.tail[kept:], p[max(0, n-len(b.tail)):n])
 	b.last = time.Now()
-	if b.timer == nil {
-		if b.fits = b.takes(); b.fits {
-			b.timer = time.AfterFunc(b.every, b.beat)
+	if !b.begun {
+		// Now it shows whether the answer is what its head says.
+		b.begun = true
+		if b.fits = b.takes(); !b.fits {
+			b.stopLocked()
 		}
 	}
 	return n, err
@@ -99,6 +109,9 @@ func (b *heartbeat) beat() {
 // between reports whether the client has whole events only: whether the last
 // line that it got is empty. Behind a CR there may be more of the line's end.
 func (b *heartbeat) between() bool {
+	if !b.begun {
+		return true
+	}
 	line, ended := bytes.CutSuffix(b.tail[:], []byte("\n"))
 	line = bytes.TrimSuffix(line, []byte("\r"))
 	before := line[len(line)-1]
@@ -119,6 +132,10 @@ func (b *heartbeat) Unwrap() http.ResponseWriter { return b.ResponseWriter }
 func (b *heartbeat) stop() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.stopLocked()
+}
+
+func (b *heartbeat) stopLocked() {
 	b.stopped = true
 	if b.timer != nil {
 		b.timer.Stop()

@@ -34,13 +34,13 @@ func (c *client) Write(p []byte) (int, error) {
 }
 
 // beating returns the writer of a stream of events.
-func beating(t *testing.T, change func(http.Header)) (*heartbeat, *client) {
+func beating(t *testing.T, change func(*heartbeat, http.Header)) (*heartbeat, *client) {
 	t.Helper()
 	c := &client{header: http.Header{"Content-Type": {"text/event-stream; charset=utf-8"}}}
-	if change != nil {
-		change(c.header)
-	}
 	b := &heartbeat{ResponseWriter: c, every: 10 * time.Second, takes: func() bool { return true }}
+	if change != nil {
+		change(b, c.header)
+	}
 	b.WriteHeader(http.StatusEarlyHints)
 	b.WriteHeader(http.StatusOK)
 	t.Cleanup(b.stop)
@@ -65,7 +65,7 @@ func pass(d time.Duration) {
 func TestSilentStreamGetsComments(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, c := beating(t, nil)
-		pass(time.Minute)
+		pass(12 * time.Second)
 		write(t, b, "data: 1\n\n")
 		pass(6 * time.Second)
 		write(t, b, "data: 2\n\n")
@@ -79,7 +79,7 @@ func TestSilentStreamGetsComments(t *testing.T) {
 		write(t, b, "data: 4\n\n")
 		b.stop()
 		pass(time.Hour)
-		const want = "data: 1\n\ndata: 2\n\ndata: 3\n\n: keep-alive\n\n: keep-alive\n\ndata: 4\n\n"
+		const want = ": keep-alive\n\ndata: 1\n\ndata: 2\n\ndata: 3\n\n: keep-alive\n\n: keep-alive\n\ndata: 4\n\n"
 		if got := c.got.String(); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
@@ -153,18 +153,20 @@ func TestHeartbeatIsTransparent(t *testing.T) {
 // What is no plain stream of events gets none.
 func TestOnlyStreamsOfEventsGetComments(t *testing.T) {
 	for name, change := range map[string]func(b *heartbeat, h http.Header){
-		"another type":   func(_ *heartbeat, h http.Header) { h.Set("Content-Type", "application/json") },
-		"no type":        func(_ *heartbeat, h http.Header) { h.Del("Content-Type") },
-		"encoded":        func(_ *heartbeat, h http.Header) { h.Set("Content-Encoding", "gzip") },
-		"stated length":  func(_ *heartbeat, h http.Header) { h.Set("Content-Length", "100") },
-		"only the name":  func(b *heartbeat, _ http.Header) { b.takes = func() bool { return false } },
+		"another type":  func(_ *heartbeat, h http.Header) { h.Set("Content-Type", "application/json") },
+		"no type":       func(_ *heartbeat, h http.Header) { h.Del("Content-Type") },
+		"encoded":       func(_ *heartbeat, h http.Header) { h.Set("Content-Encoding", "gzip") },
+		"stated length": func(_ *heartbeat, h http.Header) { h.Set("Content-Length", "100") },
+		"only the name": func(b *heartbeat, _ http.Header) { b.takes = func() bool { return false } },
+		"only at first": func(b *heartbeat, _ http.Header) {
+			asked := 0
+			b.takes = func() bool { asked++; return asked == 1 }
+		},
 		"client is gone": func(b *heartbeat, _ http.Header) { b.ResponseWriter.(*client).gone = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b, c := beating(t, nil)
-				change(b, c.header)
-				b.WriteHeader(http.StatusOK)
+				b, c := beating(t, change)
 				_, _ = b.Write([]byte("data: 1\n\n"))
 				pass(time.Minute)
 				if strings.Contains(c.got.String(), "keep-alive") {

@@ -22,7 +22,8 @@ type Price struct {
 	// Match is a pattern of the model's names, in which an asterisk stands for
 	// any text: what the provider is asked for, or what it says has answered.
 	// With a provider's name and a slash before it, it is for the models of
-	// that provider, and comes before prices without.
+	// that provider, and comes before prices without. Pictures are also known by
+	// their size, and by their quality and size: hd/1024-x-1792/dall-e-3.
 	Match string `json:"match"`
 
 	PriceRates
@@ -35,9 +36,10 @@ type Price struct {
 type PriceRates struct {
 	// USD are US dollars: for a million tokens of input, output, cache_read,
 	// cache_write, cache_write_1h, reasoning, audio_input, audio_output,
-	// audio_cache_read, image_input and image_output; for each image, request,
-	// second, search and page. Kinds of tokens that have no price cost what
-	// others of input or output do.
+	// audio_cache_read, image_input and image_output; for a million of
+	// character and pixel; for each image, request, second, search and page.
+	// Kinds of tokens that have no price cost what others of input or output
+	// do.
 	USD map[string]float64 `json:"usd"`
 }
 

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/seed83435595/caddy-llm-proxy/streaming/websocket"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -72,6 +73,7 @@ func (f *refusal) write(w http.ResponseWriter, family *wire.Family, id string) e
 	}
 	if f.Status == http.StatusUpgradeRequired {
 		header.Set("Upgrade", "websocket")
+		header.Set(websocket.HeaderVersion, "13")
 	}
 	w.WriteHeader(f.Status)
 	_, err := w.Write(body)

@@ -3,6 +3,7 @@
 package handler
 
 import (
+	"errors"
 	"math"
 	"net/http"
 	"net/url"
@@ -33,6 +34,13 @@ func recognize(r *http.Request) (*wire.Request, *refusal) {
 		return nil, refuse(http.StatusUpgradeRequired, "upgrade_required", "under this path there are sessions over a WebSocket: connect with a WebSocket client")
 	case !request.Operation.Session && websocket.Extended(r):
 		return nil, refuse(http.StatusMethodNotAllowed, "method_not_allowed", "there are no sessions over a WebSocket under this path")
+	}
+	if asked && request.Operation.Session {
+		if err := websocket.CheckAsked(r); errors.Is(err, websocket.ErrVersion) {
+			return nil, refuse(http.StatusUpgradeRequired, "upgrade_required", err.Error())
+		} else if err != nil {
+			return nil, refuse(http.StatusBadRequest, "invalid_handshake", err.Error())
+		}
 	}
 	return request, nil
 }

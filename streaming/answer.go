@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -25,6 +26,8 @@ type answer struct {
 	view *wire.Scanner
 	// rescue is nil where a broken stream is not to be taken up again.
 	rescue *rescue
+	// earlier are the keys of the legs before this one.
+	earlier []keypool.Secret
 	// broken says that the client was told that the answer is not whole.
 	broken, closed bool
 }
@@ -50,7 +53,9 @@ func (r *rotation) deliver(l *leg) *http.Response {
 	switch {
 	case a.rescue != nil:
 		l.end = a.pass(l.held, l.end)
-	case l.filter != nil:
+	case l.ails() && encoded(l.response.Header):
+		l.end = errReported
+	case l.filter != nil || l.ails():
 		a.put(l.held)
 	default:
 		a.pending = l.held
@@ -88,7 +93,9 @@ func (a *answer) Read(p []byte) (int, error) {
 		switch {
 		case a.rescue != nil:
 			n, err = 0, a.pass(p[:n], err)
-		case a.leg.filter != nil:
+		case a.leg.ails() && encoded(a.leg.response.Header):
+			n, err = 0, errReported // the key may be in there, and nobody could hide it
+		case a.leg.filter != nil || a.leg.ails():
 			a.put(p[:n])
 			n = 0
 		}
@@ -117,8 +124,16 @@ func (a *answer) noteTokens() {
 }
 
 // put lets the client have a piece of the leg's stream, without what only our
-// asking for the usage has brought in.
+// asking for the usage has brought in, and without the key if it ails.
 func (a *answer) put(piece []byte) {
+	if a.leg.ails() {
+		piece = a.leg.veil.Write(nil, piece)
+	}
+	a.add(piece)
+}
+
+// add puts a piece behind what is pending.
+func (a *answer) add(piece []byte) {
 	drained := len(a.pending) == 0
 	if drained {
 		a.pending = a.room
@@ -136,8 +151,11 @@ func (a *answer) put(piece []byte) {
 // flush lets the client have what may no longer be left out of the leg's
 // stream.
 func (a *answer) flush() {
+	if a.leg.veil.held > 0 {
+		a.add(a.leg.veil.End(nil))
+	}
 	if a.leg.filter != nil {
-		a.pending = a.leg.filter.End(a.pending)
+		a.pending = a.leg.filter.End(a.pending, a.leg.scan.Ended())
 	}
 }
 
@@ -156,9 +174,12 @@ func (a *answer) pass(piece []byte, err error) error {
 	return err
 }
 
-// letGo ends the rescue: what it holds back is passed on.
+// letGo ends the rescue: what it holds back is passed on, but for half an event
+// at the end of a whole answer.
 func (a *answer) letGo() {
-	a.put(a.rescue.tail)
+	if !a.leg.scan.Torn() {
+		a.put(a.rescue.tail)
+	}
 	a.rescue = nil
 }
 
@@ -196,7 +217,8 @@ func (a *answer) finish(err error) {
 	a.broken = true
 	a.flush()
 	if last := a.view.BreakOff(a.leg.call.Request.Family, brokenOff(a.leg.call)); last != nil {
-		a.pending, a.end = append(a.pending, last...), io.EOF
+		// It may repeat what the provider calls its model.
+		a.pending, a.end = a.leg.veil.End(a.leg.veil.Write(a.pending, last)), io.EOF
 	}
 }
 
@@ -213,6 +235,7 @@ func (a *answer) resume(cause error) bool {
 		return false
 	}
 	a.leg, a.end = next, nil
+	a.earlier = append(a.earlier, broken.veil.secret)
 	a.put(out)
 	if next.end != nil {
 		a.finish(next.end)
@@ -234,7 +257,7 @@ func brokenOff(call *Call) wire.Error {
 // settle ends an answer that nobody has closed.
 func (a *answer) settle() { _ = a.Close() }
 
-func (a *answer) isEvents() bool { return a.view.Events() }
+func (a *answer) isEvents() bool { return a.view.Events() || a.view.Silent() }
 
 // Close ends the answer: the provider's connection is released or broken off,
 // the key gets its verdict, and the call its result.
@@ -269,6 +292,10 @@ func (a *answer) Close() error {
 		call.Cause = nil
 	case call.Cause == nil:
 		call.Cause = errReported
+	}
+	call.hideSecret(a.leg.veil.secret)
+	for _, secret := range a.earlier {
+		call.hideSecret(secret)
 	}
 	a.leg.finish(verdict)
 	if a.leg.scan != a.view {

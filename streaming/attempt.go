@@ -24,8 +24,12 @@ var errSwitched = errors.New("the provider switched protocols unasked")
 // errorTime is how long an error answer is read to judge it.
 const errorTime = 2 * time.Second
 
-// maxErrorBody is how much of an error answer is read to judge it, in bytes.
-const maxErrorBody = 64 << 10
+// maxErrorBody is how much of an error answer is read to judge it, in bytes, and
+// maxDecodedError how much of that is passed on if it was encoded.
+const (
+	maxErrorBody    = 64 << 10
+	maxDecodedError = 1 << 20
+)
 
 // send makes one round trip. It returns either a leg that has begun well and
 // holds the lease until it is closed, or the failure. An answer is held back
@@ -41,7 +45,7 @@ func (r *rotation) send(ctx context.Context, to target, lease keypool.Lease, wit
 		call.Sent = max(began.Sub(call.Started), 1)
 	}
 	l := &leg{
-		to: to, lease: lease, secret: with.secret, call: call, began: began, limits: limits, client: ctx,
+		to: to, lease: lease, veil: veil{secret: with.secret}, call: call, began: began, limits: limits, client: ctx,
 		urgent: call.Request.Stream && !last && limits.FirstToken > 0,
 	}
 	if r.transport.OnDisconnect == disconnectDrain {
@@ -74,7 +78,7 @@ func (r *rotation) send(ctx context.Context, to target, lease keypool.Lease, wit
 		return nil, f
 	}
 	l.response = res
-	dropValues(res.Header, with.secret.Reveal())
+	dropValues(res.Header, with.secret)
 	if res.StatusCode == http.StatusSwitchingProtocols || call.Request.Operation.Session {
 		return r.switched(l, out.Header)
 	}
@@ -115,17 +119,19 @@ func (r *rotation) headersLimit(urgent bool) (time.Duration, *timeoutError) {
 // is more than that goes to the client only if it is the client's answer.
 func (r *rotation) readFailure(l *leg) *failure {
 	l.watch.arm(errorTime, errHeadersTimeout)
-	body, err := io.ReadAll(io.LimitReader(l.response.Body, maxErrorBody))
+	sent, err := io.ReadAll(io.LimitReader(l.response.Body, maxErrorBody))
 	l.watch.disarm()
-	f := &failure{
-		verdict: l.to.provider.rules.Judge(r.call.Request, l.response.StatusCode, l.response.Header, body, time.Now()),
-		status:  l.response.StatusCode,
-		header:  l.response.Header,
-		body:    body,
-	}
-	f.hideSecret(l.secret)
-	if err == nil && len(body) == maxErrorBody && f.verdict.Next() == keypool.Answer {
+	f := &failure{status: l.response.StatusCode, header: l.response.Header}
+	encoded := f.decode(sent)
+	f.verdict = l.to.provider.rules.Judge(r.call.Request, f.status, f.header, f.body, time.Now())
+	if err == nil && len(sent) == maxErrorBody && !encoded && f.verdict.Next() == keypool.Answer {
 		f.rest = restOf{l.response.Body, l.watch, time.Duration(l.limits.Idle), l.cancel}
+	}
+	f.hideSecret(l.veil.secret)
+	if f.rest != nil {
+		// The key may begin here and end there.
+		f.body = l.veil.Write(nil, f.body)
+		f.rest = &veiled{ReadCloser: f.rest, veil: l.veil}
 		return f
 	}
 	_ = l.response.Body.Close()
@@ -134,6 +140,16 @@ func (r *rotation) readFailure(l *leg) *failure {
 		return r.fault(context.Cause(r.in.Context()))
 	}
 	return f
+}
+
+// decode takes the body without its encoding, in which the key could hide, and
+// reports whether it had one.
+func (f *failure) decode(sent []byte) (encoded bool) {
+	f.body, encoded, f.withheld = wire.Plain(f.header, sent, maxDecodedError)
+	if !f.withheld {
+		delete(f.header, "Content-Encoding")
+	}
+	return encoded
 }
 
 // restOf is what an error answer holds behind the part that was judged. It may

@@ -15,7 +15,7 @@ import (
 //	transport llm {
 //		provider <name> [<base URL>] {
 //			api         openai|anthropic|gemini|azure|bedrock|vertex|cohere|ollama|dashscope|llama|tgi
-//			key         [<secret>] {
+//			key         [<secret>|none] {
 //				credentials   <source> { ... }
 //				id            <id>
 //				weight        <n>

@@ -73,7 +73,8 @@ type Call struct {
 	// answer is what is still to be settled, once there is an answer.
 	answer interface {
 		settle()
-		// isEvents reports whether it is a stream of server-sent events.
+		// isEvents reports whether it is a stream of server-sent events, or may
+		// be one for all that has come of it.
 		isEvents() bool
 	}
 	// size is the length of Body, also when that has been given up.

@@ -17,7 +17,8 @@ import (
 // credential is what one attempt is made with: a key's own secret, or what the
 // key was lent.
 type credential struct {
-	// secret must not get out, whichever it is.
+	// secret must not get out, whichever it is. It is empty where there is no
+	// key.
 	secret keypool.Secret
 	// grant is what was lent, by keeper; nil for a key that has a secret.
 	grant  *credentials.Grant
@@ -26,6 +27,9 @@ type credential struct {
 
 // credential returns what to ask with a key with, given the key's secret.
 func (p *Provider) credential(ctx context.Context, keyID string, secret keypool.Secret) (credential, error) {
+	if p.keyless {
+		return credential{}, nil
+	}
 	keeper := p.keepers[keyID]
 	if keeper == nil {
 		return credential{secret: secret}, nil
@@ -42,7 +46,7 @@ func (p *Provider) credential(ctx context.Context, keyID string, secret keypool.
 func (c credential) place(p *Provider, h http.Header) {
 	signs := c.grant != nil && c.grant.Sign != nil
 	switch {
-	case signs:
+	case signs, c.secret.Empty():
 		p.family.AuthorizeBearer(h, "")
 	case c.grant == nil || p.AuthHeader != nil:
 		p.authorize(h, c.secret.Reveal())

@@ -9,9 +9,7 @@ import (
 	"io"
 	"math"
 	"net/http"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
@@ -28,9 +26,9 @@ type failure struct {
 	status int
 	header http.Header
 	body   []byte
-	// echoes says that the provider repeats our key, so that none of its words
-	// may get out.
-	echoes bool
+	// withheld says that none of the provider's words may get out: they repeat
+	// our key, or are encoded so that nobody knows whether they do.
+	withheld bool
 	// asked says that the request asked for the usage on our own account.
 	asked bool
 	// rest is what the provider's answer holds behind body, if anything.
@@ -89,29 +87,7 @@ func (f *failure) private() bool {
 		// But the client must know that it has asked for too much.
 		return !f.verdict.Excess
 	}
-	return f.status == 0 || f.echoes
-}
-
-// hideSecret keeps back what the provider says if it repeats our key.
-func (f *failure) hideSecret(secret keypool.Secret) {
-	key := secret.Reveal()
-	if strings.Contains(f.verdict.Detail, key) {
-		f.verdict.Detail = ""
-	}
-	dropValues(f.header, key)
-	f.echoes = bytes.Contains(f.body, []byte(key))
-	if f.echoes {
-		f.withoutRest()
-	}
-}
-
-// dropValues deletes the headers that hold a key.
-func dropValues(h http.Header, key string) {
-	for name, values := range h {
-		if slices.ContainsFunc(values, func(value string) bool { return strings.Contains(value, key) }) {
-			delete(h, name)
-		}
-	}
+	return f.status == 0 || f.withheld
 }
 
 // response turns the failure into the client's answer: the provider's own
@@ -139,7 +115,7 @@ func (f *failure) response(in *http.Request, call *Call) *http.Response {
 
 // explain says in our own words what went wrong with the provider.
 func (f *failure) explain() wire.Error {
-	if f.echoes && f.status > 0 {
+	if f.withheld && f.status > 0 {
 		return wire.Error{Status: f.status, Code: "upstream_error", Message: "the provider refused the request, in words that are not passed on"}
 	}
 	switch f.verdict.Class {
@@ -213,9 +189,10 @@ func (r *rotation) explainCooling() wire.Error {
 	return e
 }
 
-// unknownModel is the answer to a model that no route knows.
-func unknownModel(req *wire.Request) wire.Error {
-	if req.Model == "" {
+// unknownModel is the answer to a model that no route knows, or to a family
+// that no provider speaks.
+func (r routes) unknownModel(req *wire.Request) wire.Error {
+	if req.Model == "" || len(r.all[req.Family]) == 0 {
 		return wire.Error{Status: http.StatusNotFound, Code: "unknown_path",
 			Message: "nothing is served under this path"}
 	}

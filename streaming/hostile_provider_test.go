@@ -38,6 +38,21 @@ func TestEchoedKeyStaysIn(t *testing.T) {
 	}
 }
 
+// Nobody is told to wait for ever, or until yesterday.
+func TestOddWaitIsNotPassedOn(t *testing.T) {
+	for _, status := range []int{200, 400, 503} {
+		for _, wait := range []string{"NaN", "-5", "1e30", "Thu, 01 Jan 1970 00:00:00 GMT", "20"} {
+			res, _, _, _ := answered(t, "/v1/chat/completions", chatBody, nil, func(w http.ResponseWriter) {
+				w.Header().Set("Retry-After", wait)
+				answerJSON(w, status, chatAnswer)
+			})
+			if got := res.Header.Get("Retry-After"); res.StatusCode != status || got != "" && got != "20" || got == "" && wait == "20" {
+				t.Errorf("%d with %s: got %d with %q", status, wait, res.StatusCode, got)
+			}
+		}
+	}
+}
+
 // Informational answers are not passed on past us.
 func TestInformationalAnswersStayIn(t *testing.T) {
 	up := scripted(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -32,6 +32,11 @@ type Key struct {
 	// for a time: a token, or keys that requests are signed with.
 	CredentialsRaw json.RawMessage `json:"credentials,omitempty" caddy:"namespace=llm.credentials inline_key=source"`
 
+	// None says that the provider is asked without a key. It then has no other,
+	// and what else is said here holds for all calls. Default: false; but a
+	// server that anybody may run, such as ollama or vllm, needs no key.
+	None bool `json:"none,omitempty"`
+
 	// Weight is the key's share of the calls under the weighted policy.
 	// Default: 1.
 	Weight int `json:"weight,omitempty"`
@@ -103,6 +108,9 @@ func (p *Provider) resolveKey(ctx caddy.Context, repl *caddy.Replacer, key *Key)
 
 // checkSecret refuses a secret that cannot be sent.
 func (p *Provider) checkSecret(secret string) error {
+	if secret == noKey {
+		return errors.New("the word none is no secret: a provider that answers without a key has 'key none' and no other")
+	}
 	if p.family.NeedsSignature(secret) {
 		return errors.New("an AWS access key, with which requests have to be signed: put it into 'key { credentials aws { … } }', or use a Bedrock API key")
 	}
@@ -171,12 +179,18 @@ func (p *Provider) parseKey(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
+	if key.None = key.Secret == noKey; key.None {
+		key.Secret = ""
+	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if err := key.parseOption(d); err != nil {
 			return err
 		}
 	}
-	if (key.Secret == "") == (key.CredentialsRaw == nil) {
+	if key.None && key.CredentialsRaw != nil {
+		return d.Err("key none: has no credentials")
+	}
+	if !key.None && (key.Secret == "") == (key.CredentialsRaw == nil) {
 		return d.Err("a key wants either a secret or, in its block, 'credentials'")
 	}
 	p.Keys = append(p.Keys, key)

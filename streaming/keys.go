@@ -22,7 +22,7 @@ const maxKeysFile = 4 << 20
 // earlier configs left behind.
 func (p *Provider) provisionKeys(ctx caddy.Context, logger *zap.Logger, persist bool) error {
 	var err error
-	if p.fixed, err = p.resolveKeys(ctx); err != nil {
+	if p.fixed, err = p.findKeys(ctx); err != nil {
 		return err
 	}
 	upstream, err := p.borrow(&p.borrowed, p.base.String(), func() (caddy.Destructor, error) { return keypool.NewUpstream(), nil })
@@ -80,7 +80,7 @@ func (p *Provider) parseKeys(text []byte) ([]keypool.Key, error) {
 	repl := caddy.NewReplacer()
 	var keys []keypool.Key
 	for i, key := range content.Keys {
-		if key == nil || key.Secret == "" || key.CredentialsRaw != nil {
+		if key == nil || key.Secret == "" || key.CredentialsRaw != nil || key.None {
 			return nil, fmt.Errorf("key %d: a secret is needed, and no other credentials", i+1)
 		}
 		secret, err := key.resolveSecret(repl)
@@ -103,7 +103,7 @@ func (p *Provider) parseKeys(text []byte) ([]keypool.Key, error) {
 // is known of them. Calls that use a key of the old one go on.
 func (p *Provider) usePool(keys []keypool.Key) error {
 	if len(keys) == 0 {
-		return errors.New("no key: a provider needs at least one 'key', 'keys' or 'keys_file'")
+		return errors.New("no key: a provider needs at least one 'key', 'keys' or 'keys_file'; if it answers without, say 'key none'")
 	}
 	var err error
 	opts := p.options

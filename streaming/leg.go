@@ -19,7 +19,6 @@ import (
 type leg struct {
 	to       target
 	lease    keypool.Lease
-	secret   keypool.Secret
 	response *http.Response
 	scan     *wire.Scanner
 	call     *Call
@@ -40,6 +39,9 @@ type leg struct {
 	// urgent says that the first token must come in time, since there is
 	// another target to go to.
 	urgent bool
+	// veil hides the key in errors that come when it is too late to keep them
+	// back.
+	veil veil
 	// stream says that the scanner must see the end of the answer, or else it
 	// was cut off.
 	stream bool
@@ -91,6 +93,7 @@ func (l *leg) read(p []byte) (int, error) {
 	}
 	if err != nil {
 		l.left = l.client.Err() != nil
+		dropValues(l.response.Trailer, l.veil.secret)
 		if err = l.ending(err); err == io.EOF {
 			l.done = true
 		} else {
@@ -106,6 +109,9 @@ func (l *leg) read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// ails reports whether the provider has begun to say what went wrong.
+func (l *leg) ails() bool { return l.scan.Faults() > 0 || l.scan.Failing() }
 
 // limit returns how long the provider may now be silent.
 func (l *leg) limit() (time.Duration, *timeoutError) {

@@ -8,6 +8,7 @@ import (
 	"net/http/httptrace"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -129,4 +130,5 @@ func cleanAnswerHeader(h http.Header) {
 	for _, name := range unwelcome {
 		delete(h, name)
 	}
+	wire.DropOddWaits(h, time.Now())
 }

@@ -99,7 +99,7 @@ func (b *prober) probe(ctx context.Context, next keypool.Probe) bool {
 	if c := b.logger.Check(zapcore.DebugLevel, "probed a key"); c != nil {
 		c.Write(
 			zap.String("provider", b.provider.Name), zap.String("key", next.KeyID()), zap.String("model", next.Model()),
-			zap.Stringer("class", verdict.Class), zap.Error(err),
+			zap.Stringer("class", verdict.Class), zap.Error(withoutKey(err, next.Secret())),
 		)
 	}
 	next.Report(verdict)

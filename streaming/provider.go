@@ -44,8 +44,9 @@ type Provider struct {
 	// openai.
 	API string `json:"api,omitempty"`
 
-	// Keys are the provider's credentials. At least one key is needed, here
-	// or in KeyLists.
+	// Keys are the provider's credentials. At least one key is needed, here, in
+	// KeyLists or in KeysFile, unless the provider is a server that anybody may
+	// run.
 	Keys []*Key `json:"keys,omitempty"`
 
 	// KeyLists are texts that hold several secrets each, apart from one
@@ -108,6 +109,8 @@ type Provider struct {
 	pool    atomic.Pointer[keypool.Pool]
 	options keypool.Options
 	fixed   []keypool.Key
+	// keyless says that the provider is asked without a key.
+	keyless bool
 	file    *filewatch.File
 	// borrowed names what p holds of keyStates, apart from the states of the
 	// keys that are in the pool.

@@ -66,6 +66,9 @@ func TestRescueMakesOneAnswer(t *testing.T) {
 			stream(w, `data: {"id":"first","choices":[{"index":0,"delta":{"con`)
 			panic(http.ErrAbortHandler)
 		},
+		"half an event, politely": func(w http.ResponseWriter, _ *http.Request) {
+			stream(w, `data: {"id":"first","choices":[{"index":0,"delta":{"con`)
+		},
 		"an error event": func(w http.ResponseWriter, _ *http.Request) {
 			stream(w, `data: {"error":{"message":"overloaded","type":"server_error"}}`+"\n\n")
 		},
@@ -84,7 +87,7 @@ func TestRescueMakesOneAnswer(t *testing.T) {
 				status, text, call := chat(t, tr, chatStreamBody)
 				// What breaks before any of it was passed on is simply asked anew.
 				taken := strings.Contains(text, "first")
-				if status != 200 || spoken(text) != strings.Join(words, " ")+" " || taken && strings.Contains(text, "second") || !strings.HasSuffix(text, doneEvent) {
+				if status != 200 || spoken(text) != strings.Join(words, " ")+" " || taken && strings.Contains(text, "second") || !strings.HasSuffix(text, doneEvent) || strings.Count(text, `{"con`) != strings.Count(text, `{"content"`) {
 					t.Errorf("got %d %q\n%s", status, spoken(text), text)
 				}
 				if call.Outcome != OutcomeOK || taken && call.Attempts[len(call.Attempts)-2].Verdict.Class == keypool.ClassOK {

@@ -34,6 +34,11 @@ type session struct {
 	setup            *wire.Setup
 	ending           sessionEnd
 	settled          bool
+
+	// pending is what Read has yet to give away of such words, room its memory,
+	// and end what comes behind.
+	pending, room []byte
+	end           error
 }
 
 // errClientGone is a session whose client has gone away.
@@ -82,20 +87,37 @@ func (s *session) open(r *rotation) *http.Response {
 	return &res
 }
 
-// Read passes on what the provider sends.
+// Read passes on what the provider sends. Where that is an error or a goodbye,
+// the key is hidden in it.
 func (s *session) Read(p []byte) (int, error) {
-	n, err := s.conn.Read(p)
-	s.note(&s.provider, p[:n], err)
-	if err == io.EOF && s.leg.call.HearUntil != nil {
-		// The client gets to know, and should go as well.
-		_ = s.leg.call.HearUntil(time.Now().Add(closeGrace))
+	for len(s.pending) == 0 && s.end == nil {
+		n, err := s.conn.Read(p)
+		ails, between := s.hear(p[:n], err)
+		if err == io.EOF && s.leg.call.HearUntil != nil {
+			// The client gets to know, and should go as well.
+			_ = s.leg.call.HearUntil(time.Now().Add(closeGrace))
+		}
+		if !ails && s.leg.veil.held == 0 {
+			return n, err
+		}
+		s.pending, s.end = s.leg.veil.Write(s.room[:0], p[:n]), err
+		if between || err != nil {
+			s.pending = s.leg.veil.End(s.pending)
+		}
+		s.room = s.pending[:0]
 	}
-	return n, err
+	n := copy(p, s.pending)
+	if s.pending = s.pending[n:]; n > 0 {
+		return n, nil
+	}
+	return 0, s.end
 }
 
 // Write passes on what the client sends.
 func (s *session) Write(p []byte) (int, error) {
 	n, err := s.conn.Write(p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.note(&s.client, p[:n], err)
 	return n, err
 }
@@ -126,8 +148,6 @@ func (s *session) Close() error {
 
 // note takes what has passed in one direction, and what kept it from going on.
 func (s *session) note(side *websocket.Scanner, p []byte, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.settled {
 		return
 	}
@@ -135,6 +155,20 @@ func (s *session) note(side *websocket.Scanner, p []byte, err error) {
 	if err != nil {
 		s.ending.lose(err, context.Cause(s.leg.ctx))
 	}
+}
+
+// hear takes what has come from the provider. It tells whether there are words
+// in it of what goes wrong, and whether it ends with a frame.
+func (s *session) hear(p []byte, err error) (ails, between bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.settled {
+		return false, true
+	}
+	faults := s.leg.scan.Faults()
+	s.note(&s.provider, p, err)
+	ails = s.provider.Closing() || s.leg.scan.Failing() || s.leg.scan.Faults() > faults
+	return ails, s.provider.Between()
 }
 
 // isEvents reports that a session is no stream of events.
@@ -159,6 +193,7 @@ func (s *session) settle() {
 	}
 	var verdict keypool.Verdict
 	verdict, call.Outcome, call.Cause = s.verdict()
+	call.hideSecret(s.leg.veil.secret)
 	s.leg.report(keypool.Outcome{Verdict: verdict}) // how long it took says nothing of the key
 	scan.Release()
 }

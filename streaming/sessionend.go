@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
@@ -103,7 +102,7 @@ func (s *session) closedBadly() (keypool.Verdict, Outcome, error) {
 	status, body := wire.CloseAnswer(s.ending.code, s.ending.reason)
 	verdict := s.leg.to.provider.rules.Judge(s.leg.call.Request, status, http.Header{}, body, time.Now())
 	reason := s.ending.reason
-	if strings.Contains(reason, s.leg.secret.Reveal()) {
+	if repeats(reason, s.leg.veil.secret) {
 		verdict.Detail, reason = "", "in words that repeat our key"
 	}
 	cause := fmt.Errorf("the provider closed the session: %d %s", s.ending.code, reason)

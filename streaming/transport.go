@@ -192,7 +192,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	chain := t.routes.match(call.Request)
 	if chain == nil {
-		return refuse(req, call, unknownModel(call.Request)), nil
+		return refuse(req, call, t.routes.unknownModel(call.Request)), nil
 	}
 	call.size = len(call.Body)
 	r := &rotation{

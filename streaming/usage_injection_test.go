@@ -175,6 +175,34 @@ func TestAskedStreamBreaksLikeAnother(t *testing.T) {
 	}
 }
 
+// An answer that is whole but for what follows it ends before that, and not in
+// the middle of an event: of what we had asked for nothing is seen.
+func TestWholeAnswerIsNotFollowedByHalfAnEvent(t *testing.T) {
+	plain := roleChunk + chunk("one") + finishChunk
+	for _, rescue := range []string{rescueOff, rescueResume} {
+		for _, asking := range []string{usageInject, usageObserve} {
+			for cut := 1; cut < len(usageChunk+doneEvent)-1; cut += 5 {
+				up := newUpstream(t, func(w http.ResponseWriter, r *http.Request, _ string) {
+					if asked(r) {
+						stream(w, plain, (usageChunk + doneEvent)[:cut])
+					} else {
+						stream(w, plain, doneEvent[:min(cut, len(doneEvent))])
+					}
+				})
+				tr := provision(t, &Transport{Providers: []*Provider{pool("p", up.URL, asking+rescue+t.Name())}, Retry: quick, Usage: asking, Rescue: rescue})
+				_, text, call := chat(t, tr, chatStreamBody)
+				more, ok := strings.CutPrefix(text, plain)
+				if !ok || !strings.HasPrefix(doneEvent, more) || call.Outcome != OutcomeOK {
+					t.Errorf("usage %s, rescue %s, %d behind the end: outcome %s, %q", asking, rescue, cut, call.Outcome, text)
+				}
+				if half := strings.TrimSpace(more); rescue == rescueResume && half != "" && half != "data: [DONE]" && strings.HasPrefix(half, "data: [") {
+					t.Errorf("usage %s, %d behind the end: %q", asking, cut, more)
+				}
+			}
+		}
+	}
+}
+
 // A stream that was asked for its usage is taken up again like any other,
 // though the one that takes it up may not be asked.
 func TestAskedStreamIsRescued(t *testing.T) {

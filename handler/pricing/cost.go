@@ -33,6 +33,8 @@ type Call struct {
 	Model, Answered string
 	// ServiceTier is the tier of service at which it did.
 	ServiceTier string
+	// Order is what was asked for by the piece.
+	Order wire.Order
 	// Usage is what the answer took.
 	Usage wire.Usage
 }
@@ -49,13 +51,16 @@ func (t *Table) Cost(c Call) (cost Cost, known bool) {
 		return 0, false
 	}
 	rates := price.rates(c.Usage.InputTotal(), tierOf(c.ServiceTier))
-	if !c.Usage.Stated() && c.Usage.Images+c.Usage.Pages+c.Usage.SearchUnits == 0 && !rates.flat() {
+	if !c.Usage.Stated() && c.Usage.Images+c.Usage.Pages+c.Usage.SearchUnits+c.Order.Characters == 0 && !rates.flat() {
 		return 0, false
 	}
 	b := bill{rates: rates}
 	b.request()
 	b.tokens(c.Usage)
 	b.others(c.Usage)
+	if c.Usage.InputTotal()+c.Usage.OutputTotal() == 0 {
+		b.pieces(c)
+	}
 	return b.total(), !b.incomplete
 }
 
@@ -168,9 +173,6 @@ func (b *bill) others(u wire.Usage) {
 	b.add(Search, u.WebSearches+u.SearchUnits)
 	b.add(Page, u.Pages)
 	inTokens := u.InputTotal()+u.OutputTotal() > 0
-	if !inTokens {
-		b.add(Image, u.Images)
-	}
 	seconds := u.Seconds + u.Aside.Seconds
 	each, known := b.rates.of(Second)
 	switch {
@@ -178,6 +180,20 @@ func (b *bill) others(u wire.Usage) {
 		b.seconds(seconds, uint64(each))
 	case seconds > 0 && !inTokens:
 		b.incomplete = true
+	}
+}
+
+// pieces adds what was ordered by the piece. A picture that has no price may
+// have one for its pixels.
+func (b *bill) pieces(c Call) {
+	if !b.rates.flat() {
+		b.add(Character, c.Order.Characters)
+	}
+	pixels := pixels(c.Order.Size)
+	if _, known := b.rates.of(Image); !known && pixels > 0 {
+		b.add(Pixel, min(c.Usage.Images, maxCount/pixels)*pixels)
+	} else {
+		b.add(Image, c.Usage.Images)
 	}
 }
 

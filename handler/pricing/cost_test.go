@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
@@ -226,5 +228,82 @@ func TestEstimate(t *testing.T) {
 		if got, known := table.Estimate(model, 100, 10); got != want || known != (want > 0) {
 			t.Errorf("%s: %d, known %t; want %d", model, got, known, want)
 		}
+	}
+}
+
+// What no answer states is known from what was asked for: the length of a text
+// that was spoken, the size and quality of pictures.
+func TestWhatIsOrderedByThePiece(t *testing.T) {
+	text, err := os.ReadFile("testdata/litellm.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, _, err := ParseLiteLLM(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const (
+		speech = "/v1/audio/speech"
+		draw   = "/v1/images/generations"
+		two    = `{"data":[{"url":"a"},{"url":"b"}]}`
+	)
+	rows := []Row{
+		{Match: "speaker", Price: Price{Rates: priced(t, map[Unit]float64{Character: 15})}},
+		{Match: "free*", Price: Price{Rates: priced(t, map[Unit]float64{Input: 0, Output: 0})}},
+		{Match: "talker", Price: Price{Rates: priced(t, map[Unit]float64{Input: 1, Character: 15})}},
+		{Match: "hd/*/painter", Price: Price{Rates: priced(t, map[Unit]float64{Image: 0.08})}},
+		{Match: "painter", Price: Price{Rates: priced(t, map[Unit]float64{Image: 0.04, Pixel: 1})}},
+		{Match: "pixels", Price: Price{Rates: priced(t, map[Unit]float64{Pixel: 0.02})}},
+		{Match: "tokens", Price: Price{Rates: priced(t, map[Unit]float64{Input: 1})}},
+	}
+	table := NewTable(rows, list)
+	for name, test := range map[string]struct {
+		path, service, body, answer string
+		want                        float64 // in dollars; less than nothing if unknown
+	}{
+		"characters":              {speech, "", `{"model":"speaker","input":"h\u00e9llo 世界"}`, "ID3", 8 * 15e-6},
+		"characters, listed":      {speech, "", `{"model":"spoken","input":"` + strings.Repeat("x", 4096) + `"}`, "ID3", 4096 * 1.5e-5},
+		"no text":                 {speech, "", `{"model":"speaker","input":["a"]}`, "ID3", -1},
+		"not by character":        {speech, "", `{"model":"tokens","input":"hello"}`, "ID3", -1},
+		"free":                    {speech, "", `{"model":"free","input":"hello"}`, "ID3", 0},
+		"in tokens all the same":  {speech, "", `{"model":"talker","input":"hello"}`, `{"type":"speech.audio.done","usage":{"input_tokens":1000,"output_tokens":0,"total_tokens":1000}}`, 0.001},
+		"not spoken":              {chat, "", `{"model":"talker","input":"hello"}`, `{"choices":[]}`, -1},
+		"pictures":                {draw, "", `{"model":"painter"}`, two, 0.08},
+		"pictures of a kind":      {draw, "", `{"model":"painter","quality":"hd","size":"1024x1792"}`, two, 0.16},
+		"pixels":                  {draw, "", `{"model":"pixels","size":"1024x1792"}`, two, 2 * 1024 * 1792 * 0.02e-6},
+		"pixels, usual size":      {draw, "", `{"model":"pixels"}`, two, 2 * 1024 * 1024 * 0.02e-6},
+		"pixels, any size":        {draw, "", `{"model":"pixels","size":"auto"}`, two, -1},
+		"pixels, huge":            {draw, "", `{"model":"pixels","size":"99999999x99999999"}`, two, -1},
+		"listed by size":          {draw, "", `{"model":"sized","size":"256x256"}`, two, 2 * 256 * 256 * 2.4414e-7},
+		"listed, usual":           {draw, "", `{"model":"graded"}`, two, 2 * 1024 * 1024 * 3.81469e-8},
+		"listed by quality":       {draw, "", `{"model":"graded","size":"1024x1792","quality":"hd"}`, two, 2 * 1024 * 1792 * 6.539e-8},
+		"listed for the provider": {draw, "azure", `{"model":"graded","size":"1024x1792","quality":"hd"}`, two, 2 * 1024 * 1792 * 8.1e-8},
+		"another kind":            {draw, "", `{"model":"graded","size":"512x512"}`, two, -1},
+		"listed by picture":       {draw, "", `{"model":"each","quality":"low","size":"1024x1024"}`, two, 0.022},
+	} {
+		request, err := wire.Recognize(http.MethodPost, &url.URL{Path: test.path}, http.Header{})
+		if err == nil {
+			err = request.ReadBody("application/json", []byte(test.body))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		usage, _ := usageOf(t, test.path, test.answer)
+		got, known := table.Cost(Call{Provider: "p", Service: test.service, Model: request.Model, Order: request.Order, Usage: usage})
+		if known != (test.want >= 0) || known && got != FromUSD(test.want) {
+			t.Errorf("%s: %v, known %t; want %v", name, got.USD(), known, test.want)
+		}
+	}
+}
+
+// A form says what is ordered as a document does.
+func TestPicturesOrderedByAForm(t *testing.T) {
+	request, err := wire.Recognize(http.MethodPost, &url.URL{Path: "/v1/images/edits"}, http.Header{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const form = "--b\r\nContent-Disposition: form-data; name=\"size\"\r\n\r\n512x512\r\n--b\r\nContent-Disposition: form-data; name=\"quality\"\r\n\r\nhd\r\n--b--\r\n"
+	if err := request.ReadBody("multipart/form-data; boundary=b", []byte(form)); err != nil || request.Order != (wire.Order{Size: "512x512", Quality: "hd"}) {
+		t.Errorf("%v, %+v", err, request.Order)
 	}
 }

@@ -50,6 +50,10 @@ func parseEntry(text []byte) (*Price, error) {
 		return nil, err
 	}
 	var entry entry
+	// Of models that make pictures, some have theirs there.
+	if _, other := fields["output_cost_per_image"]; !other && string(fields["mode"]) == `"image_generation"` {
+		fields["output_cost_per_image"] = fields["input_cost_per_image"]
+	}
 	// In order, so that of two keys for one price always the same counts.
 	for _, key := range slices.Sorted(maps.Keys(fields)) {
 		if err := entry.set(key, fields[key]); err != nil {
@@ -81,6 +85,9 @@ var fieldUnits = map[string]Unit{
 	"cache_read_input_audio_token_cost":         AudioCacheRead,
 	"input_cost_per_image_token":                ImageInput,
 	"output_cost_per_image_token":               ImageOutput,
+	"input_cost_per_character":                  Character,
+	"input_cost_per_pixel":                      Pixel,
+	"output_cost_per_pixel":                     Pixel,
 	"output_cost_per_image":                     Image,
 	"input_cost_per_request":                    Request,
 	"input_cost_per_second":                     Second,
@@ -115,7 +122,7 @@ func (e *entry) set(key string, text json.RawMessage) error {
 		key, above = strings.Replace(key, tier[0], "", 1), thousands*1000
 	}
 	unit, priced := fieldUnits[key]
-	if !priced || string(text) == "null" {
+	if !priced || text == nil || string(text) == "null" {
 		return nil
 	}
 	var dollars float64

@@ -96,7 +96,7 @@ func TestLiteLLM(t *testing.T) {
 	if want := []string{"below-nothing", "in-words"}; !slices.Equal(senseless, want) {
 		t.Errorf("senseless are %v, want %v", senseless, want)
 	}
-	for _, none := range []string{"sample_spec", "fallback_generalizations", "spoken", "null"} {
+	for _, none := range []string{"sample_spec", "fallback_generalizations", "null"} {
 		if list[none] != nil {
 			t.Errorf("%s has a price", none)
 		}

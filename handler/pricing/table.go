@@ -51,6 +51,9 @@ func (t *Table) find(c Call) *Price {
 	if c.Answered != c.Model && c.Answered != "" {
 		names = append(names, c.Answered)
 	}
+	if c.Usage.Images > 0 {
+		names = append(names, pictureNames(c.Model, c.Order)...)
+	}
 	own := c.Provider + "/"
 	if price := t.match(names, func(pattern string) (string, bool) { return strings.CutPrefix(pattern, own) }); price != nil {
 		return price

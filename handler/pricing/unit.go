@@ -8,7 +8,7 @@ package pricing
 type Unit uint8
 
 // The units. All up to ImageOutput are tokens, the others are counted one by
-// one.
+// one. Prices are for a million of all up to Pixel, and for one of the others.
 const (
 	// Input is what was read and is none of the others.
 	Input Unit = iota
@@ -31,6 +31,11 @@ const (
 	// ImageInput and ImageOutput are pictures. Default: as Input and Output.
 	ImageInput
 	ImageOutput
+	// Character is one of a text that was spoken, where no tokens are stated.
+	Character
+	// Pixel is one of the pictures that were made, where no tokens are stated
+	// for them and a picture has no price.
+	Pixel
 	// Image is a picture that was made, where no tokens are stated for it.
 	Image
 	// Request is the call itself. Default: nothing.
@@ -49,7 +54,7 @@ const (
 var unitNames = [unitCount]string{
 	"input", "output", "cache_read", "cache_write", "cache_write_1h", "reasoning",
 	"audio_input", "audio_output", "audio_cache_read", "image_input", "image_output",
-	"image", "request", "second", "search", "page",
+	"character", "pixel", "image", "request", "second", "search", "page",
 }
 
 // String returns the unit's name in configs.
@@ -67,7 +72,7 @@ func ParseUnit(name string) (Unit, bool) {
 
 // PerMillion tells whether prices are given for a million of the unit rather
 // than for one.
-func (u Unit) PerMillion() bool { return u <= ImageOutput }
+func (u Unit) PerMillion() bool { return u <= Pixel }
 
 // like is the unit whose price holds where a unit has none of its own.
 var like = [unitCount]Unit{
@@ -76,5 +81,6 @@ var like = [unitCount]Unit{
 	Reasoning:  Output,
 	AudioInput: Input, AudioOutput: Output, AudioCacheRead: CacheRead,
 	ImageInput: Input, ImageOutput: Output,
+	Character: Character, Pixel: Pixel,
 	Image: Image, Request: Request, Second: Second, Search: Search, Page: Page,
 }

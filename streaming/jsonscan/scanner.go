@@ -155,6 +155,16 @@ func (s *Scanner) Elements() (between, comma bool) {
 	return s.state == atFirst || s.state == atValue || s.state == atNext, s.state == atNext
 }
 
+// Within returns which path leads to the string of which only the beginning has
+// come; 0 if none does, or there is no such string.
+func (s *Scanner) Within() ID {
+	if s.state != inString {
+		return 0
+	}
+
+	return s.id(s.next)
+}
+
 // Between tells whether nothing is half open, or nothing came yet.
 func (s *Scanner) Between() bool { return s.state == atRoot }
 

@@ -126,6 +126,13 @@ func (s *Scanner) End() {
 // next begins a new one.
 func (s *Scanner) Between() bool { return s.state == atStart && !s.hasData && s.nameN == 0 }
 
+// Offset returns how much of the stream was written, in bytes.
+func (s *Scanner) Offset() int64 { return s.offset }
+
+// Name returns the name of the current event, as far as it has come: nothing if
+// it has none so far. It is valid until the next Write.
+func (s *Scanner) Name() []byte { return s.name[:s.nameN] }
+
 // skipMark tells whether c belongs to a byte order mark at the very start.
 func (s *Scanner) skipMark(c byte) bool {
 	if c == byteOrderMark[s.mark] {

@@ -54,6 +54,39 @@ func Extended(r *http.Request) bool {
 	return r.ProtoMajor >= 2 && strings.EqualFold(protocol, "websocket")
 }
 
+// What is wrong with a client's handshake.
+var (
+	ErrVersion  = errors.New("the version of the WebSocket protocol must be 13: send 'Sec-WebSocket-Version: 13'")
+	errKey      = errors.New("Sec-WebSocket-Key must be there once, with 16 random bytes in base64")
+	errProtocol = errors.New("Sec-WebSocket-Protocol must be a list of words with commas between them")
+)
+
+// CheckAsked tells what is wrong with a handshake that asks for a WebSocket; nil
+// if a server may be asked the same. Over HTTP/2 and HTTP/3 it has no key.
+func CheckAsked(r *http.Request) error {
+	if versions := values(r.Header, HeaderVersion); len(versions) != 1 || strings.TrimSpace(versions[0]) != "13" {
+		return ErrVersion
+	}
+	if !Extended(r) {
+		keys := values(r.Header, HeaderKey)
+		if len(keys) != 1 {
+			return errKey
+		}
+		if key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(keys[0])); err != nil || len(key) != 16 {
+			return errKey
+		}
+	}
+	asked := values(r.Header, HeaderProtocol)
+	protocols := Protocols(r.Header)
+	if len(asked) > 0 && len(protocols) == 0 || slices.ContainsFunc(protocols, func(protocol string) bool {
+		return strings.ContainsFunc(protocol, func(c rune) bool { return c <= ' ' || c >= 0x7f || strings.ContainsRune(`"(),;<>@[]{}\`, c) })
+	}) {
+		return errProtocol
+	}
+
+	return nil
+}
+
 // Ask puts into the header of a request to a server what a client's handshake
 // says, but for the extensions: without them every frame can be read along.
 func Ask(out, client http.Header) {

@@ -47,6 +47,37 @@ func TestWhoAsksForAWebSocket(t *testing.T) {
 	}
 }
 
+func TestHandshakesAreChecked(t *testing.T) {
+	const key = "dGhlIHNhbXBsZSBub25jZQ=="
+	for name, test := range map[string]struct {
+		header http.Header
+		want   error
+	}{
+		"as it should be":   {header(HeaderVersion, "13", HeaderKey, key), nil},
+		"with protocols":    {header(HeaderVersion, "13", HeaderKey, " "+key, HeaderProtocol, "realtime, openai-insecure-api-key.a/b+c=", HeaderProtocol, "x"), nil},
+		"by the RFC":        {http.Header{"Sec-WebSocket-Version": {"13"}, "Sec-WebSocket-Key": {key}}, nil},
+		"no version":        {header(HeaderKey, key), ErrVersion},
+		"an old version":    {header(HeaderVersion, "8", HeaderKey, key), ErrVersion},
+		"two versions":      {header(HeaderVersion, "13", HeaderVersion, "13", HeaderKey, key), ErrVersion},
+		"a choice of them":  {header(HeaderVersion, "13, 8", HeaderKey, key), ErrVersion},
+		"no key":            {header(HeaderVersion, "13"), errKey},
+		"a short key":       {header(HeaderVersion, "13", HeaderKey, "dGhl"), errKey},
+		"no base64":         {header(HeaderVersion, "13", HeaderKey, "the sample nonce"), errKey},
+		"two keys":          {header(HeaderVersion, "13", HeaderKey, key, HeaderKey, key), errKey},
+		"an empty protocol": {header(HeaderVersion, "13", HeaderKey, key, HeaderProtocol, " , "), errProtocol},
+		"a broken protocol": {header(HeaderVersion, "13", HeaderKey, key, HeaderProtocol, "real time"), errProtocol},
+		"a strange one":     {header(HeaderVersion, "13", HeaderKey, key, HeaderProtocol, "réaltime"), errProtocol},
+	} {
+		if err := CheckAsked(&http.Request{Method: "GET", ProtoMajor: 1, Header: test.header}); err != test.want {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	extended := &http.Request{Method: "CONNECT", ProtoMajor: 2, Header: http.Header{":protocol": {"websocket"}, "Sec-Websocket-Version": {"13"}}}
+	if err := CheckAsked(extended); err != nil {
+		t.Errorf("extended CONNECT: got %v", err)
+	}
+}
+
 func TestHandshakeIsAskedForWithoutExtensions(t *testing.T) {
 	out := header("Authorization", "Bearer k")
 	Ask(out, header(HeaderKey, "a", HeaderVersion, "13", HeaderProtocol, "one, two", HeaderExtensions, "permessage-deflate", "Cookie", "c"))

@@ -89,6 +89,10 @@ func (s *Scanner) Reset(v Visitor) { *s = Scanner{visitor: v, size: 2} }
 // Between tells whether what came so far ends with a frame.
 func (s *Scanner) Between() bool { return s.headN == 0 && !s.broken }
 
+// Closing tells whether the frame that is going by, or came last, is a Close
+// frame.
+func (s *Scanner) Closing() bool { return s.opcode == opClose }
+
 // Write takes the next piece of what was sent. It never fails and keeps no
 // part of p.
 func (s *Scanner) Write(p []byte) {

@@ -3,10 +3,12 @@
 package wire
 
 import (
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"io"
 	"iter"
+	"net/http"
 	"strings"
 
 	"github.com/andybalholm/brotli"
@@ -27,6 +29,33 @@ func decoding(contentEncoding string) (open func(io.Reader) (io.Reader, error), 
 	name := strings.ToLower(strings.TrimSpace(contentEncoding))
 
 	return encodings[name], name != "" && name != "identity"
+}
+
+// Plain returns at most so many bytes of an error's body without its encoding,
+// or the body as it is. Some servers send gzip and do not say so, or say so and
+// do not. Opaque is a body whose encoding cannot be undone.
+func Plain(h http.Header, body []byte, most int) (plain []byte, encoded, opaque bool) {
+	open, encoded := decoding(h.Get("Content-Encoding"))
+	zipped := bytes.HasPrefix(body, gzipMagic)
+	if zipped {
+		open, encoded = encodings["gzip"], true
+	}
+	if open == nil || len(body) == 0 {
+		return body, encoded, encoded && len(body) > 0
+	}
+	reader, err := open(bytes.NewReader(body))
+	if errors.Is(err, gzip.ErrHeader) && !zipped {
+		return body, false, false
+	}
+	if err == nil {
+		plain, err = io.ReadAll(io.LimitReader(reader, int64(most)))
+	}
+	// The body may have been cut off: what can be read of it counts.
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return body, true, true
+	}
+
+	return plain, true, false
 }
 
 // decoder undoes an encoding piece by piece. The libraries want to read where

@@ -5,7 +5,6 @@ package wire
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -82,26 +81,9 @@ func readFault(status int, header http.Header, body []byte) *fault {
 	return f
 }
 
-// uncompressed returns at most 64 KiB of body, without its encoding. Some
-// servers send gzip and do not say so.
+// uncompressed returns at most 64 KiB of body, without its encoding.
 func uncompressed(header http.Header, body []byte) []byte {
-	body = body[:min(len(body), maxErrorBody)]
-	open, _ := decoding(header.Get("Content-Encoding"))
-	if bytes.HasPrefix(body, gzipMagic) {
-		open = encodings["gzip"]
-	}
-	if open == nil {
-		return body
-	}
-	reader, err := open(bytes.NewReader(body))
-	if err != nil {
-		return body
-	}
-	// The body may have been cut at the bound: what could be read counts.
-	plain, _ := io.ReadAll(io.LimitReader(reader, maxErrorBody))
-	if len(plain) == 0 {
-		return body
-	}
+	plain, _, _ := Plain(header, body[:min(len(body), maxErrorBody)], maxErrorBody)
 
 	return plain
 }

@@ -53,7 +53,9 @@ func (v eventVisitor) Event(name []byte, end int64) {
 		s.facts.cut = bytes.HasPrefix(text, []byte("{")) && !s.json.Complete() && !s.json.Broken()
 	}
 	s.inEvent = false
-	s.facts.ended = s.facts.ended || bytes.Equal(text, doneMarker)
+	done := bytes.Equal(text, doneMarker)
+	s.facts.ended = s.facts.ended || done
+	s.half = s.facts.cut || !done && len(text) > 0 && bytes.HasPrefix(doneMarker, text)
 	if !s.facts.typed {
 		s.facts.kind(name)
 	}
@@ -89,8 +91,11 @@ func (s *Scanner) endStray() {
 	}
 	s.json.Reset(strayErrors, factVisitor{s})
 	s.json.Write(s.stray)
-	if (s.facts.failed || s.strayFails) && s.failure == nil {
-		s.failure = bytes.Clone(bytes.TrimSpace(s.stray))
+	if s.facts.failed || s.strayFails {
+		s.faults++
+		if s.failure == nil {
+			s.failure = bytes.Clone(bytes.TrimSpace(s.stray))
+		}
 	}
 	s.facts.failed, s.strayFails = false, false
 	s.stray = s.stray[:0]

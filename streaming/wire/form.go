@@ -92,6 +92,10 @@ func (b *bodyFacts) field(name string, body []byte, start, end int) {
 		b.fail(errLongModel)
 	case name == "model":
 		b.name(string(value), int64(start), int64(end))
+	case name == "size" && len(value) <= maxOrder:
+		b.size = string(value)
+	case name == "quality" && len(value) <= maxOrder:
+		b.quality = string(value)
 	case name == "stream":
 		b.stream = string(bytes.ToLower(bytes.TrimSpace(value[:min(len(value), 16)]))) == "true"
 	}

@@ -4,8 +4,6 @@ package wire
 
 import (
 	"encoding/base64"
-	"encoding/binary"
-	"hash/crc32"
 	"net/http"
 	"strings"
 	"testing"
@@ -13,27 +11,12 @@ import (
 	"unsafe"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/eventstream/eventstreamtest"
 )
 
 const framesType = "application/vnd.amazon.eventstream"
 
-// frame writes a frame of an AWS event stream. Its headers come in pairs.
-func frame(payload string, headers ...string) string {
-	var fields []byte
-	for i := 0; i < len(headers); i += 2 {
-		fields = append(fields, byte(len(headers[i])))
-		fields = append(fields, headers[i]...)
-		fields = append(fields, 7)
-		fields = binary.BigEndian.AppendUint16(fields, uint16(len(headers[i+1])))
-		fields = append(fields, headers[i+1]...)
-	}
-	b := binary.BigEndian.AppendUint32(nil, uint32(len(fields)+len(payload)+16))
-	b = binary.BigEndian.AppendUint32(b, uint32(len(fields)))
-	b = binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b))
-	b = append(append(b, fields...), payload...)
-
-	return string(binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b)))
-}
+var frame = eventstreamtest.Frame
 
 // event is a frame with an event of that type, chunk one that wraps JSON.
 func event(kind, payload string) string {

@@ -35,8 +35,9 @@ func (r *Request) Judge(status int, h http.Header, body []byte, now time.Time) k
 		// is refused there may be good for what keys are for.
 		v.Class = keypool.ClassCaller
 	}
-	if v.Class == keypool.ClassUpstream && f.status == http.StatusConflict && r.Operation != nil && !r.Operation.Repeatable {
-		// What was made is not in a state for what the client wants of it.
+	if v.Class == keypool.ClassUpstream && f.status == http.StatusConflict && (r.once || r.Operation != nil && !r.Operation.Repeatable) {
+		// What was made is not in a state for what the client wants of it, or
+		// another request of the client's is being served under the same name.
 		v.Class = keypool.ClassCaller
 	}
 	if v.Next() != keypool.Answer {

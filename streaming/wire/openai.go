@@ -16,7 +16,7 @@ var openai = &Family{
 	bodyPaths: bodyPlaces(
 		paths{
 			"": atRoot, "model": atModel, "stream": atStream, "n": atSeveral, "store": atStore, "stream_options": atStreamOptions,
-			"prompt.id": atPrompt,
+			"prompt.id": atPrompt, "input": atInput, "size": atSize, "quality": atQuality,
 		}, openaiObjects,
 	),
 	storage:   openaiStorage,
@@ -37,16 +37,16 @@ var openaiOperations = map[string]*Operation{
 	"/responses/input_tokens": {Name: "openai.input_tokens", Repeatable: true, needsBody: true},
 	"/embeddings":             {Name: "openai.embeddings", Dialect: dialectEmbeddings, Repeatable: true, needsBody: true, needsModel: true},
 	"/moderations":            {Name: "openai.moderations", Dialect: dialectEmbeddings, Repeatable: true, needsBody: true},
-	"/images/generations":     {Name: "openai.images", Dialect: dialectImages, Repeatable: true, needsBody: true},
-	"/images/edits":           {Name: "openai.images", Dialect: dialectImages, Repeatable: true, needsBody: true},
-	"/images/variations":      {Name: "openai.images", Dialect: dialectImages, Repeatable: true, needsBody: true},
+	"/images/generations":     {Name: "openai.images", Dialect: dialectImages, draws: true, Repeatable: true, needsBody: true},
+	"/images/edits":           {Name: "openai.images", Dialect: dialectImages, draws: true, Repeatable: true, needsBody: true},
+	"/images/variations":      {Name: "openai.images", Dialect: dialectImages, draws: true, Repeatable: true, needsBody: true},
 	"/audio/transcriptions":   {Name: "openai.transcriptions", Dialect: dialectAudio, Repeatable: true, needsBody: true, needsModel: true},
 	"/audio/translations":     {Name: "openai.translations", Dialect: dialectAudio, Repeatable: true, needsBody: true, needsModel: true},
 	"/rerank":                 {Name: "openai.rerank", Dialect: dialectEmbeddings, Repeatable: true, needsBody: true},                  // Jina, Voyage, vLLM
 	"/ocr":                    {Name: "openai.ocr", Dialect: dialectEmbeddings, Repeatable: true, needsBody: true, needsModel: true},   // Mistral
 	"/fim/completions":        {Name: "openai.completions", Dialect: dialectChat, Repeatable: true, needsBody: true, needsModel: true}, // Mistral
 	"/agents/completions":     {Name: "openai.chat", Dialect: dialectChat, Repeatable: true, needsBody: true},                          // Mistral
-	"/audio/speech":           {Name: "openai.speech", Dialect: dialectAudio, Repeatable: true, needsBody: true, needsModel: true},
+	"/audio/speech":           {Name: "openai.speech", Dialect: dialectAudio, speaks: true, Repeatable: true, needsBody: true, needsModel: true},
 }
 
 var (

@@ -33,6 +33,8 @@ func checkedPath(u *url.URL) (string, error) {
 	switch {
 	case len(path) > maxPath:
 		return "", fmt.Errorf("%w: longer than %d bytes", ErrUnknownPath, maxPath)
+	case path == "/":
+		return path, nil
 	case len(path) < 2 || path[0] != '/':
 		return "", ErrUnknownPath
 	}

@@ -34,6 +34,7 @@ func TestPathsOfOtherFamiliesAreJoinedToTheBase(t *testing.T) {
 		{"https://dashscope.aliyuncs.com/api/v1", "/api/v1/services/aigc/text-generation/generation", "", "https://dashscope.aliyuncs.com/api/v1/services/aigc/text-generation/generation"},
 		{"https://dashscope.aliyuncs.com", "/api/v1/tasks/t", "", "https://dashscope.aliyuncs.com/api/v1/tasks/t"},
 		{"http://tgi:8080", "/generate_stream", "", "http://tgi:8080/generate_stream"},
+		{"http://tgi:8080", "/", "", "http://tgi:8080/"},
 	} {
 		r := recognize(t, "POST", test.in)
 		model := test.model

@@ -28,8 +28,13 @@ type Request struct {
 	// earlier response, a file or a batch: at most 8, that of the path first.
 	// Only the key that made them can find them.
 	Objects []string
+	// Order is what the client asks for that may be paid by the piece.
+	Order Order
 
 	path address
+	// once says that the client has given the request a name under which it is
+	// to be served once: another of that name that is in the way is its own.
+	once bool
 	// modelInPath says that Model stands in the path and not only in the body,
 	// modelInQuery that it stands in the query.
 	modelInPath, modelInQuery bool
@@ -66,6 +71,7 @@ func Recognize(method string, u *url.URL, h http.Header) (*Request, error) {
 				Stream:    found.stream || found.operation.streamsByQuery && u.Query().Get("stream") == "true",
 				path:      found.path,
 
+				once:        h.Get("Idempotency-Key") != "" || h.Get("X-Idempotency-Key") != "",
 				modelInPath: found.model != "",
 			}
 			if r.Operation.Session {

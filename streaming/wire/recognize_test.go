@@ -151,6 +151,7 @@ func TestPathTellsWhatIsAskedFor(t *testing.T) {
 		{"POST", "/api/v1/services/embeddings/text-embedding/text-embedding", nil, "dashscope.embedding", "", false},
 		{"GET", "/api/v1/tasks/t1", nil, "dashscope.other", "", false},
 		{"POST", "/generate_stream", nil, "tgi.generate", "", true},
+		{"POST", "/", nil, "tgi.generate", "", false},
 	} {
 		header := test.header
 		if header == nil {
@@ -176,7 +177,7 @@ func TestPathTellsWhatIsAskedFor(t *testing.T) {
 
 func TestPathThatCouldBeMisreadIsUnknown(t *testing.T) {
 	for _, path := range []string{
-		"/", "/v1", "/v1/", "/v1beta", "/v1beta/openai", "/metrics", "/v3/chat", "/api/pull", "/api/v1/chat", "/openai", "/model/m", "/model/m/other", "/models", "/projects/p", "/v1x/models", "/upload/v1beta",
+		"/v1", "/v1/", "/v1beta", "/v1beta/openai", "/metrics", "/v3/chat", "/api/pull", "/api/v1/chat", "/openai", "/model/m", "/model/m/other", "/models", "/projects/p", "/v1x/models", "/upload/v1beta",
 		"/v1//chat", "/v1/chat/completions/", "/v1/./models", "/v1/../admin", "/v1/%2e%2e/admin", "/v1/.%2E/admin",
 		"/v1/a%2f..%2fb", "/v1/a%2F%2Fb", "/v1/a%5Cb", "/v1/a\\b", "/v1/a%00", "/v1/a%0d%0ab", "/v1/%252e%252e/a",
 		"/v1/..;/a", "/v1/a%ff", "/v1beta/models/..%2f..%2fx:generateContent", "/v1/" + strings.Repeat("a", 2<<10),

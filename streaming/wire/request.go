@@ -31,6 +31,9 @@ const (
 	atPrompt
 	atStore
 	atObject
+	atInput
+	atSize
+	atQuality
 	atBound
 	atCount
 	atAlternative
@@ -76,6 +79,7 @@ func (r *Request) ReadBody(contentType string, body []byte) error {
 	r.Stream = r.Stream || found.stream
 	r.Several = found.several
 	r.kept = found.keeps(r.Operation)
+	r.Order = found.orderOf(r.Operation, body)
 	r.refer(found.objects...)
 	r.named, r.form, r.options = found.named, found.form, found.options
 	r.mixed = found.mixed || len(found.named) > 0 && found.model != r.Model
@@ -137,6 +141,10 @@ type bodyFacts struct {
 	// prompt says that a stored prompt is asked for, which may have a model of
 	// its own.
 	prompt bool
+	// input is where a text stands, and size and quality are of pictures; see
+	// [Order].
+	input         place
+	size, quality string
 
 	// demand is what the call may take.
 	demand demandVisitor
@@ -233,6 +241,8 @@ func (b *bodyFacts) Value(id jsonscan.ID, v jsonscan.Value) {
 		b.prompt = v.Kind == jsonscan.String
 	case atStore:
 		b.store = string(v.Raw)
+	case atInput, atSize, atQuality:
+		b.order(id, v)
 	case atObject:
 		if v.Kind == jsonscan.String && !v.Truncated && len(b.objects) < maxObjects {
 			b.objects = append(b.objects, b.family.storage.name(v.Text()))

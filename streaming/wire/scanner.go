@@ -75,9 +75,16 @@ type Scanner struct {
 	// a session since a turn of it went well.
 	failure, mishap []byte
 
+	// faults is how many events were errors.
+	faults int
+
 	// lead is how much of the answer came before its framing begins, and
 	// whole how much of it is whole events that are no error.
 	lead, whole int64
+
+	// half says that the last event stops in the middle of what it says, torn
+	// that the stream does.
+	half, torn bool
 
 	started, ended bool
 	// closed says that all that was begun had ended with the last event.
@@ -240,7 +247,11 @@ func (s *Scanner) Close() {
 		s.ended = s.framing == opaque || s.headSize > 0
 	case frames:
 	case eventStream:
+		whole, between := s.whole, s.events.Between()
 		s.events.End()
+		if s.torn = s.half && !between; s.torn {
+			s.whole = whole
+		}
 		s.endStray()
 	case document, array, lines:
 		s.json.End()
@@ -277,10 +288,6 @@ func (s *Scanner) Outputs() int { return s.facts.outputs }
 // was none. It is valid until Release.
 func (s *Scanner) Failure() []byte { return s.failure }
 
-// Whole returns how many bytes of a stream were whole events, before the first
-// that is an error.
-func (s *Scanner) Whole() int64 { return s.whole }
-
 // CutOff tells whether the answer is a JSON document that has not come to its
 // end. It says nothing of what is not JSON.
 func (s *Scanner) CutOff() bool {
@@ -290,6 +297,10 @@ func (s *Scanner) CutOff() bool {
 // Events tells whether the answer's bytes are a stream of server-sent events,
 // which those of one that is encoded are not.
 func (s *Scanner) Events() bool { return s.framing == eventStream && s.decoder == nil }
+
+// Silent tells whether nothing has come yet by which the answer's framing could
+// be told.
+func (s *Scanner) Silent() bool { return s.framing == unknown && s.decoder == nil }
 
 // Result returns what the answer has said so far.
 func (s *Scanner) Result() Result {
@@ -327,6 +338,9 @@ func (s *Scanner) Guess(prompt int) {
 
 // endEvent takes the end of an event of any framing.
 func (s *Scanner) endEvent() {
+	if s.facts.failed || s.facts.mishap {
+		s.faults++
+	}
 	if s.facts.failed && s.failure == nil {
 		text := s.text
 		if s.framing == array {
@@ -334,7 +348,7 @@ func (s *Scanner) endEvent() {
 		}
 		s.failure = bytes.Clone(bytes.TrimSpace(text))
 	}
-	whole := s.framing == document && s.json.Complete()
+	whole := s.framing == document && s.json.Complete() || s.framing == array && s.facts.ended
 	if (s.facts.output || whole && !s.facts.failed) && s.firstOutput < 0 {
 		s.firstOutput = s.count
 	}

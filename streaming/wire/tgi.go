@@ -17,11 +17,12 @@ var tgi = &Family{
 
 var tgiGenerate = &Operation{Name: "tgi.generate", Dialect: dialectTGI, Repeatable: true, needsBody: true}
 
-// recognizeTGI claims the two paths that generate.
+// recognizeTGI claims the paths that generate. The root streams if the body says
+// so.
 func recognizeTGI(method, path string, _ http.Header) (recognized, bool) {
 	found := recognized{operation: tgiGenerate, path: address{rest: path}, stream: path == "/generate_stream"}
 
-	return found, method == http.MethodPost && (path == "/generate" || found.stream)
+	return found, method == http.MethodPost && (path == "/" || path == "/generate" || found.stream)
 }
 
 // tgiError is a text and its kind, which is our code.

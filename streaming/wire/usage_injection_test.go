@@ -76,7 +76,7 @@ func filtered(body []byte, size int) (out []byte, held int) {
 		body = body[n:]
 	}
 
-	return f.End(out), held
+	return f.End(out, false), held
 }
 
 func TestWhatAskingForUsageBringsInIsTakenOut(t *testing.T) {
@@ -117,6 +117,40 @@ func TestWhatAskingForUsageBringsInIsTakenOut(t *testing.T) {
 			if held > maxFiltered {
 				t.Errorf("%s in pieces of %d: %d bytes held", name, size, held)
 			}
+		}
+	}
+}
+
+// Half of what asking brought in is not passed on when a stream is cut off,
+// whatever is half of it; what the client would have got without is.
+func TestHalfOfWhatAskingBroughtInIsTakenOut(t *testing.T) {
+	const (
+		whole = `data: {"id":"x","choices":[{"delta":{},"finish_reason":"stop"}]}` + "\n\n"
+		extra = `data: {"id":"x","choices":[],"usage":{"prompt_tokens":5,"x":{"y":[]}},"obfuscation":"ab"}` + "\n\n"
+	)
+	for cut := range len(extra) {
+		for _, before := range []string{whole, whole + ": hi\n\n", whole + "id: 7\n\n"} {
+			var f UsageFilter
+			got := f.End(f.Write(nil, []byte(before+extra[:cut])), true)
+			if string(got) != before {
+				t.Errorf("cut after %q: got %q", extra[:cut], got)
+			}
+		}
+	}
+	asking := strings.TrimSuffix(whole, "}\n\n") + `,"usage":null}`
+	for cut := range len(asking) {
+		var f UsageFilter
+		got := string(f.End(f.Write(nil, []byte(asking[:cut])), false))
+		if want := whole[:min(cut, len(whole)-len("}\n\n"))]; got != want && (got != asking[:cut] || !strings.HasPrefix(`,"usage`, asking[len(want):cut])) {
+			t.Errorf("cut after %q: got %q", asking[:cut], got)
+		}
+	}
+	const done = "data: [DONE]"
+	for cut := range len(done) {
+		var f UsageFilter
+		got := string(f.End(f.Write(nil, []byte(whole+done[:cut])), true))
+		if got != whole && got != whole+done[:cut] {
+			t.Errorf("cut after %q: got %q", done[:cut], got)
 		}
 	}
 }

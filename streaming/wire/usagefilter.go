@@ -83,8 +83,17 @@ func (f *UsageFilter) Write(dst, p []byte) []byte {
 	return dst
 }
 
-// End appends to dst what is still held at the end of the stream.
-func (f *UsageFilter) End(dst []byte) []byte {
+// End appends to dst what is still held at the end of the stream. Half of what
+// we have brought in is left out: an empty usage, or, if over says that the
+// answer itself had ended, whatever event was going by.
+func (f *UsageFilter) End(dst []byte, over bool) []byte {
+	switch {
+	case f.line == atLineStart:
+	case f.open && over:
+		f.held = f.held[:0]
+	case f.inMember && f.json.isUsage():
+		f.held = f.held[:f.json.cut]
+	}
 	f.open, f.inMember = false, false
 
 	return f.flush(dst)

@@ -15,6 +15,9 @@ const (
 	eventGoes
 )
 
+// usageKey is the name of a usage.
+const usageKey = "usage"
+
 // member reads the members of one JSON object, as far as it takes to know
 // those that a [UsageFilter] takes out. It does not check the JSON.
 type member struct {
@@ -50,6 +53,12 @@ const (
 
 // betweenMembers tells whether a comma would divide two members.
 func (m *member) betweenMembers() bool { return m.depth == 1 && !m.inString }
+
+// isUsage tells whether the member at hand is a usage of which only the
+// beginning has come.
+func (m *member) isUsage() bool {
+	return (m.part == beforeValue || m.part == inNull || m.part == behindKey) && string(m.key[:m.keyN]) == usageKey
+}
 
 // skim reads on within the value at hand, and returns how far that leads: to
 // its end, or to the end of the line. Nothing in there is to be taken out.
@@ -166,7 +175,7 @@ func (m *member) outer(c byte, size int) finding {
 // named takes the end of a key.
 func (m *member) named() finding {
 	switch string(m.key[:m.keyN]) {
-	case "usage":
+	case usageKey:
 		return nothingSaid
 	case "error":
 		return eventStays
@@ -184,9 +193,9 @@ func (m *member) begin(c byte) finding {
 		m.part = inChoices
 	case key == "choices":
 		return eventStays
-	case key == "usage" && c == 'n':
+	case key == usageKey && c == 'n':
 		m.part, m.nulls = inNull, 1
-	case key == "usage":
+	case key == usageKey:
 		m.usage = c == '{'
 
 		return memberStays

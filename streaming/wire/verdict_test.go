@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -182,6 +183,24 @@ func TestConflictOverWhatIsStoredIsTheClients(t *testing.T) {
 		got := (&wire.Request{Operation: operation}).Judge(409, http.Header{}, []byte(`{"error":{"message":"Cannot cancel a batch with status completed"}}`), noon)
 		if got.Class != want {
 			t.Errorf("repeatable %v: got %s", operation.Repeatable, got.Class)
+		}
+	}
+}
+
+// So is one over a request to which the client has given a name: it has sent
+// another of that name, and must not cost the others their provider.
+func TestConflictOverANamedRequestIsTheClients(t *testing.T) {
+	const conflict = `{"error":{"message":"A request with this idempotency key is in progress","type":"conflict"}}`
+	for name, want := range map[string]keypool.Class{"": keypool.ClassUpstream, "Idempotency-Key": keypool.ClassCaller, "X-Idempotency-Key": keypool.ClassCaller} {
+		r, err := wire.Recognize(http.MethodPost, &url.URL{Path: "/v1/chat/completions"}, http.Header{name: {"one"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.Judge(409, http.Header{}, []byte(conflict), noon); got.Class != want {
+			t.Errorf("%s: got %s", name, got.Class)
+		}
+		if got := r.Judge(500, http.Header{}, nil, noon); got.Class != keypool.ClassUpstream {
+			t.Errorf("%s, 500: got %s", name, got.Class)
 		}
 	}
 }

@@ -173,6 +173,29 @@ var (
 
 func isNumber(s string) bool { return plainNumber.MatchString(s) }
 
+// DropOddWaits takes out of an answer's header what states a wait that makes no
+// sense, or is longer than any that is believed: clients may go by it.
+func DropOddWaits(h http.Header, now time.Time) {
+	for name, unit := range map[string]time.Duration{"Retry-After": time.Second, "Retry-After-Ms": time.Millisecond} {
+		if slices.ContainsFunc(h[name], func(value string) bool { return !isWait(strings.TrimSpace(value), unit, now) }) {
+			delete(h, name)
+		}
+	}
+}
+
+// isWait tells whether a text is a number of units that may be waited, or a date
+// until which one may wait.
+func isWait(s string, unit time.Duration, now time.Time) bool {
+	if isNumber(s) {
+		n, err := strconv.ParseFloat(s, 64)
+
+		return err == nil && n*unit.Seconds() <= maxWait.Seconds()
+	}
+	at, err := http.ParseTime(s)
+
+	return err == nil && at.After(now) && at.Sub(now) <= maxWait
+}
+
 // parseWait reads a wait by its shape: seconds, a duration with units, a date,
 // or the moment of the reset in seconds or milliseconds since 1970. Of a list
 // joined by commas the first counts. Anything else, and the past, is 0.

@@ -124,3 +124,37 @@ func TestWaitIsOnlyForWhatIsTriedAgain(t *testing.T) {
 		t.Errorf("the header of a success was believed: %v", got.Wait)
 	}
 }
+
+// What a client may go by is what a wait can be.
+func TestOddWaitsAreDropped(t *testing.T) {
+	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	for name, values := range map[string][]string{
+		"Retry-After":    {"0", "7", " 7 ", "1.5", "86400", "Thu, 26 Nov 2026 12:00:01 GMT"},
+		"Retry-After-Ms": {"0", "1500", "12.5"},
+	} {
+		for _, value := range values {
+			h := http.Header{name: {value}}
+			if wire.DropOddWaits(h, now); h.Get(name) != value {
+				t.Errorf("%s %q is dropped", name, value)
+			}
+		}
+	}
+	for name, values := range map[string][]string{
+		"Retry-After": {
+			"", "NaN", "Inf", "-5", "1e30", "1e3", "0x10", "1795694400", "99999999999999999999", "soon", "6m0s", "5, 6",
+			"Thu, 01 Jan 1970 00:00:00 GMT", "Thu, 26 Nov 2026 12:00:00 GMT", "Thu, 26 Nov 2099 12:00:00 GMT",
+		},
+		"Retry-After-Ms": {"-1", "NaN", "99999999999999"},
+	} {
+		for _, value := range values {
+			h := http.Header{name: {value}}
+			if wire.DropOddWaits(h, now); len(h) > 0 {
+				t.Errorf("%s %q is kept", name, value)
+			}
+		}
+	}
+	h := http.Header{"Retry-After": {"5", "-5"}}
+	if wire.DropOddWaits(h, now); len(h) > 0 {
+		t.Errorf("one of two is odd: %v", h)
+	}
+}

@@ -98,6 +98,9 @@ type Operation struct {
 	// streams says that a request which does not say so is streamed, and
 	// streamsByQuery that the query may ask for that.
 	streams, streamsByQuery bool
+	// speaks says that the answer is a text that is spoken, and draws that it is
+	// pictures.
+	speaks, draws bool
 	// needsBody and needsModel are what a request is refused without. A body
 	// that is not needed is also not judged: what can be read of it is.
 	needsBody, needsModel bool
