@@ -23,8 +23,9 @@ type account struct {
 	events *events.Emitter
 	call   *streaming.Call
 	client string
-	// ledgers are held until the call is written down in them.
+	// ledgers are held until the call is written down in them, if it is kept.
 	ledgers []*ledger.Writer
+	kept    bool
 
 	// charged says that the call came to something that is paid for. cost is
 	// what that is, or the part of it that is known if costUnknown.

@@ -52,11 +52,15 @@ func (h *Handler) authenticate(r *http.Request, request *wire.Request) (*auth.Cl
 	}
 	refused, reason := unauthorized(), metrics.AuthMissing
 	tried, failed := 0, false
+	ctx := r.Context()
+	if h.JWT != nil {
+		ctx = auth.WithTries(ctx)
+	}
 	for secret := range wire.Credentials(r.Header, r.URL) {
 		if tried++; tried > maxCredentials {
 			break
 		}
-		client, err := h.find(r.Context(), secret)
+		client, err := h.find(ctx, secret)
 		switch {
 		case err == nil:
 			return client, nil

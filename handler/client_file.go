@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
@@ -21,7 +22,11 @@ func (h *Handler) openClients() error {
 	if h.ClientsFile == "" {
 		return h.fillDirectory(nil, evaluated())
 	}
-	h.file = &filewatch.File{Path: h.ClientsFile, Holds: "clients", Most: maxClientsFile, Take: h.takeClients}
+	path, err := caddy.NewReplacer().ReplaceOrErr(h.ClientsFile, true, true)
+	if err != nil {
+		return fmt.Errorf("clients file: %w", err)
+	}
+	h.file = &filewatch.File{Path: path, Holds: "clients", Most: maxClientsFile, Take: h.takeClients}
 	return h.file.Open(h.logger)
 }
 
@@ -56,6 +61,7 @@ func (h *Handler) fillDirectory(more []*Client, secret func(string) (string, err
 		}
 	}
 	h.directory.Store(directory)
+	h.costLimited.Store(h.limitsCost(more))
 	return nil
 }
 

@@ -68,7 +68,7 @@ type Handler struct {
 	// Groups are what several clients have in common.
 	Groups []*Group `json:"groups,omitempty"`
 
-	// ClientsFile is a file with more of them: a JSON object whose "clients"
+	// ClientsFile is a file with more of them, which a placeholder may name: a JSON object whose "clients"
 	// are objects as in Clients. It is read again when it changes; as long as
 	// it cannot be read, what it said before holds.
 	ClientsFile string `json:"clients_file,omitempty"`
@@ -106,7 +106,7 @@ type Handler struct {
 	// state. Of those that match a call the first holds. Default: unknown.
 	Prices []*Price `json:"prices,omitempty"`
 
-	// PricesFile is a file with more of them, in the format of LiteLLM's
+	// PricesFile is a file with more of them, which a placeholder may name, in the format of LiteLLM's
 	// model_prices_and_context_window.json. It is read again when it changes;
 	// as long as it cannot be read, what it said before holds.
 	PricesFile string `json:"prices_file,omitempty"`
@@ -131,13 +131,21 @@ type Handler struct {
 	// the log. Default: nowhere.
 	LedgersRaw []json.RawMessage `json:"ledgers,omitempty" caddy:"namespace=llm.ledger inline_key=sink"`
 
+	// LedgerStrangers keeps records also of calls that were refused before it
+	// was known that the caller may call. Anybody can make as many of those as
+	// the line takes, and they may leave the others no room.
+	// Default: false.
+	LedgerStrangers bool `json:"ledger_strangers,omitempty"`
+
 	directory atomic.Pointer[auth.Directory]
 	// rules are the UserLimits made ready, and groups the Groups by name.
 	rules   []limits.Rule
 	groups  map[string]group
 	records records
 	prices  atomic.Pointer[pricing.Table]
-	memory  *memory
+	// costLimited says that some limit is in money.
+	costLimited atomic.Bool
+	memory      *memory
 	// counts is where use is counted, and closeCounts ends that.
 	counts      limits.Counts
 	closeCounts func() error
@@ -187,8 +195,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		startup.Part{Name: "prices", Do: h.openPrices},
 		startup.Part{Name: "clients", Do: h.openClients},
 	)
-	if err == nil && h.prices.Load().Empty() && h.limitsCost() {
-		h.logger.Warn("there are limits of cost but no prices: only what providers state themselves will count")
+	if err == nil {
+		h.checkPrices()
 	}
 	return err
 }
@@ -283,6 +291,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		events:  h.events,
 		call:    &streaming.Call{Started: time.Now(), Outcome: streaming.OutcomeRefused},
 		ledgers: h.records.hold(),
+		kept:    h.LedgerStrangers,
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	repl.Map(a.placeholder)
@@ -336,6 +345,7 @@ func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *ref
 	if refused != nil {
 		return refused
 	}
+	a.kept = true
 	if refused := h.welcome(a, r, client); refused != nil {
 		return refused
 	}

@@ -22,7 +22,7 @@ import (
 
 // JWT lets in callers who bring a JSON Web Token in the place of a key. It
 // must be signed by the issuer (RS, PS, ES or EdDSA), be meant for us, and
-// expire.
+// expire. JWKS, Issuer and Audience may hold placeholders.
 type JWT struct {
 	// JWKS is where the issuer's public keys are: the URL or the file of a
 	// JSON Web Key Set. They are fetched again every hour (a file every
@@ -96,6 +96,12 @@ func (j *JWT) check() error {
 }
 
 func (j *JWT) provision() error {
+	if err := j.resolve(); err != nil {
+		return err
+	}
+	if err := j.check(); err != nil { // what a placeholder stands for may be nothing
+		return err
+	}
 	if j.Leeway == 0 {
 		j.Leeway = caddy.Duration(defaultLeeway)
 	}
@@ -107,7 +113,27 @@ func (j *JWT) provision() error {
 		return err
 	}
 	j.verifier = &auth.Verifier{
-		Keys: keys, Issuer: j.Issuer, Audience: slices.Clone(j.Audience), Claim: j.Claim, Leeway: time.Duration(j.Leeway),
+		Keys: keys, Issuer: j.Issuer, Audience: j.Audience, Claim: j.Claim, Leeway: time.Duration(j.Leeway),
+	}
+	return nil
+}
+
+// resolve puts what placeholders stand for in their place.
+func (j *JWT) resolve() error {
+	j.Audience = slices.Clone(j.Audience)
+	texts := []*string{&j.JWKS, &j.Issuer}
+	for i := range j.Audience {
+		texts = append(texts, &j.Audience[i])
+	}
+	for _, text := range texts {
+		if *text == "" {
+			continue
+		}
+		resolved, err := caddy.NewReplacer().ReplaceOrErr(*text, true, true)
+		if err != nil {
+			return err
+		}
+		*text = resolved
 	}
 	return nil
 }
@@ -189,16 +215,21 @@ func (h *Handler) parseJWT(d *caddyfile.Dispenser) error {
 		if len(args) == 0 || len(args) > 1 && option != "audience" {
 			return d.ArgErr()
 		}
+		once := map[string]*string{"jwks": &h.JWT.JWKS, "issuer": &h.JWT.Issuer, "claim": &h.JWT.Claim}
+		if text, ok := once[option]; ok {
+			if *text != "" {
+				return d.Errf("jwt: %s: already specified", option)
+			}
+			*text = args[0]
+			continue
+		}
 		switch option {
-		case "jwks":
-			h.JWT.JWKS = args[0]
-		case "issuer":
-			h.JWT.Issuer = args[0]
 		case "audience":
 			h.JWT.Audience = append(h.JWT.Audience, args...)
-		case "claim":
-			h.JWT.Claim = args[0]
 		case "leeway":
+			if h.JWT.Leeway != 0 {
+				return d.Err("jwt: leeway: already specified")
+			}
 			leeway, err := syntax.Duration(args[0])
 			if err != nil {
 				return d.Errf("jwt: leeway: %v", err)

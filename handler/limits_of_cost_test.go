@@ -18,7 +18,7 @@ func TestLimitsOfCostAreFound(t *testing.T) {
 		"of something else":   {&Handler{UserLimits: requests, Clients: []*Client{{Limits: requests}}, Groups: []*Group{{Limits: requests}}}, false},
 		"beside another kind": {&Handler{UserLimits: requests, Clients: []*Client{{Limits: requests}, {Limits: cost}}}, true},
 	} {
-		if got := c.h.limitsCost(); got != c.want {
+		if got := c.h.limitsCost(nil); got != c.want {
 			t.Errorf("%s: got %t", name, got)
 		}
 	}

@@ -12,9 +12,6 @@ import (
 // can make us forget some, and gains a few guesses by it.
 const maxAddresses = 1 << 16
 
-// sample is how many addresses are looked at when one must be forgotten.
-const sample = 8
-
 // Failures counts by address the calls whose key was wrong. The zero value is
 // ready; it is safe for concurrent use.
 //
@@ -49,36 +46,13 @@ func (f *Failures) Add(now time.Time, from netip.Addr, window time.Duration) {
 	defer f.mu.Unlock()
 	known, ok := f.addresses[from]
 	if !ok {
-		f.makeRoom()
+		f.addresses = WithRoom(f.addresses, maxAddresses, func(known failures) time.Time { return known.since })
 	}
 	if !now.Before(known.since.Add(window)) {
 		known = failures{since: now}
 	}
 	known.count++
 	f.addresses[from] = known
-}
-
-// makeRoom forgets the oldest of a few addresses if there are too many.
-func (f *Failures) makeRoom() {
-	if f.addresses == nil {
-		f.addresses = map[netip.Addr]failures{}
-	}
-	if len(f.addresses) < maxAddresses {
-		return
-	}
-	var oldest netip.Addr
-	var since time.Time
-	seen := 0
-	// A map's order begins anywhere.
-	for address, known := range f.addresses {
-		if seen == 0 || known.since.Before(since) {
-			oldest, since = address, known.since
-		}
-		if seen++; seen == sample {
-			break
-		}
-	}
-	delete(f.addresses, oldest)
 }
 
 // Host returns the address by which a caller is known: an IPv4 address, or the
