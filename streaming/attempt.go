@@ -95,7 +95,7 @@ func (r *rotation) send(ctx context.Context, to target, lease keypool.Lease, wit
 		return nil, unsigned(err)
 	}
 	l.watch.arm(r.headersLimit(l.urgent))
-	res, err := to.provider.transport.RoundTrip(out)
+	res, err := to.provider.transport.RoundTrip(out) //nolint:bodyclose // the leg closes it
 	l.watch.disarm()
 	switch {
 	case err != nil:

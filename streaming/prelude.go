@@ -84,7 +84,7 @@ func (r *rotation) hold(l *leg) *failure {
 	switch {
 	case started:
 		return nil
-	case l.end != nil && l.end != io.EOF:
+	case l.end != nil && !errors.Is(l.end, io.EOF):
 		return r.fault(l.end)
 	case over && saysNothing(l.scan.Result()) && !r.emptied && r.takeRetry():
 		// Once more: it may be a hiccup, or the model's honest answer.

@@ -46,7 +46,7 @@ func (s *sink) Write(ctx context.Context, records []*ledger.Record) error {
 	if err != nil {
 		return fmt.Errorf("preparing to insert: %w", err)
 	}
-	defer insert.Close()
+	defer func() { _ = insert.Close() }()
 	for _, record := range records {
 		if _, err := insert.ExecContext(ctx, s.values(record)...); err != nil {
 			if s.dialect.refuses(err) {
@@ -108,7 +108,7 @@ func (s *sink) has(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	names, err := rows.Columns()
 	if err != nil {
 		return nil, err

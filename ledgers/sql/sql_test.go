@@ -160,7 +160,7 @@ func TestNameTellsWhatPlaceholdersStandFor(t *testing.T) {
 		}
 		return text
 	}
-	if name("a") != name("a") || name("a") == name("b") {
+	if again := name("a"); name("a") != again || again == name("b") {
 		t.Errorf("got %s and %s", name("a"), name("b"))
 	}
 }
