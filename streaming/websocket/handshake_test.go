@@ -3,6 +3,7 @@
 package websocket
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"testing"
