@@ -34,7 +34,7 @@ func TestEveryCodeIsDocumented(t *testing.T) {
 	_, section, _ := strings.Cut(string(text), "## What clients are told")
 	section, _, _ = strings.Cut(section, "\n## ")
 	documented := map[string]bool{}
-	for _, row := range regexp.MustCompile("(?m)^\\| [0-9–]+ \\| ([^|]*)\\|").FindAllStringSubmatch(section, -1) {
+	for _, row := range regexp.MustCompile(`(?m)^\| [0-9–]+ \| ([^|]*)\|`).FindAllStringSubmatch(section, -1) {
 		for _, code := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(row[1], -1) {
 			documented[code[1]] = true
 		}

@@ -30,7 +30,8 @@ var rooms = map[string][]string{
 // parts are finer rules inside the rooms: what a folder must not import.
 var parts = map[string][]string{
 	"credentials":         {"github.com/caddyserver/", "go.uber.org/zap"},
-	"keypool":             {"github.com/caddyserver/", "go.uber.org/zap"},
+	"keypool":             {"github.com/caddyserver/", "github.com/redis/", "go.uber.org/zap"},
+	"keypool/shared":      {"github.com/caddyserver/", "go.uber.org/zap"},
 	"streaming":           {modulePath + "/credentials/"},
 	"streaming/jsonscan":  {"github.com/", "net/http"},
 	"streaming/sse":       {"github.com/", "net/http"},

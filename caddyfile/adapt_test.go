@@ -19,11 +19,12 @@ import (
 )
 
 // onlyLoading are the errors that come only of loading what was adapted: the
-// config is right, but not what it refers to. All others come of adapting and
+// config is right, but not what it refers to, or what stands around it. All others come of adapting and
 // name the line.
 var onlyLoading = []string{
 	"error_clients_file_missing", "error_credentials_incomplete", "error_key_from_unset_variable",
 	"error_keys_file_missing", "error_prices_file_missing", "error_prices_file_of_something_else",
+	"error_proxy_by_hand_active", "error_proxy_by_hand_balancing", "error_proxy_by_hand_passive",
 }
 
 // TestAdapt adapts each Caddyfile in testdata/adapt and compares the JSON with

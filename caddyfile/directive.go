@@ -6,6 +6,7 @@ package caddyfile
 
 import (
 	"encoding/json"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -110,9 +111,8 @@ func parseBlock(d *caddyfile.Dispenser) (*block, error) {
 			}
 			continue
 		}
-		switch option {
-		case "to", "dynamic", "transport":
-			return nil, d.Errf("%s: llm_proxy sets this itself; where calls go is said by 'provider', and a 'transport' belongs inside it", option)
+		if why := unfit(option); why != "" {
+			return nil, d.Errf("%s: %s", option, why)
 		}
 		line := syntax.At(d)
 		segment := d.NextSegment()
@@ -122,6 +122,8 @@ func parseBlock(d *caddyfile.Dispenser) (*block, error) {
 	if len(b.transport.Providers) == 0 && needsProviders != "" {
 		return nil, d.Errf("%s: without a 'provider', llm_proxy is only the handler; options of the transport and of reverse_proxy then belong into the reverse_proxy behind it", needsProviders)
 	}
+	// Limits and what is known of keys are shared over the same Redis.
+	b.transport.Redis = b.admission.Redis
 	if err := b.admission.FinishCaddyfile(line); err != nil {
 		return nil, err
 	}
@@ -131,6 +133,22 @@ func parseBlock(d *caddyfile.Dispenser) (*block, error) {
 	b.warn()
 	b.proxy = asDirective(name, b.proxy)
 	return &b, nil
+}
+
+// unfit says why an option of reverse_proxy may not stand in the block; "" if
+// it may. What acts on its upstream would act on all providers as one.
+func unfit(option string) string {
+	switch {
+	case option == "to", option == "dynamic", option == "transport":
+		return "llm_proxy sets this itself; where calls go is said by 'provider', and a 'transport' belongs inside it"
+	case strings.HasPrefix(option, "health_"):
+		return "health checks of reverse_proxy do not reach providers; 'probe' finds out which of their keys work, and 'breaker' leaves alone what fails"
+	case strings.HasPrefix(option, "unhealthy_"), option == "max_fails", option == "fail_duration":
+		return "reverse_proxy would take one provider's or key's failures for all; 'breaker' says when a provider is left alone"
+	case strings.HasPrefix(option, "lb_"):
+		return "reverse_proxy knows nothing of providers and keys; 'retry' says how often a call is tried again, 'model' which provider comes next, and 'select' which key"
+	}
+	return ""
 }
 
 // asDirective makes a reverse_proxy directive of the options, which keep

@@ -119,7 +119,6 @@ func inFrontOf(t *testing.T, provider string, options ...string) *gateway {
 type rawClient struct {
 	net.Conn
 	*bufio.Reader
-	response *http.Response
 }
 
 func (c *rawClient) Read(p []byte) (int, error) { return c.Reader.Read(p) }

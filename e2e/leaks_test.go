@@ -147,14 +147,11 @@ func TestNothingLeaks(t *testing.T) {
 		_, profile := g.send(t, "GET", "/debug/pprof/goroutine?debug=1", "", "")
 		t.Errorf("before %v, after %v\n%.6000s", before, after, profile)
 	}
-	if finished < 1000 {
-		t.Errorf("only %d calls got a whole answer", finished)
-	}
 	g.checkPlaces(t, client)
 }
 
 // trouble makes one of many kinds of calls, and reports whether it got a whole
-// answer.
+// answer. One that nothing troubles must, however slow the machine is.
 func (g *gateway) trouble(t *testing.T, client *http.Client, random *rand.Rand, n int64) bool {
 	// A name of its own lets no breaker keep the fault away.
 	model := fmt.Sprintf("%s-%d", troubles[random.IntN(len(troubles))], n)
@@ -169,19 +166,26 @@ func (g *gateway) trouble(t *testing.T, client *http.Client, random *rand.Rand, 
 			path = "/v1beta/models/" + model + ":streamGenerateContent?alt=sse"
 		}
 	}
-	if random.IntN(2) == 0 {
+	manner := random.IntN(6)
+	untroubled := manner > 2 && (strings.HasPrefix(model, "plain") || strings.HasPrefix(model, "long"))
+	switch {
+	case untroubled:
+		path = "/patient" + path
+	case random.IntN(2) == 0:
 		path = "/holding" + path
 	}
 	ctx, leave := context.WithCancel(context.Background())
 	defer leave()
 	req := g.newRequest(t, "POST", path, strings.Replace(body, "STREAM", fmt.Sprint(stream), 1)).WithContext(ctx)
-	manner := random.IntN(6)
 	if manner == 0 {
 		// It goes away before there are headers, most likely.
 		time.AfterFunc(time.Duration(random.IntN(5_000))*time.Microsecond, leave)
 	}
 	res, err := client.Do(req)
 	if err != nil {
+		if untroubled {
+			t.Errorf("call %d for %s: %v", n, model, err)
+		}
 		return false
 	}
 	defer res.Body.Close()
@@ -197,8 +201,12 @@ func (g *gateway) trouble(t *testing.T, client *http.Client, random *rand.Rand, 
 		}
 		return errors.Is(err, io.EOF) && res.StatusCode == http.StatusOK
 	}
-	_, err = io.Copy(io.Discard, res.Body)
-	return err == nil && res.StatusCode == http.StatusOK
+	text, err := io.ReadAll(res.Body)
+	whole := err == nil && res.StatusCode == http.StatusOK
+	if untroubled && !whole {
+		t.Errorf("call %d for %s: %d %.500s, %v", n, model, res.StatusCode, text, err)
+	}
+	return whole
 }
 
 // footprint is what a process holds.

@@ -18,11 +18,14 @@ type desk struct {
 	mu           sync.Mutex
 	dead         map[string]bool
 	calls, lists map[string]int
+	// answers are what it says to calls with a key, where that is something
+	// special.
+	answers map[string]func(http.ResponseWriter)
 }
 
 func newDesk(t *testing.T, dead ...string) *desk {
 	t.Helper()
-	d := &desk{dead: map[string]bool{}, calls: map[string]int{}, lists: map[string]int{}}
+	d := &desk{dead: map[string]bool{}, calls: map[string]int{}, lists: map[string]int{}, answers: map[string]func(http.ResponseWriter){}}
 	for _, key := range dead {
 		d.dead[key] = true
 	}
@@ -46,6 +49,14 @@ func (d *desk) answer(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, `{"error":{"message":"Incorrect API key provided","code":"invalid_api_key"}}`)
 		return
 	}
+	if say := d.answers[key]; say != nil {
+		say(w)
+		return
+	}
+	if strings.HasSuffix(r.URL.Path, "/responses") {
+		fmt.Fprintf(w, `{"id":"resp_%d_%s","object":"response","status":"completed","model":"gpt-4o","output":[{"type":"message","role":"assistant","content":[{"type":"output_text","text":"hello"}]}]}`, d.calls[key], key)
+		return
+	}
 	fmt.Fprint(w, `{"id":"c1","object":"chat.completion","model":"gpt-4o","choices":[{"index":0,"message":{"role":"assistant","content":"hello"},"finish_reason":"stop"}]}`)
 }
 
@@ -53,6 +64,23 @@ func (d *desk) revive(key string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.dead, key)
+}
+
+// says has calls with a key answered with a status; 200 is well again.
+func (d *desk) says(key string, status int, headers map[string]string, body string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.answers, key)
+	if status == http.StatusOK {
+		return
+	}
+	d.answers[key] = func(w http.ResponseWriter) {
+		for name, value := range headers {
+			w.Header().Set(name, value)
+		}
+		w.WriteHeader(status)
+		fmt.Fprint(w, body)
+	}
 }
 
 // used returns how many calls and lists were asked for with a key.

@@ -82,7 +82,7 @@ func play(t *testing.T, recording recordings.Recording, client *rawClient, provi
 
 // fragments cuts a message into frames, with a ping among them.
 func fragments(message, masked []byte, random *rand.Rand) (all []byte) {
-	kind := byte(ws.Text)
+	kind := ws.Text
 	for len(message) > 0 {
 		n := min(1+random.IntN(2000), len(message))
 		last := byte(0)

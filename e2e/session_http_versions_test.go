@@ -129,7 +129,7 @@ https://localhost:GATEWAY {
 		t.Errorf("HTTP/1.1: the log says %v", call)
 	}
 
-	two := &http2.Transport{TLSClientConfig: insecure.Clone()}
+	two := &http2.Transport{TLSClientConfig: insecure.Clone()} //nolint:staticcheck // net/http's own sends no extended CONNECT
 	three := &http3.Transport{TLSClientConfig: insecure.Clone()}
 	t.Cleanup(func() { _ = three.Close() })
 	for _, version := range []struct {

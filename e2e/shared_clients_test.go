@@ -13,8 +13,8 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/internal/redistest"
 )
 
-// startSharing starts two gateways with the same store.
-func startSharing(t *testing.T, store, options string, env ...string) [2]*gateway {
+// startSharingClients starts two gateways with the same store.
+func startSharingClients(t *testing.T, store, options string, env ...string) [2]*gateway {
 	t.Helper()
 	config := withStore(store, options)
 	return [2]*gateway{start(t, config, env...), start(t, config, env...)}
@@ -25,10 +25,10 @@ func startSharing(t *testing.T, store, options string, env ...string) [2]*gatewa
 func TestInstancesShareClients(t *testing.T) {
 	for store, begin := range map[string]func(*testing.T) [2]*gateway{
 		"storage": func(t *testing.T) [2]*gateway {
-			return startSharing(t, "storage", "", "XDG_DATA_HOME="+t.TempDir())
+			return startSharingClients(t, "storage", "", "XDG_DATA_HOME="+t.TempDir())
 		},
 		"redis": func(t *testing.T) [2]*gateway {
-			return startSharing(t, "redis", "redis {$REDIS}", "REDIS="+redistest.Start(t).Address)
+			return startSharingClients(t, "redis", "redis {$REDIS}", "REDIS="+redistest.Start(t).Address)
 		},
 	} {
 		t.Run(store, func(t *testing.T) {

@@ -25,8 +25,9 @@ type account struct {
 	client string
 	// metadata are what operators want to know of the client.
 	metadata metadata
-	// ledgers are held until the call is written down in them.
+	// ledgers are held until the call is written down in them, if it is kept.
 	ledgers []*ledger.Writer
+	kept    bool
 
 	// charged says that the call came to something that is paid for. cost is
 	// what that is, or the part of it that is known if costUnknown.

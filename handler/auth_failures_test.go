@@ -3,11 +3,19 @@
 package handler
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/json"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 )
 
 // An address that comes with too many wrong keys is refused without a look at
@@ -43,4 +51,42 @@ func TestFewKeysOfARequestAreTried(t *testing.T) {
 	checkRefused(t, h, r, http.StatusUnauthorized, "invalid_api_key")
 	r.Header["X-Api-Key"] = r.Header["X-Api-Key"][1:]
 	checkPassed(t, h, r)
+}
+
+// However many tokens a request brings, only so many signatures are checked.
+func TestFewSignaturesOfARequestAreChecked(t *testing.T) {
+	issuer := newIssuer(t, "https://id.example")
+	good, keySet := issuer.sign("alice", ""), issuer.keySet
+	var keys jose.JSONWebKeySet
+	if err := json.Unmarshal([]byte(keySet), &keys); err != nil {
+		t.Fatal(err)
+	}
+	var signer jose.Signer
+	for i := range 15 {
+		public, private, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys.Keys = append(keys.Keys, jose.JSONWebKey{Key: public, KeyID: strconv.Itoa(i)})
+		if signer, err = jose.NewSigner(jose.SigningKey{Algorithm: jose.EdDSA, Key: private}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys.Keys = keys.Keys[:15] // so the signer's is unknown
+	file := filepath.Join(t.TempDir(), "jwks.json")
+	if err := os.WriteFile(file, []byte(asJSON(t, keys)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	unknown, err := jwt.Signed(signer).Claims(map[string]any{"iss": "https://id.example"}).Serialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHandler(t, &Handler{Callers: Callers{JWT: withJWT(file)}})
+	r := request("/v1/chat/completions", chat, "Authorization", "", "X-Api-Key", unknown)
+	r.Header.Add("X-Api-Key", good)
+	checkPassed(t, h, r)
+	r = request("/v1/chat/completions", chat, "Authorization", "", "X-Api-Key", unknown)
+	r.Header.Add("X-Api-Key", unknown+"A")
+	r.Header.Add("X-Api-Key", good)
+	checkRefused(t, h, r, http.StatusUnauthorized, "invalid_api_key")
 }

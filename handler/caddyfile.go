@@ -80,6 +80,8 @@ import (
 //		max_request_body <size>
 //		heartbeat        <duration>
 //		ledger log|file|redis ...
+//		ledger_strangers
+//		redis <address>... { ... }
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return parseDirective(d, h.ParseOption, h.FinishCaddyfile)
@@ -122,6 +124,8 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		err = h.parseUsageEndpoint(d)
 	case "ledger":
 		err = h.parseLedger(d)
+	case "ledger_strangers":
+		err = parseFlag(d, &h.LedgerStrangers)
 	case "price":
 		err = h.parsePrice(d)
 	case "prices":

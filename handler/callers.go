@@ -32,9 +32,9 @@ type Callers struct {
 	// Groups are what several clients have in common.
 	Groups []*Group `json:"groups,omitempty"`
 
-	// ClientsFile is a file with more of them: a JSON object whose "clients"
-	// are objects as in Clients. It is read again when it changes; as long as
-	// it cannot be read, what it said before holds.
+	// ClientsFile is a file with more of them, which a placeholder may name: a
+	// JSON object whose "clients" are objects as in Clients. It is read again
+	// when it changes; as long as it cannot be read, what it said before holds.
 	ClientsFile string `json:"clients_file,omitempty"`
 
 	// ClientsStore is where clients are that are added and changed while Caddy
@@ -64,6 +64,8 @@ type Callers struct {
 	// rules hold for everybody who has none of the same kind, and tallies are
 	// counted of everybody.
 	rules, tallies []limits.Rule
+	// costLimited says that a client or a group has a limit in money.
+	costLimited atomic.Bool
 	// trusting says that clients may be known by their name alone.
 	trusting bool
 	memory   *memory
@@ -152,11 +154,15 @@ func (who *Callers) close() error {
 func (who *Callers) identify(r *http.Request) (*auth.Client, *refusal) {
 	refused, reason := unauthorized(), metrics.AuthMissing
 	tried, failed := 0, false
+	ctx := r.Context()
+	if len(who.JWT) > 0 {
+		ctx = auth.WithTries(ctx)
+	}
 	for secret := range wire.Credentials(r.Header, r.URL) {
 		if tried++; tried > maxCredentials {
 			break
 		}
-		client, err := who.find(r.Context(), secret)
+		client, err := who.find(ctx, secret)
 		switch {
 		case err == nil:
 			return client, nil

@@ -28,7 +28,7 @@ func (who *Callers) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 	case "introspection":
 		err = who.parseIntrospection(d)
 	case "redis":
-		err = who.parseRedis(d)
+		err = streaming.ParseRedis(d, &who.Redis)
 	case "auth_failures":
 		err = who.parseAuthFailures(d)
 	default:
@@ -75,15 +75,6 @@ func (who *Callers) parseClients(d *caddyfile.Dispenser) error {
 	}
 	*into = where
 	return nil
-}
-
-// parseRedis parses "redis <address>... { … }".
-func (who *Callers) parseRedis(d *caddyfile.Dispenser) error {
-	if who.Redis != nil {
-		return d.Err("redis: already specified")
-	}
-	who.Redis = new(streaming.Redis)
-	return who.Redis.UnmarshalCaddyfile(d.NewFromNextSegment())
 }
 
 // parseAuthFailures parses "auth_failures <n> <window>".

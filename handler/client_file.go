@@ -26,7 +26,11 @@ func (who *Callers) openClients(ctx caddy.Context) error {
 	if who.ClientsFile == "" {
 		return who.fillDirectory(nil, evaluated())
 	}
-	who.file = &filewatch.File{Path: who.ClientsFile, Holds: "clients", Most: maxClientsFile, Take: who.takeClients}
+	path, err := caddy.NewReplacer().ReplaceOrErr(who.ClientsFile, true, true)
+	if err != nil {
+		return fmt.Errorf("clients file: %w", err)
+	}
+	who.file = &filewatch.File{Path: path, Holds: "clients", Most: maxClientsFile, Take: who.takeClients}
 	return who.file.Open(who.logger)
 }
 
@@ -61,6 +65,7 @@ func (who *Callers) fillDirectory(more []*Client, secret func(string) (string, e
 		}
 	}
 	who.managed.configure(who, edit.Done())
+	who.costLimited.Store(who.limitsCost(more))
 	return nil
 }
 

@@ -41,6 +41,32 @@ func entry(id, key string) string {
 	return fmt.Sprintf(`{"id":%q,"secrets":[%q]}`, id, auth.HashSecret(key).String())
 }
 
+// What names a file or an issuer may come from the environment, as elsewhere.
+func TestPlaceholdersNameFilesAndIssuers(t *testing.T) {
+	dir := t.TempDir()
+	issuer := newIssuer(t, "https://id.example")
+	token, keySet := issuer.sign("alice", ""), issuer.keySet
+	for name, text := range map[string]string{
+		"clients.json": `{"clients":[` + entry("a", "key-a") + `]}`, "jwks.json": keySet, "prices.json": `{"m":{"input_cost_per_token":1e-6}}`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("LLM_TEST_FOLDER", dir)
+	t.Setenv("LLM_TEST_ISSUER", "https://id.example")
+	t.Setenv("LLM_TEST_AUDIENCE", "llm")
+	h := newHandler(t, &Handler{
+		Callers:    Callers{ClientsFile: "{env.LLM_TEST_FOLDER}/clients.json", JWT: []*JWT{{JWKS: "{env.LLM_TEST_FOLDER}/jwks.json", Issuer: "{env.LLM_TEST_ISSUER}", Audience: []string{"{env.LLM_TEST_AUDIENCE}"}}}},
+		PricesFile: "{env.LLM_TEST_FOLDER}/prices.json",
+	})
+	checkPassed(t, h, request("/v1/chat/completions", chat, "Authorization", "Bearer key-a"))
+	checkPassed(t, h, request("/v1/chat/completions", chat, "Authorization", "Bearer "+token))
+	if h.prices.Load().Empty() {
+		t.Error("there are no prices")
+	}
+}
+
 // The clients of a file come and go with it. A file that is broken, or has
 // clients that could not be told apart, changes nothing and is reported once.
 func TestClientsFile(t *testing.T) {

@@ -24,6 +24,7 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/keep"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/startup"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/websocket"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
@@ -87,7 +88,7 @@ type Handler struct {
 	// state. Of those that match a call the first holds. Default: unknown.
 	Prices []*Price `json:"prices,omitempty"`
 
-	// PricesFile is a file with more of them, in the format of LiteLLM's
+	// PricesFile is a file with more of them, which a placeholder may name, in the format of LiteLLM's
 	// model_prices_and_context_window.json. It is read again when it changes;
 	// as long as it cannot be read, what it said before holds.
 	PricesFile string `json:"prices_file,omitempty"`
@@ -107,6 +108,12 @@ type Handler struct {
 	// LedgersRaw are where a record of each call is kept, besides the line in
 	// the log. Default: nowhere.
 	LedgersRaw []json.RawMessage `json:"ledgers,omitempty" caddy:"namespace=llm.ledger inline_key=sink"`
+
+	// LedgerStrangers keeps records also of calls that were refused before it
+	// was known that the caller may call. Anybody can make as many of those as
+	// the line takes, and they may leave the others no room.
+	// Default: false.
+	LedgerStrangers bool `json:"ledger_strangers,omitempty"`
 
 	records records
 	prices  atomic.Pointer[pricing.Table]
@@ -160,8 +167,8 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		startup.Part{Name: "prices", Do: h.openPrices},
 		startup.Part{Name: "clients", Do: func() error { return h.openClients(ctx) }},
 	)
-	if err == nil && h.prices.Load().Empty() && h.limitsCost() {
-		h.logger.Warn("there are limits of cost but no prices: only what providers state themselves will count")
+	if err == nil {
+		h.checkPrices()
 	}
 	return err
 }
@@ -176,7 +183,7 @@ func (h *Handler) openLimits(ctx caddy.Context) (err error) {
 		return err
 	}
 	if h.hasLimits() {
-		h.memory.keeper.Lend(h, ctx.Storage())
+		keep.Await(h.memory.keeper.Lend(h, ctx.Storage()))
 	}
 	return nil
 }
@@ -253,6 +260,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		events:  h.events,
 		call:    &streaming.Call{Started: time.Now(), Outcome: streaming.OutcomeRefused},
 		ledgers: h.records.hold(),
+		kept:    h.LedgerStrangers,
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	repl.Map(a.placeholder)
@@ -278,11 +286,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		defer beating.stop()
 		w = beating
 	}
-	err := next.ServeHTTP(w, r)
-	if err != nil && a.call.Outcome == "" {
-		a.call.Outcome = streaming.OutcomeError
+	if err := next.ServeHTTP(w, r); err != nil {
+		return a.unserved(w, r, err)
 	}
-	return err
+	return nil
 }
 
 // clean takes out of the request what must not go on. Nothing behind us needs
@@ -307,6 +314,7 @@ func (h *Handler) admit(a *account, w http.ResponseWriter, r *http.Request) *ref
 	if refused != nil {
 		return refused
 	}
+	a.kept = true
 	if refused := h.welcome(a, r, client); refused != nil {
 		return refused
 	}

@@ -22,7 +22,7 @@ import (
 
 // JWT lets in callers who bring a JSON Web Token in the place of a key. It
 // must be signed by the issuer (RS, PS, ES or EdDSA), be meant for us, and
-// expire.
+// expire. JWKS, Issuer and Audience may hold placeholders.
 type JWT struct {
 	// JWKS is where the issuer's public keys are: the URL or the file of a
 	// JSON Web Key Set. They are fetched again every hour (a file every
@@ -70,7 +70,7 @@ func (k *sharedKeys) Destruct() error {
 // openJWT gets ready what tells who brings a token.
 func (who *Callers) openJWT() error {
 	for i, j := range who.JWT {
-		if err := j.provision(); err != nil {
+		if err := j.provision(who); err != nil {
 			return fmt.Errorf("jwt %d (%q): %w", i+1, j.Issuer, err)
 		}
 	}
@@ -130,7 +130,13 @@ func (who *Callers) verify(ctx context.Context, secret string) (*grant, error) {
 	return nil, refused
 }
 
-func (j *JWT) provision() error {
+func (j *JWT) provision(who *Callers) error {
+	if err := j.resolve(); err != nil {
+		return err
+	}
+	if err := j.check(who); err != nil { // what a placeholder stands for may be nothing
+		return err
+	}
 	if j.Leeway == 0 {
 		j.Leeway = caddy.Duration(defaultLeeway)
 	}
@@ -139,7 +145,27 @@ func (j *JWT) provision() error {
 		return err
 	}
 	j.verifier = &auth.Verifier{
-		Keys: keys, Issuer: j.Issuer, Audience: slices.Clone(j.Audience), Leeway: time.Duration(j.Leeway),
+		Keys: keys, Issuer: j.Issuer, Audience: j.Audience, Leeway: time.Duration(j.Leeway),
+	}
+	return nil
+}
+
+// resolve puts what placeholders stand for in their place.
+func (j *JWT) resolve() error {
+	j.Audience = slices.Clone(j.Audience)
+	texts := []*string{&j.JWKS, &j.Issuer}
+	for i := range j.Audience {
+		texts = append(texts, &j.Audience[i])
+	}
+	for _, text := range texts {
+		if *text == "" {
+			continue
+		}
+		resolved, err := caddy.NewReplacer().ReplaceOrErr(*text, true, true)
+		if err != nil {
+			return err
+		}
+		*text = resolved
 	}
 	return nil
 }

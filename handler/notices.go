@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
 )
@@ -24,6 +25,8 @@ const (
 type reached struct {
 	mu    sync.Mutex
 	until map[reachedLimit]time.Time
+	// sweepAt is when it is worth to look for those that have room again.
+	sweepAt time.Time
 }
 
 type reachedLimit struct{ client, limit string }
@@ -31,29 +34,34 @@ type reachedLimit struct{ client, limit string }
 // first reports whether operators should hear of a limit, and remembers that
 // they did.
 func (r *reached) first(now time.Time, limit reachedLimit, wait time.Duration) bool {
-	if wait < noticeableWait {
-		return false
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if now.Before(r.until[limit]) {
+	until, known := r.until[limit]
+	if now.Before(until) {
 		return false
 	}
-	if len(r.until) >= maxReached {
-		maps.DeleteFunc(r.until, func(_ reachedLimit, until time.Time) bool { return !now.Before(until) })
-		if len(r.until) >= maxReached {
-			return false
-		}
-	}
-	if r.until == nil {
-		r.until = map[reachedLimit]time.Time{}
+	if !known {
+		r.makeRoom(now)
 	}
 	r.until[limit] = now.Add(wait)
 	return true
 }
 
+// makeRoom forgets limits that have room again, which it looks for now and
+// then, or one that will have it soon.
+func (r *reached) makeRoom(now time.Time) {
+	if len(r.until) >= maxReached && !now.Before(r.sweepAt) {
+		maps.DeleteFunc(r.until, func(_ reachedLimit, until time.Time) bool { return !now.Before(until) })
+		r.sweepAt = now.Add(noticeableWait)
+	}
+	r.until = auth.WithRoom(r.until, maxReached, func(until time.Time) time.Time { return until })
+}
+
 // tellOfLimit has operators hear that a client has met the end of a limit.
 func (h *Handler) tellOfLimit(client string, exceeded *limits.Exceeded) {
+	if exceeded.Wait < noticeableWait {
+		return
+	}
 	now, limit := time.Now(), reachedLimit{client, limitWords(exceeded)}
 	if !h.memory.reached.first(now, limit, exceeded.Wait) {
 		return

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
 
@@ -80,15 +81,30 @@ func (h *Handler) openPrices() error {
 		h.prices.Store(pricing.NewTable(rows, list))
 		return []zap.Field{zap.Int("models", len(list)), zap.Strings("without_sense", senseless)}, nil
 	}
-	h.pricesFile = &filewatch.File{Path: h.PricesFile, Holds: "prices", Most: maxPricesFile, Take: take}
+	path, err := caddy.NewReplacer().ReplaceOrErr(h.PricesFile, true, true)
+	if err != nil {
+		return fmt.Errorf("prices file: %w", err)
+	}
+	h.pricesFile = &filewatch.File{Path: path, Holds: "prices", Most: maxPricesFile, Take: take}
 	return h.pricesFile.Open(h.logger)
 }
 
-// limitsCost tells whether the config has limits in money.
-func (h *Handler) limitsCost() bool {
-	isCost := func(l *Limit) bool { return l != nil && l.Kind == limits.Cost.String() }
-	return slices.ContainsFunc(h.UserLimits, isCost) ||
-		slices.ContainsFunc(h.Clients, func(c *Client) bool { return c != nil && slices.ContainsFunc(c.Limits, isCost) })
+func isCost(l *Limit) bool { return l != nil && l.Kind == limits.Cost.String() }
+
+// limitsCost tells whether a group has limits in money, or a client: of the
+// config, or one of more.
+func (who *Callers) limitsCost(more []*Client) bool {
+	hasCost := func(c *Client) bool { return c != nil && slices.ContainsFunc(c.Limits, isCost) }
+	return slices.ContainsFunc(who.Groups, func(g *Group) bool { return g != nil && slices.ContainsFunc(g.Limits, isCost) }) ||
+		slices.ContainsFunc(who.Clients, hasCost) || slices.ContainsFunc(more, hasCost)
+}
+
+// checkPrices warns of limits in money that have no prices to go by.
+func (h *Handler) checkPrices() {
+	costs := h.costLimited.Load() || slices.ContainsFunc(h.UserLimits, isCost)
+	if costs && h.prices.Load().Empty() {
+		h.logger.Warn("there are limits of cost but no prices: only what providers state themselves will count")
+	}
 }
 
 // rowsOf makes prices ready.

@@ -3,9 +3,12 @@
 package handler
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -20,8 +23,11 @@ import (
 type records struct {
 	writers []*ledger.Writer
 	// names are what the writers are called in the pool.
-	names []string
+	names []ledgerName
 }
+
+// ledgerName is the hash of what tells a ledger from others.
+type ledgerName [sha256.Size]byte
 
 // ledgers holds the open ledgers. Configs that say the same of one share it,
 // so that a reload neither closes nor reorders anything.
@@ -53,33 +59,41 @@ func (h *Handler) openLedgers(ctx caddy.Context) error {
 	if len(h.LedgersRaw) == 0 {
 		return nil
 	}
-	var names []string
-	for _, raw := range h.LedgersRaw { // which loading lets go of
-		names = append(names, string(raw))
-	}
 	loaded, err := ctx.LoadModule(h, "LedgersRaw")
 	if err != nil {
 		return fmt.Errorf("loading ledgers: %w", err)
 	}
 	for i, module := range loaded.([]any) {
-		name := names[i]
-		sinks, ok := module.(ledger.Module)
-		if !ok {
-			return fmt.Errorf("ledger %d is no ledger: %T", i+1, module)
-		}
-		opened, _, err := ledgers.LoadOrNew(name, func() (caddy.Destructor, error) {
-			sink, err := sinks.Open()
-			if err != nil {
-				return nil, err
-			}
-			return sharedWriter{ledger.NewWriter(sink, caddy.Log().Named("llm.ledger"))}, nil
-		})
-		if err != nil {
+		if err := h.records.open(module.(caddy.Module)); err != nil {
 			return fmt.Errorf("ledger %d: %w", i+1, err)
 		}
-		h.records.names = append(h.records.names, name)
-		h.records.writers = append(h.records.writers, opened.(sharedWriter).Writer)
 	}
+	return nil
+}
+
+// open gets one ledger ready.
+func (r *records) open(module caddy.Module) error {
+	sinks, ok := module.(ledger.Module)
+	if !ok {
+		return fmt.Errorf("this is no ledger: %T", module)
+	}
+	said, err := sinks.Name()
+	if err != nil {
+		return err
+	}
+	name := ledgerName(sha256.Sum256([]byte(string(module.CaddyModule().ID) + " " + said)))
+	opened, _, err := ledgers.LoadOrNew(name, func() (caddy.Destructor, error) {
+		sink, err := sinks.Open()
+		if err != nil {
+			return nil, err
+		}
+		return sharedWriter{ledger.NewWriter(sink, caddy.Log().Named("llm.ledger"))}, nil
+	})
+	if err != nil {
+		return err
+	}
+	r.names = append(r.names, name)
+	r.writers = append(r.writers, opened.(sharedWriter).Writer)
 	return nil
 }
 
@@ -95,14 +109,20 @@ func (r *records) close() error {
 }
 
 // hold keeps the ledgers open for a call. A call that comes over an old
-// connection after its config has ended finds them closed.
+// connection after its config has ended finds those closed that the new one
+// does not go on with.
 func (r *records) hold() []*ledger.Writer {
-	for i, writer := range r.writers {
-		if !writer.Hold() {
-			return r.writers[:i]
+	closed := slices.IndexFunc(r.writers, func(w *ledger.Writer) bool { return !w.Hold() })
+	if closed < 0 {
+		return r.writers
+	}
+	open := slices.Clone(r.writers[:closed])
+	for _, writer := range r.writers[closed+1:] {
+		if writer.Hold() {
+			open = append(open, writer)
 		}
 	}
-	return r.writers
+	return open
 }
 
 // keep writes down the call and lets go of the ledgers.
@@ -110,9 +130,14 @@ func (a *account) keep() {
 	if len(a.ledgers) == 0 {
 		return
 	}
-	record := a.record()
+	var record *ledger.Record
+	if a.kept {
+		record = a.record()
+	}
 	for _, writer := range a.ledgers {
-		writer.Write(record)
+		if record != nil {
+			writer.Write(record)
+		}
 		writer.Release()
 	}
 }
@@ -122,14 +147,14 @@ func (a *account) record() *ledger.Record {
 	call, result := a.call, &a.call.Result
 	r := &ledger.Record{
 		Time: call.Started, ID: call.ID, Client: a.client, Metadata: a.metadata,
-		Provider: call.Provider, Key: call.KeyID, TargetModel: call.TargetModel, ModelAnswered: result.Model,
+		Provider: call.Provider, Key: call.KeyID, TargetModel: printable(call.TargetModel), ModelAnswered: printable(result.Model),
 		Outcome: string(call.Outcome), Code: call.Refusal, Status: call.Status,
-		Finish: result.Finish, FinishReason: result.FinishReason,
+		Finish: printable(result.Finish), FinishReason: result.FinishReason,
 		FirstTokenMS: milliseconds(call.FirstToken), DurationMS: milliseconds(time.Since(call.Started)),
 		Events: result.Events,
 	}
 	if call.Request != nil {
-		r.Operation, r.Model, r.Stream = call.Request.Operation.Name, call.Request.Model, call.Request.Stream
+		r.Operation, r.Model, r.Stream = call.Request.Operation.Name, printable(call.Request.Model), call.Request.Stream
 	}
 	if each, known := call.PerToken(); known {
 		r.PerTokenMS = milliseconds(each)
@@ -166,6 +191,18 @@ func ledgerNames() []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// printable returns a text from outside with a mark in the place of what not
+// every sink can hold: parts of characters, and characters that control.
+func printable(text string) string {
+	const mark = '\ufffd'
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return mark
+		}
+		return c
+	}, strings.ToValidUTF8(text, string(mark)))
 }
 
 // parseLedger parses "ledger <module> …".

@@ -27,7 +27,7 @@ func (*recording) IsRecording() bool { return true }
 
 func (s *recording) SetAttributes(attributes ...attribute.KeyValue) {
 	for _, a := range attributes {
-		s.told[a.Key] = a.Value.Emit()
+		s.told[a.Key] = a.Value.String()
 	}
 }
 

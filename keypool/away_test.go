@@ -55,6 +55,23 @@ func TestKeyThatCannotBeUsedIsOnlyPassedOver(t *testing.T) {
 	}
 }
 
+// A key that is given back at once is free at once.
+func TestKeyThatIsGivenBack(t *testing.T) {
+	c := newClock()
+	p := newPool(t, c, 1, RoundRobin)
+	p.members[0].key.Requests, p.members[0].bounded = Rate{N: 1, Per: time.Minute}, true
+	for range 3 {
+		lease, err := p.Acquire(Want{Model: "m"}, new(Tried))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lease.Return(time.Time{})
+	}
+	if status := p.Snapshot()[0]; status.State != "closed" || status.InFlight != 0 {
+		t.Errorf("the key is %s, %d in flight", status.State, status.InFlight)
+	}
+}
+
 // When no key of a pool can be used, it is said when the first will be worth
 // another look, and never now: the caller would come back at once, for ever.
 func TestPoolOfKeysThatCannotBeUsed(t *testing.T) {

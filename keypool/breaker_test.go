@@ -425,27 +425,6 @@ func TestLateFailuresAreOfTheOldOutage(t *testing.T) {
 	})
 }
 
-// What is known of an upstream outlives the pool that learned it, also where
-// the new config has other rules.
-func TestUpstreamOutlivesPool(t *testing.T) {
-	timed(t, func(t *testing.T) {
-		upstream := NewUpstream()
-		old := newTimedPool(t, 1, Options{Upstream: upstream})
-		failTimes(t, old, "m", ClassUpstream, 5)
-		if err := upstream.Destruct(); err != nil {
-			t.Fatal(err)
-		}
-		p := newTimedPool(t, 1, Options{Upstream: upstream, Breaker: Breaker{Failures: 1, OpenFor: time.Minute}})
-		if got := upstreamRest(t, p, "m"); got != 10*time.Second {
-			t.Errorf("rests %s in the new pool", got)
-		}
-		use(t, p, "n", Verdict{Class: ClassUpstream})
-		if got := upstreamRest(t, p, "n"); got != time.Minute {
-			t.Errorf("by the new rules it rests %s", got)
-		}
-	})
-}
-
 // Names of models come from outside: they may not grow an upstream's memory,
 // nor drive out a circuit that is open; and one that has healed is forgotten.
 func TestCircuitsAreBounded(t *testing.T) {

@@ -63,13 +63,17 @@ func (b Breaker) withDefaults() Breaker {
 // must not keep others from probing.
 type circuit struct {
 	model string
-	rules Breaker
+	// byShare says that it also goes by the share of successes.
+	byShare bool
 
 	// calm says that there is nothing to decide: calls may pass without a
 	// lock.
 	calm atomic.Bool
 
-	mu      sync.Mutex
+	mu sync.Mutex
+	// rules are those of the pool that has last told of a failure while the
+	// circuit was closed.
+	rules   Breaker
 	breaker *gobreaker.CircuitBreaker[struct{}]
 	// known is the breaker's state when it was last looked at.
 	known gobreaker.State
@@ -90,6 +94,7 @@ type circuit struct {
 	inFlight int
 	// down says that operators were told that it was taken out.
 	down bool
+	hearsay
 }
 
 // pass is the leave of a circuit for one call. The zero value is that of a
@@ -102,23 +107,49 @@ type pass struct {
 
 // newCircuit makes a circuit. One that does not go by the share of successes
 // is taken out only by failures in a row.
-func newCircuit(model string, rules Breaker, byShare bool) *circuit {
-	c := &circuit{model: model, rules: rules}
+func newCircuit(model string, byShare bool) *circuit {
+	c := &circuit{model: model, rules: Breaker{}.withDefaults(), byShare: byShare}
 	c.calm.Store(true)
+	c.renewLocked()
+	return c
+}
+
+// renewLocked gives the circuit a breaker that is closed and has counted
+// nothing.
+func (c *circuit) renewLocked() {
+	c.known = gobreaker.StateClosed
 	c.breaker = gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
-		Interval:     rules.Window,
-		BucketPeriod: rules.Window / windowParts,
-		Timeout:      rules.OpenFor,
+		Interval:     c.rules.Window,
+		BucketPeriod: c.rules.Window / windowParts,
+		Timeout:      c.rules.OpenFor,
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			c.known = to
 		},
 		ReadyToTrip: func(n gobreaker.Counts) bool {
 			seen := n.TotalSuccesses + n.TotalFailures
-			return int(n.ConsecutiveFailures) >= rules.Failures ||
-				byShare && seen >= enoughCalls && float64(n.TotalSuccesses) < rules.MinSuccess*float64(seen)
+			return c.told || int(n.ConsecutiveFailures) >= c.rules.Failures ||
+				c.byShare && seen >= enoughCalls && float64(n.TotalSuccesses) < c.rules.MinSuccess*float64(seen)
 		},
 	})
-	return c
+}
+
+// adoptLocked goes by the rules of the pool that tells of a failure: pools of
+// several configs may ask here, and each judges by its own. A circuit that is
+// open stays so, until it heals, by the rules that have opened it.
+func (c *circuit) adoptLocked(rules Breaker) {
+	if rules == c.rules || c.stateLocked() != gobreaker.StateClosed {
+		return
+	}
+	again := rules.Window != c.rules.Window || rules.OpenFor != c.rules.OpenFor
+	c.rules = rules
+	if !again {
+		return
+	}
+	failures := int(c.breaker.Counts().ConsecutiveFailures)
+	c.renewLocked()
+	for range min(failures, rules.Failures-1, enoughCalls-1) { // which opens nothing
+		_, _ = c.breaker.Execute(failed)
+	}
 }
 
 // stateLocked returns the breaker's state. Only that of an open one changes
@@ -226,6 +257,9 @@ func (c *circuit) succeed(p pass, began, now time.Time) (healed bool, news Notic
 	if began.After(c.served) {
 		c.served = began
 	}
+	if !began.Before(c.run) {
+		c.run = time.Time{}
+	}
 	if c.correlated() && !began.Before(c.rest.set) {
 		c.rest = coolDown{}
 	}
@@ -234,8 +268,9 @@ func (c *circuit) succeed(p pass, began, now time.Time) (healed bool, news Notic
 	return c.calm.Load() && now.Sub(c.failed) > c.rules.Window, c.announceUpLocked(now)
 }
 
-// fail notes that a call which began then has failed for a reason that counts.
-func (c *circuit) fail(p pass, class Class, began, now time.Time) Notice {
+// fail notes that a call which began then has failed for a reason that counts
+// by these rules.
+func (c *circuit) fail(p pass, class Class, rules Breaker, began, now time.Time) Notice {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leaveLocked(p)
@@ -248,6 +283,10 @@ func (c *circuit) fail(p pass, class Class, began, now time.Time) Notice {
 		return Notice{}
 	}
 	c.class, c.failed = class, now
+	if c.run.IsZero() {
+		c.run = now
+	}
+	c.adoptLocked(rules)
 	c.tellLocked(p, failed, now)
 	c.calmLocked(now)
 	return c.announceDownLocked(now)
@@ -264,9 +303,9 @@ func (c *circuit) tellLocked(p pass, outcome func() (struct{}, error), now time.
 	switch after := c.stateLocked(); {
 	case after == before:
 	case after == gobreaker.StateOpen:
-		c.opens = now.Add(c.rules.OpenFor)
+		c.opens, c.told = now.Add(c.rules.OpenFor), false
 	case after == gobreaker.StateClosed:
-		c.recovered, c.inFlight = now, 0
+		c.recovered, c.inFlight, c.told = now, 0, false
 	}
 }
 
@@ -276,7 +315,7 @@ func (c *circuit) cool(class Class, first, most time.Duration, now time.Time) No
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.class, c.failed = class, now
-	c.rest.class, c.rest.set = class, now
+	c.rest.class, c.rest.set, c.rest.heard = class, now, false
 	c.rest.strikes++
 	rest := min(first<<min(c.rest.strikes-1, 20), most)
 	if until := now.Add(rest); until.After(c.rest.until) {

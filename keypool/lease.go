@@ -60,9 +60,10 @@ func (l *Lease) Report(o Outcome) {
 	}
 }
 
-// Return ends the lease of a key that was not used, because what it takes to
-// use it could not be had: a token, say, as its issuer cannot be reached. That
-// counts nowhere; the key is passed over until then.
+// Return ends the lease of a key that was not used. That counts nowhere. If
+// what it takes to use the key could not be had, a token, say, as its issuer
+// cannot be reached, the key is passed over until then; the zero time is for one
+// that could be used at once.
 func (l *Lease) Return(until time.Time) {
 	if l.pool != nil {
 		l.pool.giveBack(l, until)

@@ -21,7 +21,11 @@ const busyPause = 100 * time.Millisecond
 
 // meter counts what was taken of a [Rate]: it holds the time, in nanoseconds
 // since 1970, at which all of it is refilled. The zero value is a full one.
-type meter struct{ full atomic.Int64 }
+type meter struct {
+	full atomic.Int64
+	// taken is what was taken here, of all that was.
+	taken atomic.Int64
+}
 
 // until returns when n may be taken of r. More than the whole window is asked
 // for as if it were the whole, or it could never be had.
@@ -40,6 +44,31 @@ func (m *meter) take(r Rate, n int, now time.Time) {
 	}
 	full := max(m.full.Load(), now.UnixNano())
 	m.full.Store(full + int64(r.time(n)))
+	m.taken.Add(int64(n))
+}
+
+// hear counts what was taken elsewhere at that time, at most a whole window.
+func (m *meter) hear(r Rate, n int64, at, now time.Time) {
+	if r.N == 0 || n == 0 {
+		return
+	}
+	n = min(max(n, -int64(r.N)), int64(r.N))
+	full := max(m.full.Load(), at.UnixNano()) + int64(r.time(int(n)))
+	m.level(r, time.Unix(0, full), now)
+	if n < 0 {
+		m.full.Store(full)
+	}
+}
+
+// level notes that all of r is there again not before full, but never believes
+// that it takes longer than two windows.
+func (m *meter) level(r Rate, full, now time.Time) {
+	if latest := now.Add(2 * r.Per); full.After(latest) {
+		full = latest
+	}
+	if r.N != 0 && full.UnixNano() > m.full.Load() {
+		m.full.Store(full.UnixNano())
+	}
 }
 
 // share returns how much of r is left, from 0 to 1.

@@ -101,11 +101,11 @@ func (s *State) Recall(m Memory, now time.Time) {
 }
 
 func (r KeptRest) recall(now time.Time) (coolDown, bool) {
-	class := slices.IndexFunc(rules[:], func(known rule) bool { return known.word == r.Class })
-	if class <= int(ClassOK) || r.Strikes < 1 || now.Sub(r.Until) > forgetAfter {
+	class, known := ClassNamed(r.Class)
+	if !known || r.Strikes < 1 || now.Sub(r.Until) > forgetAfter {
 		return coolDown{}, false
 	}
-	c := coolDown{until: r.Until, set: now, strikes: min(r.Strikes, maxStrikes), class: Class(class), stated: r.Stated}
+	c := coolDown{until: r.Until, set: now, strikes: min(r.Strikes, maxStrikes), class: class, stated: r.Stated, heard: true}
 	if latest := now.Add(maxRecalled); c.until.After(latest) {
 		c.until = latest
 	}
@@ -128,8 +128,15 @@ type Pin struct {
 
 func groupOf(objectID string) int { return int(hashString(objectID) % PinGroups) }
 
-// Remember returns a group of the pins, the latest used first, and whether there are others in it than when it was last asked.
+// Remember returns a group of the pins, the latest used first, and whether
+// there are others in it than when it was last asked.
 func (p *Pins) Remember(group int) (pins []Pin, changed bool) {
+	pins, changed = p.gather(group)
+	slices.SortFunc(pins, func(a, b Pin) int { return b.Until.Compare(a.Until) })
+	return pins, changed
+}
+
+func (p *Pins) gather(group int) (pins []Pin, changed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.changed[group] {
@@ -137,8 +144,9 @@ func (p *Pins) Remember(group int) (pins []Pin, changed bool) {
 	}
 	p.changed[group] = false
 	now := p.now()
-	for e := p.order.Front(); e != nil; e = e.Next() {
-		if known := e.Value.(*pin); groupOf(known.object) == group && now.Before(known.until) {
+	pins = make([]Pin, 0, len(p.byID[group]))
+	for _, e := range p.byID[group] {
+		if known := e.Value.(*pin); now.Before(known.until) {
 			pins = append(pins, Pin{known.object, known.key, known.until})
 		}
 	}
@@ -158,14 +166,14 @@ func (p *Pins) Recall(pins []Pin) {
 	defer p.mu.Unlock()
 	now := p.now()
 	for _, old := range pins {
-		known := p.byID[old.Object] != nil
-		if known || !validObject(old.Object) || !now.Before(old.Until) || len(p.byID) >= p.most {
+		group := p.byID[groupOf(old.Object)]
+		if group[old.Object] != nil || !validObject(old.Object) || !now.Before(old.Until) || p.order.Len() >= p.most {
 			continue
 		}
 		until := old.Until
 		if latest := now.Add(p.ttl); until.After(latest) {
 			until = latest
 		}
-		p.byID[old.Object] = p.order.PushBack(&pin{old.Object, old.Key, until})
+		group[old.Object] = p.order.PushBack(&pin{old.Object, old.Key, until})
 	}
 }

@@ -23,11 +23,14 @@ type Pins struct {
 
 	mu sync.Mutex
 	// byID finds the elements of order, which holds *pin, the latest used
-	// first.
-	byID  map[string]*list.Element
+	// first. It is divided into groups, so that to write one down does not keep
+	// calls waiting until all pins were looked at.
+	byID  [PinGroups]map[string]*list.Element
 	order *list.List
 	// changed says of which groups there is more than was written down.
 	changed [PinGroups]bool
+	// news are what is to be told to other instances, if it is.
+	news pinNews
 }
 
 type pin struct {
@@ -39,7 +42,11 @@ type pin struct {
 // after it was last used. Where it is full the one that was not used for
 // longest is forgotten.
 func NewPins(most int, ttl time.Duration, now func() time.Time) *Pins {
-	return &Pins{most: max(1, most), ttl: ttl, now: now, byID: map[string]*list.Element{}, order: list.New()}
+	p := &Pins{most: max(1, most), ttl: ttl, now: now, order: list.New()}
+	for group := range p.byID {
+		p.byID[group] = map[string]*list.Element{}
+	}
+	return p
 }
 
 // Put remembers that a key made an object.
@@ -49,21 +56,30 @@ func (p *Pins) Put(objectID, keyID string) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	until := p.now().Add(p.ttl)
-	if e := p.byID[objectID]; e != nil {
+	if known, changed := p.putLocked(objectID, keyID); changed {
+		p.news.add(known)
+	}
+}
+
+// putLocked returns the pin, and whether it is another than was known.
+func (p *Pins) putLocked(objectID, keyID string) (_ *pin, changed bool) {
+	until, group := p.now().Add(p.ttl), groupOf(objectID)
+	if e := p.byID[group][objectID]; e != nil {
 		known := e.Value.(*pin)
-		p.changed[groupOf(objectID)] = p.changed[groupOf(objectID)] || known.key != keyID
+		changed = known.key != keyID
+		p.changed[group] = p.changed[group] || changed
 		known.key, known.until = keyID, until
 		p.order.MoveToFront(e)
-		return
+		return known, changed
 	}
-	if len(p.byID) >= p.most {
+	if p.order.Len() >= p.most {
 		p.forgetLocked(p.order.Back())
 	}
 	// The clone lets go of the answer that the id is a part of.
-	objectID = strings.Clone(objectID)
-	p.byID[objectID] = p.order.PushFront(&pin{objectID, keyID, until})
-	p.changed[groupOf(objectID)] = true
+	fresh := &pin{strings.Clone(objectID), keyID, until}
+	p.byID[group][fresh.object] = p.order.PushFront(fresh)
+	p.changed[group] = true
+	return fresh, true
 }
 
 func validObject(objectID string) bool { return objectID != "" && len(objectID) <= maxObjectID }
@@ -72,7 +88,7 @@ func validObject(objectID string) bool { return objectID != "" && len(objectID) 
 func (p *Pins) Get(objectID string) (keyID string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e := p.byID[objectID]
+	e := p.byID[groupOf(objectID)][objectID]
 	if e == nil {
 		return "", false
 	}
@@ -90,10 +106,11 @@ func (p *Pins) Get(objectID string) (keyID string, ok bool) {
 func (p *Pins) Len() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.byID)
+	return p.order.Len()
 }
 
 func (p *Pins) forgetLocked(e *list.Element) {
 	p.order.Remove(e)
-	delete(p.byID, e.Value.(*pin).object)
+	object := e.Value.(*pin).object
+	delete(p.byID[groupOf(object)], object)
 }

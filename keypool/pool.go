@@ -21,7 +21,8 @@ type Options struct {
 	// Upstream is what is known of the provider's servers. Default: nothing,
 	// and it is forgotten with the pool.
 	Upstream *Upstream
-	// Breaker says when the upstream is taken out.
+	// Breaker says when the upstream is taken out by failures of this pool's
+	// calls.
 	Breaker Breaker
 	// MaxWait caps the wait that a provider may ask for. Default: 24 hours.
 	MaxWait time.Duration
@@ -38,6 +39,7 @@ func (o Options) withDefaults() Options {
 	if o.Upstream == nil {
 		o.Upstream = NewUpstream()
 	}
+	o.Breaker = o.Breaker.withDefaults()
 	if o.MaxWait <= 0 {
 		o.MaxWait = DefaultMaxWait
 	}
@@ -97,7 +99,6 @@ func New(keys []Key, states []*State, opts Options) (*Pool, error) {
 	}
 	p := &Pool{opts: opts.withDefaults(), members: make([]member, len(keys)), byID: map[string]int{}}
 	p.upstream = p.opts.Upstream
-	p.upstream.configure(opts.Breaker)
 	for i, key := range checked {
 		p.members[i] = member{key: key, state: states[i], place: i, bounded: key.bounded()}
 	}

@@ -2,10 +2,7 @@
 
 package keypool
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // Probe is the use of a key by a call that costs nothing, made to find out
 // whether the provider accepts the key. It is no call of a client's: it takes
@@ -149,7 +146,7 @@ func (r *rests) lifted(model string, began time.Time) *rests {
 	case model == "" && next.key.set.Before(began):
 		next.key, next.proof = coolDown{}, time.Time{}
 	case model != "" && i >= 0 && next.models[i].set.Before(began):
-		next.models = slices.Delete(next.models, i, i+1)
+		next.drop(i)
 	default:
 		return r // it has failed again since
 	}

@@ -128,7 +128,7 @@ func (r *rests) forgiven(model string, began time.Time) *rests {
 		next.key, next.proof = coolDown{}, time.Time{}
 	}
 	if single {
-		next.models = slices.Delete(next.models, i, i+1)
+		next.drop(i)
 	}
 	return next.orNil()
 }
@@ -141,7 +141,7 @@ func (r *rests) pardoned(class Class, model string, since time.Time) *rests {
 		next.key, next.proof = coolDown{}, time.Time{}
 	}
 	if i := next.find(model); i >= 0 && next.models[i].class == class && !next.models[i].set.Before(since) {
-		next.models = slices.Delete(next.models, i, i+1)
+		next.drop(i)
 	}
 	return next.orNil()
 }
@@ -176,6 +176,9 @@ func (r *rests) at(model string) *coolDown {
 	return &r.models[i].coolDown
 }
 
+// drop forgets the rest for a model.
+func (r *rests) drop(i int) { r.models = slices.Delete(r.models, i, i+1) }
+
 func (r *rests) clone() *rests {
 	if r == nil {
 		return new(rests)
@@ -198,6 +201,8 @@ type coolDown struct {
 	// announced is the class that operators were told of; ClassOK if they were
 	// told of none.
 	announced Class
+	// heard says that another instance has told of it.
+	heard bool
 }
 
 // penalise makes the key rest. began is when the failed call was sent.
@@ -210,7 +215,7 @@ func (c *coolDown) penalise(v Verdict, began, now time.Time, maxWait time.Durati
 	default:
 		c.strikes = 1
 	}
-	c.set = now
+	c.set, c.heard = now, false
 	if until := now.Add(v.rest(c.strikes, maxWait)); until.After(c.until) {
 		c.until, c.class = until, v.Class
 	}

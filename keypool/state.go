@@ -27,6 +27,9 @@ type State struct {
 	health  health
 	faults  faults
 	probing probing
+	// disproved is when the key was last found to work of which another
+	// instance had said that it is refused.
+	disproved time.Time
 }
 
 // NewState returns the state of a key that nothing is known of.
@@ -128,12 +131,15 @@ func (s *State) follow(l *Lease, v Verdict, now time.Time, maxWait time.Duration
 // should hear of that. Only the key's own rest and that for model may differ.
 func (s *State) replace(old, next *rests, model string, now time.Time) Notice {
 	news := next.announce(old, model, now)
+	if old.refutes(next, model) {
+		s.disproved = now
+	}
 	s.rests.Store(next)
 	return news
 }
 
 // leave takes back what a lease that came to nothing has counted, and makes
-// the key be passed over until then.
+// the key be passed over until then, if that is not the zero time.
 func (m *member) leave(l *Lease, until time.Time, clock func() time.Time) {
 	s := m.state
 	s.mu.Lock()
@@ -146,6 +152,9 @@ func (m *member) leave(l *Lease, until time.Time, clock func() time.Time) {
 	s.tokens.take(m.key.Tokens, -l.tokens, now)
 	s.requestGauge.spent.Add(-1)
 	s.tokenGauge.spent.Add(-int64(l.tokens))
+	if until.IsZero() {
+		return
+	}
 	next := s.rests.Load().clone()
 	if least := now.Add(leastWait); until.Before(least) {
 		until = least

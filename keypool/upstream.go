@@ -26,42 +26,21 @@ type Upstream struct {
 	// counts when it refuses one. disputed says that it has refused one before
 	// that.
 	vouches, disputed atomic.Bool
+	// served is nil as long as nobody tells of other instances.
+	served atomic.Pointer[served]
 	// inFlight counts the attempts under way, of all pools that ask there.
 	inFlight atomic.Int64
 
 	mu     sync.Mutex
-	rules  Breaker
 	health health
 }
 
 // NewUpstream returns the state of an upstream that nothing is known of.
-func NewUpstream() *Upstream { return &Upstream{rules: Breaker{}.withDefaults()} }
+func NewUpstream() *Upstream { return new(Upstream) }
 
 // Destruct does nothing: calls in flight may still report. It is there so
 // that a caddy.UsagePool can hold upstreams.
 func (u *Upstream) Destruct() error { return nil }
-
-// configure sets the rules for what comes. Circuits that are open stay so
-// until they heal.
-func (u *Upstream) configure(rules Breaker) {
-	rules = rules.withDefaults()
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if rules == u.rules {
-		return
-	}
-	u.rules = rules
-	var kept []*circuit
-	for _, c := range u.list() {
-		if !c.calm.Load() {
-			kept = append(kept, c)
-		}
-	}
-	u.circuits.Store(&kept)
-	if c := u.whole.Load(); c != nil && c.calm.Load() {
-		u.whole.Store(nil)
-	}
-}
 
 func (u *Upstream) list() []*circuit {
 	if circuits := u.circuits.Load(); circuits != nil {
@@ -108,6 +87,7 @@ func (u *Upstream) leave(passes [2]pass) {
 func (u *Upstream) report(l *Lease, o Outcome, now time.Time) {
 	class := o.Verdict.Class
 	u.noteHealth(o, now)
+	u.served.Load().note(l, class, now)
 	u.reportWhole(l, o.Verdict, now)
 	switch {
 	case class == ClassOK:
@@ -117,10 +97,10 @@ func (u *Upstream) report(l *Lease, o Outcome, now time.Time) {
 	case class == ClassOverloaded, o.Verdict.Ordered && o.Verdict.Scope() == ScopeUpstreamModel:
 		c := u.circuit(l.model)
 		c.leave(l.passes[0])
-		wait := o.Verdict.orderedOr(c.rules.OpenFor)
+		wait := o.Verdict.orderedOr(l.pool.opts.Breaker.OpenFor)
 		l.pool.notify(noKey, c.cool(class, wait, wait, now))
 	case isFault(class):
-		l.pool.notify(noKey, u.circuit(l.model).fail(l.passes[0], class, l.began, now))
+		l.pool.notify(noKey, u.circuit(l.model).fail(l.passes[0], class, l.pool.opts.Breaker, l.began, now))
 	default:
 		// Whatever else there is says nothing of how well the model is served.
 		if c := l.passes[0].circuit; c != nil {
@@ -144,6 +124,7 @@ func (u *Upstream) noteHealth(o Outcome, now time.Time) {
 
 // answering notes that an answer has begun well.
 func (u *Upstream) answering(l *Lease, now time.Time) {
+	u.served.Load().note(l, ClassOK, now)
 	u.reportWhole(l, Verdict{Class: ClassOK}, now)
 	u.succeed(l, now)
 	l.passes = [2]pass{}
@@ -168,7 +149,7 @@ func (u *Upstream) succeed(l *Lease, now time.Time) {
 func (u *Upstream) reportWhole(l *Lease, v Verdict, now time.Time) {
 	switch class := v.Class; class {
 	case ClassNotSent:
-		l.pool.notify(noKey, u.wholeCircuit().fail(l.passes[1], class, l.began, now))
+		l.pool.notify(noKey, u.wholeCircuit().fail(l.passes[1], class, l.pool.opts.Breaker, l.began, now))
 	case ClassRegion:
 		wait := v.orderedOr(regionRest)
 		l.pool.notify(noKey, u.wholeCircuit().cool(class, wait, wait, now))
@@ -203,7 +184,7 @@ func (u *Upstream) wholeCircuit() *circuit {
 	defer u.mu.Unlock()
 	c := u.whole.Load()
 	if c == nil {
-		c = newCircuit("", u.rules, false)
+		c = newCircuit("", false)
 		u.whole.Store(c)
 	}
 	return c
@@ -220,7 +201,7 @@ func (u *Upstream) circuit(model string) *circuit {
 		return c
 	}
 	// The clone lets go of the request that the name is a part of.
-	c := newCircuit(strings.Clone(model), u.rules, true)
+	c := newCircuit(strings.Clone(model), true)
 	circuits := append([]*circuit{c}, u.list()...)
 	if len(circuits) > maxModels {
 		circuits = without(circuits, leastTroubled(circuits[1:]))

@@ -2,7 +2,10 @@
 
 package keypool
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Class says what an attempt's outcome means. It decides what is penalised,
 // for how long, and what the caller should do next.
@@ -18,7 +21,7 @@ const (
 	ClassContext
 	// ClassPolicy is a refusal by a content filter.
 	ClassPolicy
-	// ClassCanceled is a call whose client has gone.
+	// ClassCanceled is a call whose client has gone, or whose time is up.
 	ClassCanceled
 	// ClassTier is a request too large for this key's tier of service.
 	ClassTier
@@ -60,6 +63,12 @@ const (
 
 // String returns the word that logs and metrics use.
 func (c Class) String() string { return rules[c].word }
+
+// ClassNamed returns the class of that word, which must be one of a failure.
+func ClassNamed(word string) (Class, bool) {
+	class := slices.IndexFunc(rules[:], func(known rule) bool { return known.word == word })
+	return Class(max(class, 0)), class > int(ClassOK)
+}
 
 // Scope is what a class of failure penalises.
 type Scope uint8

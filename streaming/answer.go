@@ -44,7 +44,7 @@ func (r *rotation) deliver(l *leg) *http.Response {
 		// Should it break, there will be more of it than was stated.
 		res.ContentLength = -1
 		res.Header.Del("Content-Length")
-	case l.end == io.EOF && res.ContentLength < 0:
+	case errors.Is(l.end, io.EOF) && res.ContentLength < 0:
 		// It is all here. A stated length spares a flush on the way.
 		res.ContentLength = int64(len(l.held))
 		res.Header.Set("Content-Length", strconv.Itoa(len(l.held)))
@@ -175,12 +175,13 @@ func (a *answer) pass(piece []byte, err error) error {
 }
 
 // letGo ends the rescue: what it holds back is passed on, but for half an event
-// at the end of a whole answer.
+// at the end of a whole answer, and the request will not be sent again.
 func (a *answer) letGo() {
 	if !a.leg.scan.Torn() {
 		a.put(a.rescue.tail)
 	}
 	a.rescue = nil
+	a.leg.call.dropBody()
 }
 
 // finish takes the end of the answer. One that broke after some of it had
@@ -188,7 +189,7 @@ func (a *answer) letGo() {
 // Else it ends with the API family's own error event where there is one, so
 // that the client's SDK raises it. Elsewhere the connection is broken.
 func (a *answer) finish(err error) {
-	if err == io.EOF || a.leg.left {
+	if errors.Is(err, io.EOF) || a.leg.left {
 		a.end = err
 		if a.rescue != nil {
 			a.letGo()

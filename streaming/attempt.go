@@ -14,6 +14,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
+	"github.com/seed83435595/caddy-llm-proxy/credentials"
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
@@ -31,9 +32,41 @@ const (
 	maxDecodedError = 1 << 20
 )
 
+// attempt asks a provider with a key. If what the key was lent is refused, it
+// asks once more with what is lent in its place; only if that is refused, too,
+// it is the key's failure.
+func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, last bool) (*leg, *failure) {
+	waiting, cancel := r.waiting(ctx, to)
+	defer cancel()
+	with, err := to.provider.credential(waiting, lease.KeyID(), lease.Secret())
+	if err != nil {
+		return nil, r.withoutCredential(to, lease, err)
+	}
+	began := time.Now()
+	l, f := r.send(ctx, to, lease, with, last)
+	if f != nil && with.mayHaveExpired(f.verdict) {
+		renewed, err := with.renewed(waiting)
+		if !errors.Is(err, credentials.ErrSame) {
+			r.note(to, lease, keypool.Verdict{Class: keypool.ClassStale, Detail: f.verdict.Detail}, time.Since(began))
+			if err != nil {
+				return nil, r.withoutCredential(to, lease, err)
+			}
+			began = time.Now()
+			l, f = r.send(ctx, to, lease, renewed, last)
+		}
+		if f != nil && f.verdict.Class == keypool.ClassStale {
+			f.verdict.Class = keypool.ClassCredential
+		}
+	}
+	if f != nil {
+		r.report(to, lease, f.verdict, time.Since(began))
+		to.share.failed(began, f.verdict, true)
+	}
+	return l, f
+}
+
 // send makes one round trip. It returns either a leg that has begun well and
-// holds the lease until it is closed, or the failure. An answer is held back
-// until it has generated something: until then it may still fail.
+// holds the lease until it is closed, or the failure.
 func (r *rotation) send(ctx context.Context, to target, lease keypool.Lease, with credential, last bool) (*leg, *failure) {
 	call, limits := r.call, &r.transport.Timeouts
 	call.Provider, call.KeyID = to.provider.Name, lease.KeyID()
@@ -62,7 +95,7 @@ func (r *rotation) send(ctx context.Context, to target, lease keypool.Lease, wit
 		return nil, unsigned(err)
 	}
 	l.watch.arm(r.headersLimit(l.urgent))
-	res, err := to.provider.transport.RoundTrip(out)
+	res, err := to.provider.transport.RoundTrip(out) //nolint:bodyclose // the leg closes it
 	l.watch.disarm()
 	switch {
 	case err != nil:
@@ -82,26 +115,7 @@ func (r *rotation) send(ctx context.Context, to target, lease keypool.Lease, wit
 	if res.StatusCode == http.StatusSwitchingProtocols || call.Request.Operation.Session {
 		return r.switched(l, out.Header)
 	}
-	l.scan = wire.NewScanner(call.Request.Operation, res.StatusCode, res.Header.Get("Content-Type"), res.Header.Get("Content-Encoding"))
-	l.scan.ReadHeader(res.Header)
-	l.stream = call.Request.Stream && call.Request.Operation.Dialect != nil && res.StatusCode == http.StatusOK
-	if f := r.hold(l); f != nil {
-		f.asked = asks
-		l.drop()
-		l.scan.Release()
-		f.hideSecret(with.secret)
-		return nil, f
-	}
-	l.to.share.answered(l)
-	if asks && l.scan.Events() && !encoded(res.Header) {
-		l.filter = new(wire.UsageFilter)
-	}
-	if !l.stream || l.scan.Started() {
-		l.lease.Answering(wire.ReadHeadroom(res.Header, time.Now()))
-	}
-	r.found(l)
-	l.attempt = call.record(Attempt{Provider: to.provider.Name, KeyID: lease.KeyID(), Duration: time.Since(began)})
-	return l, nil
+	return r.begin(l, asks)
 }
 
 // headersLimit returns how long to wait for the headers: for those of a
@@ -178,7 +192,7 @@ func (r *rotation) fault(err error) *failure {
 	class := keypool.ClassReset
 	var late net.Error
 	switch {
-	case r.in.Context().Err() != nil:
+	case r.in.Context().Err() != nil, err == errTotalTimeout:
 		class = keypool.ClassCanceled
 	case beforeSending(err):
 		class = keypool.ClassNotSent

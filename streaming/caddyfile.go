@@ -81,6 +81,7 @@ import (
 //			stop
 //		}
 //		probe         <interval>|off
+//		redis         <address>... { ... }
 //		state         memory|persist
 //		rescue        off|resume
 //		usage         inject|observe
@@ -130,6 +131,8 @@ func (t *Transport) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 		err = parseVerdict(d, &t.Verdicts)
 	case "probe":
 		err = parseLimit(d, &t.Probe)
+	case "redis":
+		err = ParseRedis(d, &t.Redis)
 	case "state":
 		err = parseOnce(d, &t.State)
 	case "rescue":

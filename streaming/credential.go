@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -82,39 +81,6 @@ func (c credential) renewed(ctx context.Context) (credential, error) {
 		return credential{}, err
 	}
 	return credential{secret: grant.Secret, grant: grant, keeper: c.keeper}, nil
-}
-
-// attempt asks a provider with a key. If what the key was lent is refused, it
-// asks once more with what is lent in its place; only if that is refused, too,
-// it is the key's failure.
-func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, last bool) (*leg, *failure) {
-	waiting, cancel := r.waiting(ctx, to)
-	defer cancel()
-	with, err := to.provider.credential(waiting, lease.KeyID(), lease.Secret())
-	if err != nil {
-		return nil, r.withoutCredential(to, lease, err)
-	}
-	began := time.Now()
-	l, f := r.send(ctx, to, lease, with, last)
-	if f != nil && with.mayHaveExpired(f.verdict) {
-		renewed, err := with.renewed(waiting)
-		if !errors.Is(err, credentials.ErrSame) {
-			r.note(to, lease, keypool.Verdict{Class: keypool.ClassStale, Detail: f.verdict.Detail}, time.Since(began))
-			if err != nil {
-				return nil, r.withoutCredential(to, lease, err)
-			}
-			began = time.Now()
-			l, f = r.send(ctx, to, lease, renewed, last)
-		}
-		if f != nil && f.verdict.Class == keypool.ClassStale {
-			f.verdict.Class = keypool.ClassCredential
-		}
-	}
-	if f != nil {
-		r.report(to, lease, f.verdict, time.Since(began))
-		to.share.failed(began, f.verdict, true)
-	}
-	return l, f
 }
 
 // waiting bounds the wait for a credential by the end of the call.

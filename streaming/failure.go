@@ -53,7 +53,7 @@ func (f *failure) rank() int {
 		return 3
 	case keypool.ClassUpstream:
 		return 2
-	case keypool.ClassSlow, keypool.ClassReset, keypool.ClassNotSent:
+	case keypool.ClassSlow, keypool.ClassReset, keypool.ClassNotSent, keypool.ClassCanceled:
 		return 1
 	default:
 		return 0
@@ -119,7 +119,7 @@ func (f *failure) explain() wire.Error {
 		return wire.Error{Status: f.status, Code: "upstream_error", Message: "the provider refused the request, in words that are not passed on"}
 	}
 	switch f.verdict.Class {
-	case keypool.ClassSlow:
+	case keypool.ClassSlow, keypool.ClassCanceled:
 		return timedOut(f.cause)
 	case keypool.ClassNotSent, keypool.ClassReset:
 		return wire.Error{Status: http.StatusBadGateway, Code: "upstream_unreachable",

@@ -38,6 +38,20 @@ func TestEchoedKeyStaysIn(t *testing.T) {
 	}
 }
 
+// Nor does one that repeats it in an error within a success, before it has said
+// anything else.
+func TestKeyEchoedBeforeContentStaysIn(t *testing.T) {
+	key := "sk-canary-" + t.Name()
+	up := scripted(t, func(w http.ResponseWriter, _ *http.Request) {
+		stream(w, roleChunk, `data: {"error":{"message":"Key `+key+` is not ok here","code":"`+key+`"}}`+"\n\n")
+	})
+	tr := provision(t, &Transport{Providers: []*Provider{pool("p", up.URL, key)}, Retry: Retry{Attempts: -1, WaitForKey: -1}})
+	status, text, call := chat(t, tr, chatStreamBody)
+	if status < 400 || strings.Contains(text, "canary") || strings.Contains(call.Attempts[0].Verdict.Detail, "canary") {
+		t.Errorf("got %d %s, detail %s", status, text, call.Attempts[0].Verdict.Detail)
+	}
+}
+
 // Nobody is told to wait for ever, or until yesterday.
 func TestOddWaitIsNotPassedOn(t *testing.T) {
 	for _, status := range []int{200, 400, 503} {

@@ -60,18 +60,24 @@ type PoolStatus struct {
 // are; so are their keys of the same id.
 func Pools() []PoolStatus {
 	var pools []PoolStatus
+	type place struct{ provider, base string }
+	type key struct {
+		at place
+		id string
+	}
+	at, seen := map[place]int{}, map[key]bool{}
 	for _, p := range inForce.providers() {
-		pool := p.pool.Load()
-		base, keys := p.base.String(), pool.Snapshot()
-		i := slices.IndexFunc(pools, func(known PoolStatus) bool { return known.Provider == p.Name && known.BaseURL == base })
-		if i < 0 {
-			pools = append(pools, PoolStatus{p.Name, p.family.Name, base, keys, pool.UpstreamStatus()})
-			continue
+		pool, here := p.pool.Load(), place{p.Name, p.base.String()}
+		i, known := at[here]
+		if !known {
+			i = len(pools)
+			at[here] = i
+			pools = append(pools, PoolStatus{Provider: p.Name, API: p.family.Name, BaseURL: here.base, Upstream: pool.UpstreamStatus()})
 		}
-		known := &pools[i]
-		for _, key := range keys {
-			if !slices.ContainsFunc(known.Keys, func(k keypool.KeyStatus) bool { return k.ID == key.ID }) {
-				known.Keys = append(known.Keys, key)
+		for _, status := range pool.Snapshot() {
+			if this := (key{here, status.ID}); !seen[this] {
+				seen[this] = true
+				pools[i].Keys = append(pools[i].Keys, status)
 			}
 		}
 	}

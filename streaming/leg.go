@@ -36,6 +36,8 @@ type leg struct {
 	detached bool
 	watch    *watch
 	limits   *Timeouts
+	// overtime is nil as long as the call's time is not up.
+	overtime *overtime
 	// urgent says that the first token must come in time, since there is
 	// another target to go to.
 	urgent bool
@@ -87,6 +89,7 @@ func (l *leg) read(p []byte) (int, error) {
 	l.watch.arm(l.limit())
 	n, err := l.response.Body.Read(p)
 	l.watch.disarm()
+	l.overtime.add(n)
 	if n > 0 {
 		l.scan.Write(p[:n])
 		l.keep()
@@ -116,6 +119,8 @@ func (l *leg) ails() bool { return l.scan.Faults() > 0 || l.scan.Failing() }
 // limit returns how long the provider may now be silent.
 func (l *leg) limit() (time.Duration, *timeoutError) {
 	switch {
+	case l.late():
+		return l.overtime.left(), errTotalTimeout
 	case l.over():
 		return endGrace, errEnded
 	case l.urgent && !l.scan.Started():
@@ -209,6 +214,9 @@ func (l *leg) verdict() (keypool.Verdict, Outcome) {
 	case l.left || l.fault == nil:
 		// Nobody read to the end, and no fault was seen: the client is gone.
 		return keypool.Verdict{Class: keypool.ClassCanceled}, OutcomeCanceled
+	case l.fault == errTotalTimeout:
+		// It is we who have no more time. The provider may serve well.
+		return keypool.Verdict{Class: keypool.ClassCanceled}, OutcomeBroken
 	default:
 		return keypool.Verdict{Class: keypool.ClassBroken}, OutcomeBroken
 	}

@@ -5,9 +5,11 @@ package streaming
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
@@ -22,6 +24,34 @@ const (
 	maxHeldWhole  = 64 << 10
 	maxHeldEvents = 16
 )
+
+// begin begins to read an answer. It returns the leg once it is clear that it
+// has begun well: an answer is held back until it has generated something, as
+// until then it may still fail. asks says that the request asked for the usage
+// on our own account.
+func (r *rotation) begin(l *leg, asks bool) (*leg, *failure) {
+	call, res := r.call, l.response
+	l.scan = wire.NewScanner(call.Request.Operation, res.StatusCode, res.Header.Get("Content-Type"), res.Header.Get("Content-Encoding"))
+	l.scan.ReadHeader(res.Header)
+	l.stream = call.Request.Stream && call.Request.Operation.Dialect != nil && res.StatusCode == http.StatusOK
+	if f := r.hold(l); f != nil {
+		f.asked = asks
+		l.drop()
+		l.scan.Release()
+		f.hideSecret(l.veil.secret)
+		return nil, f
+	}
+	l.to.share.answered(l)
+	if asks && l.scan.Events() && !encoded(res.Header) {
+		l.filter = new(wire.UsageFilter)
+	}
+	if !l.stream || l.scan.Started() {
+		l.lease.Answering(wire.ReadHeadroom(res.Header, time.Now()))
+	}
+	r.found(l)
+	l.attempt = call.record(Attempt{Provider: l.to.provider.Name, KeyID: l.lease.KeyID(), Duration: time.Since(l.began)})
+	return l, nil
+}
 
 // hold reads the leg until it generates something, is over, or the bounds are
 // reached; what was read is passed on first, byte for byte. If the answer said
@@ -55,7 +85,7 @@ func (r *rotation) hold(l *leg) *failure {
 	switch {
 	case started:
 		return nil
-	case l.end != nil && l.end != io.EOF:
+	case l.end != nil && !errors.Is(l.end, io.EOF):
 		return r.fault(l.end)
 	case over && saysNothing(l.scan.Result()) && !r.emptied && r.takeRetry():
 		// Once more: it may be a hiccup, or the model's honest answer.

@@ -38,22 +38,21 @@ type prober struct {
 	provider *Provider
 	every    time.Duration
 	logger   *zap.Logger
-	cancel   context.CancelFunc
-	done     chan struct{}
+	// cancel ends it, and done says that it has ended; both are nil before it
+	// is at work.
+	cancel context.CancelFunc
+	done   chan struct{}
 }
 
-// startProbes begins to probe the keys of the providers for which that is
-// wanted, and that have something to ask for.
-func (t *Transport) startProbes() {
+// newProbers makes probers for the providers for which that is wanted, and that
+// have something to ask for.
+func (t *Transport) newProbers() {
 	for _, p := range t.Providers {
 		every := cmp.Or(time.Duration(p.Probe), time.Duration(t.Probe), defaultProbe)
 		if every < 0 || p.family.ProbeURL(p.base, "") == nil {
 			continue
 		}
-		ctx, cancel := context.WithCancel(context.Background())
-		b := &prober{provider: p, every: every, logger: t.logger, cancel: cancel, done: make(chan struct{})}
-		go b.run(ctx)
-		t.probers = append(t.probers, b)
+		t.probers = append(t.probers, &prober{provider: p, every: every, logger: t.logger})
 	}
 }
 
@@ -66,17 +65,29 @@ func checkProbe(every caddy.Duration) error {
 	return nil
 }
 
+// startProbes sets the probers to work.
+func (t *Transport) startProbes() {
+	for _, b := range t.probers {
+		var ctx context.Context
+		ctx, b.cancel = context.WithCancel(context.Background())
+		b.done = make(chan struct{})
+		go b.run(ctx)
+	}
+}
+
 // stopProbes ends all probing.
 func (t *Transport) stopProbes() {
 	for _, b := range t.probers {
-		b.cancel()
-		<-b.done
+		if b.cancel != nil {
+			b.cancel()
+			<-b.done
+		}
 	}
 	t.probers = nil
 }
 
-// run probes keys that need it. It waits before the first: a config that is
-// only validated, or is rejected, must not cause any traffic.
+// run probes keys that need it. It waits before the first: most keys need none
+// once a call has used them.
 func (b *prober) run(ctx context.Context) {
 	defer close(b.done)
 	wait := b.every/3 + rand.N(b.every/3)

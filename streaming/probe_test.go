@@ -74,6 +74,30 @@ func (d *directory) probes(key string) int {
 	return len(d.asked[key])
 }
 
+// However long it takes until a config is in force, or is dropped, it probes
+// nothing before.
+func TestProbesBeginWithTheConfig(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &directory{asked: map[string][]time.Time{}, refused: map[string]bool{}}
+		tr := provision(t, &Transport{
+			Providers: []*Provider{pool("p", "https://api.example.com/v1", "a-"+t.Name())}, Probe: caddy.Duration(time.Second),
+		})
+		tr.Providers[0].transport = d
+		time.Sleep(time.Hour)
+		if n := d.probes("a-" + t.Name()); n > 0 {
+			t.Errorf("%d probes before the config was in force", n)
+		}
+		tr.comeIntoForce()
+		time.Sleep(time.Minute)
+		if d.probes("a-"+t.Name()) == 0 {
+			t.Error("no probe of the config in force")
+		}
+		if err := tr.Cleanup(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // probing runs f beside a transport that probes n keys, k0, k1, …, of a
 // provider, which prepare may have made ready.
 func probing(t *testing.T, n int, every time.Duration, f func(d *directory, p *Provider), prepare ...func(p *Provider)) {
@@ -100,6 +124,7 @@ func probing(t *testing.T, n int, every time.Duration, f func(d *directory, p *P
 			change(p)
 		}
 		tr := &Transport{Providers: []*Provider{p}, logger: zap.NewNop()}
+		tr.newProbers()
 		tr.startProbes()
 		defer tr.stopProbes()
 		f(d, p)

@@ -20,6 +20,7 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/credentials"
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/keep"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
@@ -119,6 +120,8 @@ type Provider struct {
 	borrowed, keyNames []string
 	// memory is nil if nothing is kept over restarts.
 	memory *remembered
+	// recalled tells when what was written down of the keys has been read.
+	recalled keep.Restored
 	// lenders are where the credentials of those keys come from that have no
 	// secret, by the key's id, and keepers what holds them.
 	lenders   map[string]*lender

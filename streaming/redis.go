@@ -111,12 +111,11 @@ func OpenRedis(r *Redis) (*store.Store, func() error, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	// The secrets are in what is hashed, so that a new password takes effect.
-	text, err := json.Marshal([]any{r, options.Addresses, options.Username, options.DB, options.Password.Reveal(), options.SentinelPassword.Reveal()})
+	text, err := r.name(options)
 	if err != nil {
-		return nil, nil, fmt.Errorf("naming the connection: %w", err)
+		return nil, nil, err
 	}
-	name := sha256.Sum256(text)
+	name := sha256.Sum256([]byte(text))
 	shared, _, err := stores.LoadOrNew(name, func() (caddy.Destructor, error) {
 		options.Changed = tellOfRedis
 		return store.Open(options)
@@ -128,6 +127,26 @@ func OpenRedis(r *Redis) (*store.Store, func() error, error) {
 		_, err := stores.Delete(name)
 		return err
 	}, nil
+}
+
+// Name tells r from another Redis, also if only a secret differs: it holds
+// what the placeholders stand for, and must not be shown.
+func (r *Redis) Name() (string, error) {
+	options, err := r.options()
+	if err != nil {
+		return "", err
+	}
+	return r.name(options)
+}
+
+func (r *Redis) name(o store.Options) (string, error) {
+	text, err := json.Marshal([]any{
+		r, o.Addresses, o.Master, o.Username, o.Password.Reveal(), o.SentinelUsername, o.SentinelPassword.Reveal(), o.DB, o.Prefix,
+	})
+	if err != nil {
+		return "", fmt.Errorf("naming the connection: %w", err)
+	}
+	return string(text), nil
 }
 
 // tellOfRedis logs that Redis is away, or back. The connection may outlive the

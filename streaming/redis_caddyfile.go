@@ -33,6 +33,15 @@ func (r *Redis) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return r.ParseCaddyfile(d, func(*caddyfile.Dispenser) (bool, error) { return false, nil })
 }
 
+// ParseRedis parses the option redis, which may stand only once.
+func ParseRedis(d *caddyfile.Dispenser, into **Redis) error {
+	if *into != nil {
+		return d.Err("redis: already specified")
+	}
+	*into = new(Redis)
+	return (*into).UnmarshalCaddyfile(d.NewFromNextSegment())
+}
+
 // ParseCaddyfile does the same for what has further options in the same block:
 // more is asked for those that are not Redis's.
 func (r *Redis) ParseCaddyfile(d *caddyfile.Dispenser, more func(*caddyfile.Dispenser) (known bool, err error)) error {

@@ -49,7 +49,7 @@ type remembered struct {
 var memories = caddy.NewUsagePool()
 
 // remember begins to keep what is known of the provider's keys in a storage,
-// and recalls what is kept there. It waits for that, but not long.
+// and to recall what is kept there.
 func (p *Provider) remember(storage certmagic.Storage) error {
 	shared, _, err := memories.LoadOrNew(p.Name, func() (caddy.Destructor, error) {
 		m := &remembered{provider: p.Name, pins: p.stored.Pins, shelf: map[string]keypool.Memory{}, written: sha256.Sum256([]byte("{}"))}
@@ -63,7 +63,7 @@ func (p *Provider) remember(storage certmagic.Storage) error {
 		return fmt.Errorf("opening what is known of %s: %w", p.Name, err)
 	}
 	p.memory = shared.(*remembered)
-	p.memory.Lend(p, storage)
+	p.recalled = p.memory.Lend(p, storage)
 	return nil
 }
 

@@ -27,14 +27,14 @@ const canary = "sk-canary-0123456789abcdefghij"
 func mentions(text string) bool { return strings.Contains(text, canary[:12]) }
 
 // answered carries a call through that is made with the canary.
-func answered(t *testing.T, path, body string, configure func(*Transport, *Provider), answer func(w http.ResponseWriter)) (*http.Response, string, error, *Call) {
+func answered(t *testing.T, path, body string, configure func(*Transport, *Provider), answer func(w http.ResponseWriter)) (*http.Response, string, *Call, error) {
 	t.Helper()
 	return answeredInTwo(t, path, body, configure, answer, "", func(http.ResponseWriter) {})
 }
 
 // answeredInTwo has the provider go on with its answer when the client has got
 // the first part of it.
-func answeredInTwo(t *testing.T, path, body string, configure func(*Transport, *Provider), answer func(w http.ResponseWriter), first string, more func(w http.ResponseWriter)) (*http.Response, string, error, *Call) {
+func answeredInTwo(t *testing.T, path, body string, configure func(*Transport, *Provider), answer func(w http.ResponseWriter), first string, more func(w http.ResponseWriter)) (*http.Response, string, *Call, error) {
 	t.Helper()
 	got := make(chan struct{})
 	up := scripted(t, func(w http.ResponseWriter, r *http.Request) {
@@ -64,7 +64,7 @@ func answeredInTwo(t *testing.T, path, body string, configure func(*Transport, *
 	close(got)
 	rest, err := io.ReadAll(res.Body)
 	res.Body.Close()
-	return res, string(text) + string(rest), err, call
+	return res, string(text) + string(rest), call, err
 }
 
 // encode returns a text in an encoding.
@@ -110,7 +110,7 @@ func TestKeyDoesNotHideInAnEncodedError(t *testing.T) {
 		"empty":                  {"gzip", nil, "-"},
 	} {
 		for _, status := range []int{400, 500} {
-			res, text, err, _ := answered(t, "/v1/chat/completions", chatBody, nil, func(w http.ResponseWriter) {
+			res, text, _, err := answered(t, "/v1/chat/completions", chatBody, nil, func(w http.ResponseWriter) {
 				if test.encoding != "" {
 					w.Header().Set("Content-Encoding", test.encoding)
 				}
@@ -131,7 +131,7 @@ func TestKeyDoesNotHideInAnEncodedError(t *testing.T) {
 func TestKeyDoesNotHideBehindALongError(t *testing.T) {
 	for _, before := range []int{maxErrorBody - len(canary) - 1, maxErrorBody - len(canary), maxErrorBody - 7, maxErrorBody - 1, maxErrorBody, maxErrorBody + 9, 300 << 10} {
 		body := strings.Repeat("x", before) + canary + " and sk-" + strings.Repeat("y", 100<<10) + "sk-canary"
-		_, text, err, _ := answered(t, "/v1/chat/completions", chatBody, nil, func(w http.ResponseWriter) { answerJSON(w, 400, body) })
+		_, text, _, err := answered(t, "/v1/chat/completions", chatBody, nil, func(w http.ResponseWriter) { answerJSON(w, 400, body) })
 		if before+len(canary) <= maxErrorBody {
 			if !strings.Contains(text, "not passed on") {
 				t.Errorf("%d before it: got %d bytes", before, len(text))
@@ -182,7 +182,7 @@ func TestKeyDoesNotShowInAnErrorWithinAStream(t *testing.T) {
 	for name, test := range erroneous {
 		for _, size := range []int{1, 7, 1 << 20} {
 			for _, usage := range []string{usageInject, usageObserve} {
-				_, text, _, call := answeredInTwo(t, test.path, test.body, func(_ *Transport, p *Provider) { p.API, p.Usage = test.api, usage },
+				_, text, call, _ := answeredInTwo(t, test.path, test.body, func(_ *Transport, p *Provider) { p.API, p.Usage = test.api, usage },
 					func(w http.ResponseWriter) {
 						media := "text/event-stream"
 						if name == "an array" || name == "lines" {
@@ -208,7 +208,7 @@ func TestKeyDoesNotShowInAnErrorWithinAStream(t *testing.T) {
 
 // Nor does one that is the last of what was held back for a rescue.
 func TestKeyDoesNotShowWhereNoRescueComes(t *testing.T) {
-	_, text, _, call := answeredInTwo(t, "/v1/chat/completions", chatStreamBody, func(tr *Transport, _ *Provider) { tr.Rescue = rescueResume },
+	_, text, call, _ := answeredInTwo(t, "/v1/chat/completions", chatStreamBody, func(tr *Transport, _ *Provider) { tr.Rescue = rescueResume },
 		func(w http.ResponseWriter) { stream(w) }, roleChunk+chunk("one"),
 		func(w http.ResponseWriter) { stream(w, `data: {"error":{"message":"not with `+canary+`"}}`+"\n\n") })
 	if !strings.HasPrefix(text, roleChunk+chunk("one")+`data: {"error":`) || mentions(text) || call.Outcome != OutcomeBroken {
@@ -220,13 +220,13 @@ func TestKeyDoesNotShowWhereNoRescueComes(t *testing.T) {
 // been passed on tells no key; nor does an encoded stream, which breaks.
 func TestKeyDoesNotShowInAnErrorThatComesLate(t *testing.T) {
 	long := `{"id":"` + strings.Repeat("x", 100<<10) + `","error":{"message":"not with ` + canary + `"}}`
-	_, text, err, _ := answered(t, "/v1/chat/completions", chatBody, nil, func(w http.ResponseWriter) { answerJSON(w, 200, long) })
+	_, text, _, err := answered(t, "/v1/chat/completions", chatBody, nil, func(w http.ResponseWriter) { answerJSON(w, 200, long) })
 	if err != nil || text != strings.ReplaceAll(long, canary, strings.Repeat("*", len(canary))) {
 		t.Errorf("%v: %d bytes of %d", err, len(text), len(long))
 	}
 	whole := compressed(true, roleChunk, chunk("one"), `data: {"error":{"message":"not with `+canary+`"}}`+"\n\n")
 	said := compressed(false, roleChunk, chunk("one"))
-	_, text, err, call := answeredInTwo(t, "/v1/chat/completions", chatStreamBody, nil, func(w http.ResponseWriter) { sendZipped(w, nil) },
+	_, text, call, err := answeredInTwo(t, "/v1/chat/completions", chatStreamBody, nil, func(w http.ResponseWriter) { sendZipped(w, nil) },
 		string(said), func(w http.ResponseWriter) { stream(w, string(whole[len(said):])) })
 	if unzipped, _ := gzip.NewReader(strings.NewReader(text)); unzipped != nil {
 		plain, _ := io.ReadAll(unzipped)
@@ -241,7 +241,7 @@ func TestKeyDoesNotShowInAnErrorThatComesLate(t *testing.T) {
 func TestKeyDoesNotShowInAnException(t *testing.T) {
 	said := eventstreamtest.Frame(`{"delta":{"text":"one"},"contentBlockIndex":0}`, ":message-type", "event", ":event-type", "contentBlockDelta")
 	failed := eventstreamtest.Frame(`{"message":"not with `+canary+`"}`, ":message-type", "exception", ":exception-type", "modelStreamErrorException")
-	_, text, _, call := answeredInTwo(t, "/model/m/converse-stream", `{"messages":[]}`, func(_ *Transport, p *Provider) { p.API = "bedrock" },
+	_, text, call, _ := answeredInTwo(t, "/model/m/converse-stream", `{"messages":[]}`, func(_ *Transport, p *Provider) { p.API = "bedrock" },
 		func(w http.ResponseWriter) { w.Header().Set("Content-Type", "application/vnd.amazon.eventstream") },
 		said, func(w http.ResponseWriter) { _, _ = io.WriteString(w, failed) })
 	if !strings.HasPrefix(text, said) || len(text) != len(said)+len(failed) || mentions(text) || call.Outcome != OutcomeBroken {
@@ -254,7 +254,7 @@ func TestKeyDoesNotShowInAnException(t *testing.T) {
 func TestKeyInAnOrdinaryAnswerIsNotWrittenDown(t *testing.T) {
 	said := strings.NewReplacer("gpt-4o-2024-08-06", canary, `"stop"`, `"`+canary+`"`)
 	for name, body := range map[string]string{"whole": said.Replace(chatAnswer), "streamed": said.Replace(roleChunk + chunk(canary) + finishChunk + doneEvent)} {
-		res, text, err, call := answered(t, "/v1/chat/completions", map[string]string{"whole": chatBody, "streamed": chatStreamBody}[name], nil, func(w http.ResponseWriter) {
+		res, text, call, err := answered(t, "/v1/chat/completions", map[string]string{"whole": chatBody, "streamed": chatStreamBody}[name], nil, func(w http.ResponseWriter) {
 			w.Header().Set("Trailer", "X-Debug")
 			if name == "whole" {
 				answerJSON(w, 200, body)

@@ -10,11 +10,14 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 )
@@ -296,8 +299,15 @@ func TestRescueThatDivergesLate(t *testing.T) {
 		<-read
 		stream(w, story("second", strings.Fields("x y z"))[1:]...)
 	}, down)
-	res, call := post(t, context.Background(), rescuing(t, up, nil), "/v1/chat/completions", chatStreamBody)
-	time.AfterFunc(50*time.Millisecond, func() { close(read) }) // most likely after the second stream was begun
+	tr := rescuing(t, up, nil)
+	begun := sync.OnceFunc(func() { close(read) })
+	tr.logger = tr.logger.WithOptions(zap.Hooks(func(entry zapcore.Entry) error {
+		if entry.Message == "broken stream taken up" {
+			begun()
+		}
+		return nil
+	}))
+	res, call := post(t, context.Background(), tr, "/v1/chat/completions", chatStreamBody)
 	text, err := io.ReadAll(res.Body)
 	res.Body.Close()
 	if err != nil || !strings.Contains(string(text), "upstream_broken") || call.Outcome != OutcomeBroken || call.Cause == nil {

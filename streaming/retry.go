@@ -26,8 +26,8 @@ type Retry struct {
 
 	// Budget bounds such retries over all calls, as a share of the calls to a
 	// provider from 0 to 1, so that an outage is not made worse by asking
-	// again and again. A hundred more are allowed in ten seconds. Default: 0.2. A
-	// negative number is no bound.
+	// again and again. A hundred more are allowed in ten seconds.
+	// Default: 0.2. A negative number is no bound.
 	Budget float64 `json:"budget,omitempty"`
 
 	// Deadline is how long after its start a call may still be sent to

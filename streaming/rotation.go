@@ -133,7 +133,7 @@ func (r *rotation) ask(ctx context.Context, to target, last bool) (*leg, *failur
 		}
 		if refused == lease.KeyID() {
 			// There is no other that could tell more.
-			lease.Report(keypool.Outcome{Verdict: keypool.Verdict{Class: keypool.ClassCanceled}})
+			lease.Return(time.Time{})
 			return nil, nil
 		}
 		l, failed := r.attempt(ctx, to, lease, last)
@@ -183,6 +183,8 @@ func (r *rotation) next(f *failure, last bool) keypool.Next {
 	switch {
 	case f.verdict.Stop:
 		return keypool.Answer
+	case class == keypool.ClassCanceled: // as the call's time is up
+		return keypool.NextTarget
 	case class == keypool.ClassTier, class == keypool.ClassModel, f.verdict.Excess:
 		// Another account may serve it. If the second says the same, it is so.
 		if r.once[class] {

@@ -274,14 +274,3 @@ func TestReloadKeepsCoolDowns(t *testing.T) {
 		t.Errorf("the limited key was asked %d times, want once", n)
 	}
 }
-
-// Without the handler in front there is no call to carry.
-func TestNeedsTheHandler(t *testing.T) {
-	up := newUpstream(t, func(http.ResponseWriter, *http.Request, string) {})
-	tr := provision(t, &Transport{Providers: []*Provider{pool("p", up.URL, "a-"+t.Name())}})
-	req, _ := http.NewRequest(http.MethodPost, up.URL, nil)
-	_, err := tr.RoundTrip(req)
-	if err == nil || !strings.Contains(err.Error(), "llm_proxy handler") {
-		t.Errorf("got %v", err)
-	}
-}

@@ -179,10 +179,19 @@ func (s *session) settle() {
 	_ = s.Close()
 	s.unwatch()
 	s.leg.cancel(nil)
+	if verdict, first := s.conclude(); first {
+		s.leg.report(keypool.Outcome{Verdict: verdict}) // how long it took says nothing of the key
+		s.leg.scan.Release()
+	}
+}
+
+// conclude writes down what the session came to. It reports false if that was
+// done before.
+func (s *session) conclude() (verdict keypool.Verdict, first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.settled {
-		return
+		return verdict, false
 	}
 	s.settled = true
 	call, scan := s.leg.call, s.leg.scan
@@ -191,11 +200,9 @@ func (s *session) settle() {
 	if s.setup != nil && s.setup.Model() != "" {
 		call.Request.Model, call.TargetModel = s.setup.Model(), s.setup.Model()
 	}
-	var verdict keypool.Verdict
 	verdict, call.Outcome, call.Cause = s.verdict()
 	call.hideSecret(s.leg.veil.secret)
-	s.leg.report(keypool.Outcome{Verdict: verdict}) // how long it took says nothing of the key
-	scan.Release()
+	return verdict, true
 }
 
 // providerFrames takes what the provider sends.

@@ -170,7 +170,7 @@ func TestHowASessionEnded(t *testing.T) {
 	} {
 		var e sessionEnd
 		test.happens(&e)
-		if e.left != test.left || e.fault != test.fault || e.closedBy != test.closedBy || e.closedBy != nobody && e.closedWell() != test.well {
+		if e.left != test.left || !errors.Is(e.fault, test.fault) || e.closedBy != test.closedBy || e.closedBy != nobody && e.closedWell() != test.well {
 			t.Errorf("%s: %+v", name, e)
 		}
 	}

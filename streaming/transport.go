@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/keep"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/startup"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
@@ -88,6 +89,11 @@ type Transport struct {
 	// never a key. Default: none is set.
 	TrailHeader string `json:"trail_header,omitempty"`
 
+	// Redis is where instances of Caddy tell each other what they know of keys
+	// and of how providers stand. It is never asked on the way of a call. Its
+	// OnFailure means nothing here. Default: each goes by what it knows itself.
+	Redis *Redis `json:"redis,omitempty"`
+
 	// State is where what is known of keys is kept: memory is over reloads,
 	// persist also over restarts, in Caddy's storage: what keys rest from, and
 	// which of them made which stored object. Default: memory.
@@ -96,9 +102,12 @@ type Transport struct {
 	routes routes
 	logger *zap.Logger
 	events *events.Emitter
-	// probers are at work for the providers that have one.
+	// probers are at work, for the providers that have one, while the config is
+	// in force.
 	probers []*prober
 	trials  []trialKey
+	// unshare ends the sharing of what is known; nil if there is none.
+	unshare func() error
 }
 
 var errNoProvider = errors.New("no provider: transport llm needs at least one 'provider' with a key")
@@ -119,8 +128,11 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 	if len(t.Providers) == 0 {
 		return errNoProvider
 	}
+	if err := checkProxy(ctx); err != nil {
+		return err
+	}
 	var err error
-	if t.events, err = events.New(ctx, func() { inForce.add(t) }); err != nil {
+	if t.events, err = events.New(ctx, t.comeIntoForce); err != nil {
 		return err
 	}
 	t.Retry.applyDefaults()
@@ -136,13 +148,25 @@ func (t *Transport) Provision(ctx caddy.Context) error {
 		return err
 	}
 	t.routes = routes
-	t.startProbes()
+	if err := t.shareState(); err != nil {
+		return err
+	}
+	t.newProbers()
 	return nil
 }
 
+// comeIntoForce is called when the config has started: what is seen or felt
+// outside does not begin before.
+func (t *Transport) comeIntoForce() {
+	inForce.add(t)
+	t.startProbes()
+}
+
 // provisionProviders prepares the providers one after the other: they load
-// modules, for which a caddy.Context must not be used by two at a time.
+// modules, for which a caddy.Context must not be used by two at a time. What is
+// remembered of their keys is read meanwhile.
 func (t *Transport) provisionProviders(ctx caddy.Context) error {
+	var recalled []keep.Restored
 	for i, p := range t.Providers {
 		if p == nil {
 			return fmt.Errorf("provider %d: null", i+1)
@@ -150,7 +174,9 @@ func (t *Transport) provisionProviders(ctx caddy.Context) error {
 		if err := p.provision(ctx, t); err != nil {
 			return fmt.Errorf("provider %q: %w", p.Name, err)
 		}
+		recalled = append(recalled, p.recalled)
 	}
+	keep.Await(recalled...)
 	return nil
 }
 
@@ -177,18 +203,17 @@ func (t *Transport) Cleanup() error {
 	t.stopProbes()
 	inForce.remove(t)
 	t.events.Close()
+	errs := []error{t.unshareState()}
 	for _, p := range t.Providers {
-		if err := p.release(); err != nil {
-			return err
-		}
+		errs = append(errs, p.release())
 	}
 	for _, key := range t.trials {
 		if _, err := trials.Delete(key); err != nil {
-			return fmt.Errorf("releasing the state of a split: %w", err)
+			errs = append(errs, fmt.Errorf("releasing the state of a split: %w", err))
 		}
 	}
 	t.trials = nil
-	return nil
+	return errors.Join(errs...)
 }
 
 // RoundTrip carries the call that the llm_proxy handler admitted to a
@@ -197,7 +222,7 @@ func (t *Transport) Cleanup() error {
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	call, ok := callFrom(req.Context())
 	if !ok {
-		return nil, errors.New("transport llm needs the llm_proxy handler in front of its reverse_proxy; add 'llm_proxy' to the same route")
+		return notAdmitted(req), nil
 	}
 	if list := t.listModels(req, call); list != nil {
 		return list, nil

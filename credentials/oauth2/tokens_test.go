@@ -190,7 +190,9 @@ func TestErrorsHoldNoSecrets(t *testing.T) {
 			w.WriteHeader(500)
 			_, _ = io.WriteString(w, r.Header.Get("Authorization")+" eyJcanary.eyJcanary.canary\n"+r.PostForm.Encode()+strings.Repeat("x", 100_000))
 		}, "500"},
-		"redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", 307) }, "not followed"},
+		"redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/other", http.StatusTemporaryRedirect)
+		}, "not followed"},
 		"no token": {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{}`) }, "missing access_token"},
 		"no bearer": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")

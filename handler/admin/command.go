@@ -86,7 +86,7 @@ from the config file, or it is the default.`,
 			RunE:  func(cmd *cobra.Command, _ []string) error { return i.listKeys(cmd.OutOrStdout(), time.Now()) },
 		},
 		i.keyCommand("disable", "Takes a key out of use until it is enabled again",
-			"Reloads keep that, a restart of Caddy does not. Calls that use the key go on."),
+			"Reloads keep that, a restart of Caddy with 'state persist' only. Calls that use the key go on."),
 		i.keyCommand("enable", "Puts a key that was disabled back into use", "What else it rests from stays: see reset."),
 		i.keyCommand("reset", "Lifts all that a key rests from", "It is used again at once, unless it is disabled."),
 	)

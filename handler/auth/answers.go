@@ -58,7 +58,7 @@ func (a *answers) remember(token Digest, said answer) {
 	}
 	delete(other, token)
 	if _, known := (*into)[token]; !known {
-		*into = withRoom(*into, most, func(old answer) time.Time { return old.fresh })
+		*into = WithRoom(*into, most, func(old answer) time.Time { return old.fresh })
 	}
 	(*into)[token] = said
 }

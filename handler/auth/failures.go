@@ -46,7 +46,7 @@ func (f *Failures) Add(now time.Time, from netip.Addr, window time.Duration) {
 	defer f.mu.Unlock()
 	known, ok := f.addresses[from]
 	if !ok {
-		f.addresses = withRoom(f.addresses, maxAddresses, func(known failures) time.Time { return known.since })
+		f.addresses = WithRoom(f.addresses, maxAddresses, func(known failures) time.Time { return known.since })
 	}
 	if !now.Before(known.since.Add(window)) {
 		known = failures{since: now}

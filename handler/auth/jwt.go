@@ -16,8 +16,27 @@ import (
 // maxToken bounds a token, in bytes.
 const maxToken = 16 << 10
 
-// maxTries bounds against how many keys a token that names none is tried.
+// maxTries bounds how many signatures are checked for a token, or for all that
+// one request brings: one that names no key is tried against each.
 const maxTries = 16
+
+// triesKey is under which a context has how many checks are left.
+type triesKey struct{}
+
+// WithTries returns a context in which several tokens have no more checks of
+// signatures than a single one.
+func WithTries(ctx context.Context) context.Context {
+	left := maxTries
+	return context.WithValue(ctx, triesKey{}, &left)
+}
+
+func triesLeft(ctx context.Context) *int {
+	if left, ok := ctx.Value(triesKey{}).(*int); ok {
+		return left
+	}
+	left := maxTries
+	return &left
+}
 
 // ErrUnjudged is that nobody can say for now whether a token is good.
 var ErrUnjudged = errors.New("the token cannot be judged at the moment")
@@ -82,7 +101,7 @@ func (v *Verifier) Verify(ctx context.Context, now time.Time, token *Token) (Cla
 	}
 	var standard jwt.Claims
 	var all Claims
-	if err := verify(token.parsed, keys, &standard, &all); err != nil {
+	if err := verify(token.parsed, keys, triesLeft(ctx), &standard, &all); err != nil {
 		return nil, err
 	}
 	if standard.Expiry == nil {
@@ -95,18 +114,19 @@ func (v *Verifier) Verify(ctx context.Context, now time.Time, token *Token) (Cla
 	return all, nil
 }
 
-// verify reads the claims of a token that one of the keys has signed.
-func verify(token *jwt.JSONWebToken, keys []jose.JSONWebKey, claims ...any) error {
+// verify reads the claims of a token that one of the keys has signed, as long as
+// there are checks left.
+func verify(token *jwt.JSONWebToken, keys []jose.JSONWebKey, left *int, claims ...any) error {
 	algorithm := token.Headers[0].Algorithm
 	err := errors.New("no key of the issuer's fits the token")
-	tries := 0
 	for _, key := range keys {
 		if key.Algorithm != "" && key.Algorithm != algorithm {
 			continue
 		}
-		if tries++; tries > maxTries {
-			break
+		if *left == 0 {
+			return errors.New("there are too many keys to check the token against, or too many tokens in the request")
 		}
+		*left--
 		if err = token.Claims(key.Key, claims...); err == nil {
 			return nil
 		}

@@ -7,10 +7,10 @@ import "time"
 // sample is how many entries are looked at when one must be forgotten.
 const sample = 8
 
-// withRoom returns a map with room for one entry more: the one given, a new one
+// WithRoom returns a map with room for one entry more: the one given, a new one
 // if there is none yet. Where it has as many as it may, it forgets the one of a
 // few that is the first by its time.
-func withRoom[K comparable, V any](m map[K]V, most int, at func(V) time.Time) map[K]V {
+func WithRoom[K comparable, V any](m map[K]V, most int, at func(V) time.Time) map[K]V {
 	if m == nil {
 		return map[K]V{}
 	}

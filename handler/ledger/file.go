@@ -46,6 +46,12 @@ func (f *File) Validate() error {
 	return nil
 }
 
+// Name is how the file is kept. Provisioning has resolved its placeholders.
+func (f *File) Name() (string, error) {
+	text, err := json.Marshal(f.FileWriter)
+	return string(text), err
+}
+
 // Open makes the sink.
 func (f *File) Open() (Sink, error) { return &fileSink{writer: f.FileWriter}, nil }
 
@@ -77,7 +83,7 @@ func (s *fileSink) Write(_ context.Context, records []*Record) error {
 	encoder.SetEscapeHTML(false)
 	for _, record := range records {
 		if err := encoder.Encode(record); err != nil {
-			return fmt.Errorf("encoding a record: %w", err)
+			return fmt.Errorf("%w: encoding one: %w", ErrRefused, err)
 		}
 	}
 	if _, err := s.file.Write(s.text.Bytes()); err != nil {

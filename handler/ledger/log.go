@@ -28,6 +28,9 @@ func (*Log) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
+// Name is empty: there is one log.
+func (*Log) Name() (string, error) { return "", nil }
+
 // Open makes the sink.
 func (*Log) Open() (Sink, error) { return logSink{}, nil }
 

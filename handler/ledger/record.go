@@ -35,7 +35,8 @@ type Record struct {
 	// Provider and Key name the last attempt's.
 	Provider string `json:"provider,omitempty"`
 	Key      string `json:"key,omitempty"`
-	// Attempts are key:class:milliseconds, the first 32.
+	// Attempts are key:class:milliseconds; of more than 32 the first 31 and the
+	// last.
 	Attempts []string `json:"attempts,omitempty"`
 	// Outcome is how the call ended; see [streaming.Outcome].
 	Outcome string `json:"outcome"`

@@ -60,6 +60,16 @@ func (r *Redis) Validate() error {
 	return nil
 }
 
+// Name is where Redis is, the secrets for it, and what the stream is like.
+func (r *Redis) Name() (string, error) {
+	server, err := r.Redis.Name()
+	if err != nil {
+		return "", err
+	}
+	text, err := json.Marshal([]any{server, r.Stream, r.MaxRecords, r.Retention})
+	return string(text), err
+}
+
 // Open makes the sink.
 func (r *Redis) Open() (Sink, error) {
 	opened, release, err := streaming.OpenRedis(&r.Redis)
@@ -141,7 +151,7 @@ func (s *redisSink) Write(ctx context.Context, records []*Record) error {
 	for _, record := range records {
 		text, err := json.Marshal(record)
 		if err != nil {
-			return fmt.Errorf("encoding a record: %w", err)
+			return fmt.Errorf("%w: encoding one: %w", ErrRefused, err)
 		}
 		add := s.add
 		add.Values = []any{"record", text}

@@ -18,6 +18,9 @@ import (
 // Records get into the stream in their order, also those of a time when Redis
 // was away.
 func TestAStreamHoldsTheRecords(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short starts no servers")
+	}
 	server := redistest.Start(t)
 	sink, err := (&Redis{Redis: streaming.Redis{Addresses: []string{server.Address}}}).Open()
 	if err != nil {

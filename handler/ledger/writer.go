@@ -4,6 +4,7 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -95,11 +96,17 @@ var lost atomic.Uint64
 // writers.
 func Lost() uint64 { return lost.Load() }
 
+// drop counts records for which there was no room or no time.
 func (w *Writer) drop(n int) {
-	lost.Add(uint64(n))
-	if before := w.dropped.Add(uint64(n)) - uint64(n); before == 0 {
+	if w.count(n) == 0 {
 		w.logger.Error("records of calls are lost: the sink takes them too slowly, or not at all")
 	}
+}
+
+// count counts lost records, and returns how many were lost before.
+func (w *Writer) count(n int) uint64 {
+	lost.Add(uint64(n))
+	return w.dropped.Add(uint64(n)) - uint64(n)
 }
 
 // run writes what comes, until there will be no more.
@@ -109,11 +116,7 @@ func (w *Writer) run() {
 	batch := make([]*Record, 0, maxBatch)
 	for first := range w.queue {
 		batch = w.fill(append(batch[:0], first))
-		if w.keep(batch) {
-			w.written.Add(uint64(len(batch)))
-		} else {
-			w.drop(len(batch))
-		}
+		w.keep(batch)
 		clear(batch)
 	}
 	if err := w.sink.Close(); err != nil {
@@ -138,15 +141,19 @@ func (w *Writer) fill(batch []*Record) []*Record {
 }
 
 // keep writes a batch, again and again if need be. It gives up only at the
-// end.
-func (w *Writer) keep(batch []*Record) bool {
+// end, and records that the sink refuses.
+func (w *Writer) keep(batch []*Record) {
 	for retry := firstRetry; ; retry = min(2*retry, lastRetry) {
 		err := w.sink.Write(w.ending, batch)
+		if errors.Is(err, ErrRefused) {
+			batch, err = w.sift(batch)
+		}
 		if err == nil {
+			w.written.Add(uint64(len(batch)))
 			if retry > firstRetry {
 				w.logger.Info("records of calls are written again")
 			}
-			return true
+			return
 		}
 		if retry == firstRetry {
 			w.logger.Warn("writing records of calls failed; they wait", zap.Error(err))
@@ -154,7 +161,26 @@ func (w *Writer) keep(batch []*Record) bool {
 		select {
 		case <-time.After(retry):
 		case <-w.ending.Done():
-			return false
+			w.drop(len(batch))
+			return
 		}
 	}
+}
+
+// sift writes a batch one by one without the records that the sink refuses. It
+// returns what is left when that fails for another reason.
+func (w *Writer) sift(batch []*Record) ([]*Record, error) {
+	for i, record := range batch {
+		err := w.sink.Write(w.ending, batch[i:i+1])
+		switch {
+		case err == nil:
+			w.written.Add(1)
+		case errors.Is(err, ErrRefused):
+			w.count(1)
+			w.logger.Error("the record of a call is lost: the sink refuses it", zap.String("request_id", record.ID), zap.Error(err))
+		default:
+			return batch[i:], err
+		}
+	}
+	return nil, nil
 }

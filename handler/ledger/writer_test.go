@@ -5,6 +5,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -16,10 +17,12 @@ import (
 
 // slow is a sink that can be told to fail or to take its time.
 type slow struct {
-	fails  int
-	gate   chan struct{}
-	kept   []string
-	closed bool
+	fails int
+	// refuses are the ids of records that it will never take.
+	refuses map[string]bool
+	gate    chan struct{}
+	kept    []string
+	closed  bool
 }
 
 func (s *slow) Write(ctx context.Context, records []*Record) error {
@@ -33,6 +36,11 @@ func (s *slow) Write(ctx context.Context, records []*Record) error {
 	if s.fails != 0 {
 		s.fails--
 		return errors.New("no room")
+	}
+	for _, record := range records {
+		if s.refuses[record.ID] {
+			return fmt.Errorf("%w: %s", ErrRefused, record.ID)
+		}
 	}
 	for _, record := range records {
 		s.kept = append(s.kept, record.ID)
@@ -88,6 +96,29 @@ func TestAFailedWriteIsTriedAgain(t *testing.T) {
 		inOrder(t, sink.kept, 1000)
 		if logs.Len() != 2 {
 			t.Errorf("%d lines were logged: %v", logs.Len(), logs.All())
+		}
+	})
+}
+
+// A record that the sink will never take costs no other its place: it alone is
+// lost, and counted, also if the sink is away just then.
+func TestARefusedRecordHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for fails := range 3 {
+			sink := &slow{fails: fails, refuses: map[string]bool{"7": true, "8": true, "999": true}}
+			w := NewWriter(sink, zap.NewNop())
+			write(w, 0, 1000)
+			time.Sleep(time.Minute)
+			w.Release()
+			<-w.Done()
+			if len(sink.kept) != 997 || w.Written() != 997 || w.Dropped() != 3 || !sink.closed {
+				t.Errorf("%d records were kept, %d written, %d dropped", len(sink.kept), w.Written(), w.Dropped())
+			}
+			for i, id := range sink.kept[:9] {
+				if want := [...]string{"0", "1", "2", "3", "4", "5", "6", "9", "10"}[i]; id != want {
+					t.Errorf("record %d is %s, want %s", i, id, want)
+				}
+			}
 		}
 	})
 }

@@ -94,7 +94,7 @@ func (l *Lease) open(make func() *pooled) error {
 	opened, _, err := rosters.LoadOrNew(l.key, func() (caddy.Destructor, error) {
 		made := make()
 		if made.keeper != nil {
-			made.keeper.Lend(l, l.storage)
+			keep.Await(made.keeper.Lend(l, l.storage))
 		}
 		made.start()
 		return made, nil

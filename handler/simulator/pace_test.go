@@ -59,7 +59,7 @@ func watch(t *testing.T, opts simulator.Options, e endpoint, patience time.Durat
 		defer func() {
 			w.ended = time.Since(w.start)
 			if v := recover(); v != nil {
-				w.aborted = v == http.ErrAbortHandler
+				w.aborted = v == any(http.ErrAbortHandler)
 			}
 		}()
 		simulator.New(opts).ServeHTTP(w, r)

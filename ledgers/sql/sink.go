@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,9 +47,12 @@ func (s *sink) Write(ctx context.Context, records []*ledger.Record) error {
 	if err != nil {
 		return fmt.Errorf("preparing to insert: %w", err)
 	}
-	defer insert.Close()
+	defer func() { _ = insert.Close() }()
 	for _, record := range records {
 		if _, err := insert.ExecContext(ctx, s.values(record)...); err != nil {
+			if s.dialect.refuses(err) {
+				err = fmt.Errorf("%w: %w", ledger.ErrRefused, err)
+			}
 			return fmt.Errorf("inserting: %w", err)
 		}
 	}
@@ -61,10 +65,8 @@ func (s *sink) Write(ctx context.Context, records []*ledger.Record) error {
 // prepare makes the table, and lets old rows go.
 func (s *sink) prepare(ctx context.Context) error {
 	if !s.made {
-		for _, statement := range []string{s.dialect.create(s.table), s.dialect.index(s.table)} {
-			if _, err := s.db.ExecContext(ctx, statement); err != nil {
-				return fmt.Errorf("making the table: %w", err)
-			}
+		if err := s.make(ctx); err != nil {
+			return fmt.Errorf("making the table: %w", err)
 		}
 		s.made = true
 	}
@@ -76,6 +78,43 @@ func (s *sink) prepare(ctx context.Context) error {
 		s.forgot = now
 	}
 	return nil
+}
+
+// make makes the table, or adds to one of an earlier version what it lacks.
+// Where two do that at a time, one of them fails and finds it done the next
+// time.
+func (s *sink) make(ctx context.Context) error {
+	if _, err := s.db.ExecContext(ctx, s.dialect.create(s.table)); err != nil {
+		return err
+	}
+	has, err := s.has(ctx)
+	if err != nil {
+		return err
+	}
+	for _, column := range s.dialect.columns() {
+		if slices.Contains(has, column[0]) {
+			continue
+		}
+		if _, err := s.db.ExecContext(ctx, s.dialect.add(s.table, column)); err != nil {
+			return fmt.Errorf("adding the column %s: %w", column[0], err)
+		}
+	}
+	_, err = s.db.ExecContext(ctx, s.dialect.index(s.table))
+	return err
+}
+
+// has returns the names of the columns that the table has.
+func (s *sink) has(ctx context.Context) ([]string, error) {
+	rows, err := s.db.QueryContext(ctx, s.dialect.none(s.table))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	names, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
+	return names, rows.Err()
 }
 
 // Close closes the connection.
@@ -102,7 +141,7 @@ func (s *sink) values(r *ledger.Record) []any {
 	if r.Cost != nil {
 		cost = *r.Cost
 	}
-	return append(values, cost, known(r.FirstTokenMS), r.DurationMS, known(r.Events))
+	return append(values, cost, known(r.FirstTokenMS), known(r.PerTokenMS), r.DurationMS, known(r.Events))
 }
 
 // known returns nil for what is not known.

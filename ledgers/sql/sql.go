@@ -10,6 +10,7 @@ package sql
 
 import (
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -18,7 +19,6 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver pgx
-	_ "modernc.org/sqlite"             // the driver sqlite
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/ledger"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
@@ -92,6 +92,12 @@ func (s *SQL) Validate() error {
 		return errors.New("retention: must not be negative")
 	}
 	return nil
+}
+
+// Name is which table it is and how long its rows are kept.
+func (s *SQL) Name() (string, error) {
+	text, err := json.Marshal([]any{s.Driver, s.source, s.Table, s.Retention})
+	return string(text), err
 }
 
 // Open makes the sink. No connection is made before the first record.

@@ -115,12 +115,13 @@ func (f *form) fits(text []byte, holes *[maxHoles]span) bool {
 		if p.hole == Null {
 			return at == len(text)
 		}
-		end := at
-		if p.hole == String {
-			if end, _ = closing(text, at); end < 0 {
-				return false
-			}
-		} else if end = numberEnd(text, at); end == at {
+		var end int
+		if p.hole == Number {
+			end = numberEnd(text, at)
+		} else if end, _ = closing(text, at); end < 0 {
+			return false
+		}
+		if p.hole == Number && end == at {
 			return false
 		}
 		holes[i] = span{at, end}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,9 +22,10 @@ import (
 const (
 	// again is how long after a failure it is tried again.
 	again = 5 * time.Second
-	// maxRestoreWait is how long a start waits for what was written down. A
-	// storage that takes longer is read while calls are served already.
+	// maxRestoreWait is how long a start waits for what was written down.
 	maxRestoreWait = time.Second
+	// readsAtOnce is how many groups are read at the same time.
+	readsAtOnce = 8
 	// timeout bounds each access to the storage.
 	timeout = 10 * time.Second
 )
@@ -63,20 +65,36 @@ type Keeper struct {
 	done           chan struct{}
 }
 
-// Lend gives the keeper the storage of the config that by belongs to.
-func (k *Keeper) Lend(by any, storage certmagic.Storage) {
+// Lend gives the keeper the storage of the config that by belongs to. What was
+// written down is then read, unless it has been; [Await] waits for that.
+func (k *Keeper) Lend(by any, storage certmagic.Storage) Restored {
 	k.storages.Lend(by, storage)
 	k.mu.Lock()
-	begin := k.stop == nil
-	if begin {
-		k.stop, k.restored, k.done = make(chan struct{}), make(chan struct{}), make(chan struct{})
-		go k.run()
+	defer k.mu.Unlock()
+	if k.stop != nil {
+		return nil
 	}
-	k.mu.Unlock()
-	if begin {
+	k.stop, k.restored, k.done = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go k.run()
+	return k.restored
+}
+
+// Restored is closed when a keeper has read what was written down; nil if
+// nobody need wait for that.
+type Restored <-chan struct{}
+
+// Await waits until all have been read, but not long: a storage that takes
+// longer is read while calls are served already.
+func Await(all ...Restored) {
+	over := time.After(maxRestoreWait)
+	for _, restored := range all {
+		if restored == nil {
+			continue
+		}
 		select {
-		case <-k.restored:
-		case <-time.After(maxRestoreWait):
+		case <-restored:
+		case <-over:
+			return
 		}
 	}
 }
@@ -139,14 +157,23 @@ func (k *Keeper) complain(doing string, err error) {
 	caddy.Log().Named(k.Logger).Warn(doing+" "+k.What+" failed; it goes on in memory", zap.Error(err))
 }
 
-// keyOf returns where a group of the book is kept.
-func (k *Keeper) keyOf(group int) (string, error) {
+// instanceID guards the instance's id: the first who asks for it in a new
+// installation makes one, so no two may ask at a time.
+var instanceID sync.Mutex
+
+// place returns where the book is kept.
+func (k *Keeper) place() (string, error) {
+	instanceID.Lock()
+	defer instanceID.Unlock()
 	instance, err := caddy.InstanceID()
 	if err != nil {
 		return "", fmt.Errorf("finding the instance's id: %w", err)
 	}
-	return path.Join("llm_proxy", k.Folder, instance.String(), fmt.Sprintf("%d.json", group)), nil
+	return path.Join("llm_proxy", k.Folder, instance.String()), nil
 }
+
+// keyOf returns where a group is kept in a place.
+func keyOf(place string, group int) string { return path.Join(place, fmt.Sprintf("%d.json", group)) }
 
 // restore reads all that was written down. What cannot be understood is lost,
 // and said to be.
@@ -155,18 +182,23 @@ func (k *Keeper) restore() error {
 	if storage == nil {
 		return errors.New("no config that has it is alive")
 	}
-	texts := make([][]byte, k.Groups)
+	place, err := k.place()
+	if err != nil {
+		return err
+	}
+	texts, errs := make([][]byte, k.Groups), make([]error, k.Groups)
+	var reads sync.WaitGroup
+	room := make(chan struct{}, readsAtOnce)
 	for group := range texts {
-		key, err := k.keyOf(group)
-		if err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), timeout)
-		texts[group], err = storage.Load(ctx, key)
-		cancel()
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
+		room <- struct{}{}
+		reads.Go(func() {
+			texts[group], errs[group] = load(storage, keyOf(place, group))
+			<-room
+		})
+	}
+	reads.Wait()
+	if failed := slices.IndexFunc(errs, func(err error) bool { return err != nil }); failed >= 0 {
+		return errs[failed]
 	}
 	for _, text := range texts {
 		if len(text) == 0 {
@@ -177,6 +209,17 @@ func (k *Keeper) restore() error {
 		}
 	}
 	return nil
+}
+
+// load reads what is kept under a key; nil if there is nothing.
+func load(storage certmagic.Storage, key string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	text, err := storage.Load(ctx, key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return text, err
 }
 
 // keep writes down the groups that have changed.
@@ -190,13 +233,13 @@ func (k *Keeper) keep() error {
 		if !changed {
 			continue
 		}
-		var key string
+		var place string
 		if err == nil {
-			key, err = k.keyOf(group)
+			place, err = k.place()
 		}
 		if err == nil {
 			ctx, cancel := context.WithTimeout(context.Background(), timeout)
-			err = storage.Store(ctx, key, text)
+			err = storage.Store(ctx, keyOf(place, group), text)
 			cancel()
 		}
 		if err != nil {

@@ -55,11 +55,11 @@ func (s *fakeStorage) breakDown(broken bool) {
 	s.broken = broken
 }
 
-// counter is a book with one number in each of two groups.
+// counter is a book with one number in each group.
 type counter struct {
 	mu      sync.Mutex
-	counts  [2]int
-	changed [2]bool
+	counts  [33]int
+	changed [33]bool
 }
 
 func (c *counter) add(group int) {
@@ -114,12 +114,12 @@ func TestBookSurvivesARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &fakeStorage{kept: map[string][]byte{}}
 		k, book := newKeeper()
-		k.Lend(new(lender), storage)
+		Await(k.Lend(new(lender), storage))
 		book.add(0)
 		time.Sleep(k.Every + time.Millisecond)
 
 		killed, book := newKeeper()
-		killed.Lend(new(lender), storage)
+		Await(killed.Lend(new(lender), storage))
 		if n := book.total(); n != 1 {
 			t.Errorf("after a kill: %d, want 1", n)
 		}
@@ -127,7 +127,7 @@ func TestBookSurvivesARestart(t *testing.T) {
 		killed.Close()
 
 		ended, book := newKeeper()
-		ended.Lend(new(lender), storage)
+		Await(ended.Lend(new(lender), storage))
 		if n := book.total(); n != 2 {
 			t.Errorf("after an end: %d, want 2", n)
 		}
@@ -148,14 +148,14 @@ func TestStorageAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		storage := &fakeStorage{kept: map[string][]byte{}}
 		k, book := newKeeper()
-		k.Lend(new(lender), storage)
+		Await(k.Lend(new(lender), storage))
 		book.add(0)
 		k.Close()
 
 		storage.breakDown(true)
 		k, book = newKeeper()
 		begin := time.Now()
-		k.Lend(new(lender), storage)
+		Await(k.Lend(new(lender), storage))
 		if waited := time.Since(begin); waited > maxRestoreWait {
 			t.Errorf("the start waited %s", waited)
 		}
@@ -176,7 +176,7 @@ func TestStorageAway(t *testing.T) {
 		storage.slow = time.Minute
 		k, book = newKeeper()
 		begin = time.Now()
-		k.Lend(new(lender), storage)
+		Await(k.Lend(new(lender), storage))
 		if waited := time.Since(begin); waited > maxRestoreWait {
 			t.Errorf("the start waited %s", waited)
 		}
@@ -210,4 +210,41 @@ func TestNewestStorageIsUsed(t *testing.T) {
 	if k.storages.Newest() != nil {
 		t.Error("a storage is used that nobody lends")
 	}
+}
+
+// Many books in a storage that hangs hold the start up once, not each in turn.
+func TestStartWaitsOnceForAll(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	synctest.Test(t, func(t *testing.T) {
+		storage := &fakeStorage{kept: map[string][]byte{}, slow: time.Minute}
+		begin := time.Now()
+		var keepers []*Keeper
+		var all []Restored
+		for range 5 {
+			k, _ := newKeeper()
+			keepers, all = append(keepers, k), append(all, k.Lend(new(lender), storage))
+		}
+		Await(all...)
+		if waited := time.Since(begin); waited != maxRestoreWait {
+			t.Errorf("the start waited %s, want %s", waited, maxRestoreWait)
+		}
+		for _, k := range keepers {
+			k.Close()
+		}
+	})
+}
+
+// A book of many groups is read in a few trips to the storage.
+func TestGroupsAreReadTogether(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	synctest.Test(t, func(t *testing.T) {
+		k, _ := newKeeper()
+		k.Groups = 33
+		begin := time.Now()
+		Await(k.Lend(new(lender), &fakeStorage{kept: map[string][]byte{}, slow: 50 * time.Millisecond}))
+		if waited := time.Since(begin); waited > 300*time.Millisecond {
+			t.Errorf("reading 33 groups at 50ms took %s", waited)
+		}
+		k.Close()
+	})
 }

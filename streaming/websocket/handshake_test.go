@@ -3,6 +3,7 @@
 package websocket
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"testing"
@@ -68,7 +69,7 @@ func TestHandshakesAreChecked(t *testing.T) {
 		"a broken protocol": {header(HeaderVersion, "13", HeaderKey, key, HeaderProtocol, "real time"), errProtocol},
 		"a strange one":     {header(HeaderVersion, "13", HeaderKey, key, HeaderProtocol, "réaltime"), errProtocol},
 	} {
-		if err := CheckAsked(&http.Request{Method: "GET", ProtoMajor: 1, Header: test.header}); err != test.want {
+		if err := CheckAsked(&http.Request{Method: "GET", ProtoMajor: 1, Header: test.header}); !errors.Is(err, test.want) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
@@ -123,7 +124,7 @@ func TestAnswersToAHandshakeAreChecked(t *testing.T) {
 		"more than one choice":  {101, good(HeaderProtocol, "realtime, beta"), errSubprotocol},
 		"choice in other words": {101, good(HeaderProtocol, "Realtime"), errSubprotocol},
 	} {
-		if err := Check(asked, &http.Response{StatusCode: test.status, Header: test.header}); err != test.want {
+		if err := Check(asked, &http.Response{StatusCode: test.status, Header: test.header}); !errors.Is(err, test.want) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}

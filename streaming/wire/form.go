@@ -89,7 +89,7 @@ func (b *bodyFacts) field(name string, body []byte, start, end int) {
 	value := body[start:end]
 	switch {
 	case name == "model" && len(value) > maxModel:
-		b.fail(longModel())
+		b.fail(errLongModel)
 	case name == "model":
 		b.name(string(value), int64(start), int64(end))
 	case name == "size" && len(value) <= maxOrder:

@@ -23,7 +23,7 @@ var gemini = &Family{
 		"stream_options":                  atStreamOptions,
 		"generationConfig.candidateCount": atSeveral,
 		"model":                           atModel,
-		"requests.*.model":                atModel,
+		"requests.*.model":                atEntryModel,
 		"generateContentRequest.model":    atModel,
 
 		"store": atStore, "previous_interaction_id": atObject,

@@ -10,6 +10,7 @@ import (
 	"io"
 	"mime/multipart"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -74,6 +75,7 @@ func TestBadBodyIsExplained(t *testing.T) {
 		{jsonType, `{"model":" "}`, 400, "invalid_model", "empty"},
 		{jsonType, `{"model":"a\u0000b"}`, 400, "invalid_model", "control"},
 		{jsonType, `{"model":"` + strings.Repeat("m", 257) + `"}`, 400, "invalid_model", "longer"},
+		{jsonType, `{"model":"m"` + strings.Repeat(`,"model":"m"`, 8) + `}`, 400, "invalid_model", "more than 8 times"},
 		{jsonType, `{"model":7,"model":"m"}`, 400, "invalid_model", "must be a string"},
 		{jsonType, `{"model":"m","stream":"true"}`, 400, "invalid_stream", "true or false"},
 		{jsonType, `{"model":"m","stream":1}`, 400, "invalid_stream", "true or false"},
@@ -102,6 +104,34 @@ func TestStoredPromptNeedsNoModel(t *testing.T) {
 		r := recognize(t, "POST", "/v1/responses")
 		if err := r.ReadBody(jsonType, []byte(body)); (err == nil) != ok || r.Model != "" {
 			t.Errorf("%s: %v, model %q", body, err, r.Model)
+		}
+	}
+}
+
+// A batch names the model in each of its requests; but however much a body may
+// hold, what is remembered of it is bounded.
+func TestModelIsNamedInBoundedlyManyPlaces(t *testing.T) {
+	const line = `"model":"models/a"`
+	for _, test := range []struct {
+		path, body string
+		ok         bool
+	}{
+		{"/v1/chat/completions", "{" + line + strings.Repeat(","+line, 7) + "}", true},
+		{"/v1/chat/completions", "{" + line + strings.Repeat(","+line, 8) + "}", false},
+		{"/v1/chat/completions", "{" + line + strings.Repeat(","+line, 1<<18) + "}", false},
+		{"/v1/chat/completions", `{"model":7` + strings.Repeat(`,"model":7`, 1<<18) + "}", false},
+		{"/v1beta/models/a:batchEmbedContents", `{"requests":[{` + line + "}" + strings.Repeat(",{"+line+"}", 999) + "]}", true},
+		{"/v1beta/models/a:batchEmbedContents", `{"requests":[{` + line + "}" + strings.Repeat(",{"+line+"}", 1<<18) + "]}", false},
+	} {
+		body := []byte(test.body)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := recognize(t, "POST", test.path).ReadBody(jsonType, body)
+		runtime.ReadMemStats(&after)
+		var bad *wire.RequestError
+		refused := errors.As(err, &bad) && bad.Code == "invalid_model"
+		if took := after.TotalAlloc - before.TotalAlloc; refused == test.ok || took > 1<<20 {
+			t.Errorf("%.60s…: %v, %d bytes allocated", test.body, err, took)
 		}
 	}
 }

@@ -92,10 +92,9 @@ func (s *storage) name(text string) string {
 type keeping uint8
 
 const (
-	keepsNothing keeping = iota
 	// keepsIfTold is if the request says "store": true, keepsUnlessTold if it
-	// does not say "store": false.
-	keepsIfTold
+	// does not say "store": false. The zero value is never.
+	keepsIfTold keeping = iota + 1
 	keepsUnlessTold
 )
 

@@ -162,12 +162,14 @@ func TestModelInTheQueryIsExchanged(t *testing.T) {
 func TestModelInTheQueryIsUnambiguous(t *testing.T) {
 	for _, path := range []string{
 		"/v1/realtime?model=a&model=b", "/v1/realtime?model=a&%6dodel=b", "/v1/realtime?model=a&Model=b", "/v1/realtime?model=",
-		"/v1/realtime?model=a;x", "/v1/realtime?x;model=a", "/v1/realtime?model=%zz", "/v1/realtime?model=a%00",
+		"/v1/realtime?model=a;x", "/v1/realtime?x;model=a", "/v1/realtime?model=%zz", "/v1/realtime?model=a%00", "/v1/realtime?model=a%ff",
+		"/v1/realtime?model=m" + strings.Repeat("&model=m", 8),
 		"/openai/realtime?deployment=a&model=b", "/v1/realtime?model=" + strings.Repeat("m", 300),
 	} {
 		var bad *wire.RequestError
-		if err := recognize(t, "GET", path).ReadBody("", nil); !errors.As(err, &bad) || bad.Status != 400 || bad.Code != "invalid_model" {
-			t.Errorf("%.60s: got %v", path, err)
+		r := recognize(t, "GET", path)
+		if err := r.ReadBody("", nil); !errors.As(err, &bad) || bad.Status != 400 || bad.Code != "invalid_model" || r.Model != "" {
+			t.Errorf("%.60s: got %q, %v", path, r.Model, err)
 		}
 	}
 }

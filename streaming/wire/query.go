@@ -9,7 +9,8 @@ import (
 )
 
 // readQuery finds the model where the handshake of a session names it: in the
-// query. It must not be possible to read it in two ways.
+// query. It must not be possible to read it in two ways. One that is wrong is
+// none: the call is written down before anybody has asked what is wrong.
 func (r *Request) readQuery(query string) {
 	found := bodyFacts{family: r.Family}
 	for pair := range strings.SplitSeq(query, "&") {
@@ -28,7 +29,10 @@ func (r *Request) readQuery(query string) {
 	if found.mixed {
 		found.fail(badRequest("invalid_model", "the query names more than one model: name the one to use"))
 	}
-	r.Model, r.modelInQuery, r.doubt = found.model, len(found.named) > 0, found.err
+	r.modelInQuery, r.doubt = len(found.named) > 0, found.err
+	if found.err == nil {
+		r.Model = found.model
+	}
 }
 
 // namesModel tells whether a parameter of a query names a model. Some servers

@@ -7,34 +7,11 @@ import (
 	"encoding/json"
 	"mime"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
-	"unicode/utf8"
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming/jsonscan"
 )
-
-// maxModel bounds the name of a model, in bytes.
-const maxModel = 256
-
-// RequestError is what is wrong with a client's request. It is meant for the
-// client: the message tells how to mend it.
-type RequestError struct {
-	// Status is the HTTP status, from 400 to 499.
-	Status int
-	// Code is the stable word by which programs tell our errors apart.
-	Code string
-	// Message is for a human.
-	Message string
-}
-
-// Error returns the message.
-func (e *RequestError) Error() string { return e.Message }
-
-func badRequest(code, message string) *RequestError {
-	return &RequestError{Status: http.StatusBadRequest, Code: code, Message: message}
-}
 
 // place is where a body names a model: its bytes from start to end, and
 // whether a prefix stands before the name.
@@ -47,6 +24,7 @@ type place struct {
 const (
 	atRoot jsonscan.ID = iota + 1
 	atModel
+	atEntryModel
 	atStream
 	atSeveral
 	atStreamOptions
@@ -148,6 +126,8 @@ type bodyFacts struct {
 	// has said so or not so.
 	stream, saysStream bool
 	named              []place
+	// entries counts the requests within the request that name the model.
+	entries int
 	// mixed says that the model is named differently in different places.
 	mixed bool
 	form  bool
@@ -238,12 +218,17 @@ func (b *bodyFacts) Value(id jsonscan.ID, v jsonscan.Value) {
 		if b.roots > 0 {
 			b.roots++
 		}
-	case atModel:
-		if v.Kind != jsonscan.String {
-			b.fail(badRequest("invalid_model", `"model" must be a string that names the model to use`))
-		} else if v.Truncated {
-			b.fail(longModel())
-		} else {
+	case atModel, atEntryModel:
+		if id == atEntryModel {
+			b.entries = min(b.entries+1, maxEntries)
+		}
+		switch {
+		case b.err != nil:
+		case v.Kind != jsonscan.String:
+			b.fail(errNoName)
+		case v.Truncated:
+			b.fail(errLongModel)
+		default:
 			b.name(v.Text(), v.Start, v.End)
 		}
 	case atStreamOptions:
@@ -264,7 +249,7 @@ func (b *bodyFacts) Value(id jsonscan.ID, v jsonscan.Value) {
 		}
 	case atStream:
 		if v.Kind != jsonscan.Bool && v.Kind != jsonscan.Null {
-			b.fail(invalidStream())
+			b.fail(errNoFlag)
 		}
 		b.stream = string(v.Raw) == "true"
 		b.saysStream = v.Kind == jsonscan.Bool
@@ -276,10 +261,10 @@ func (b *bodyFacts) Value(id jsonscan.ID, v jsonscan.Value) {
 // Open takes the beginning of an object or array of the body.
 func (b *bodyFacts) Open(id jsonscan.ID, kind jsonscan.Kind) {
 	switch {
-	case id == atModel:
-		b.fail(badRequest("invalid_model", `"model" must be a string that names the model to use`))
+	case id == atModel, id == atEntryModel:
+		b.fail(errNoName)
 	case id == atStream:
-		b.fail(invalidStream())
+		b.fail(errNoFlag)
 	case id == atStreamOptions:
 		b.options = true
 	case id == atRoot && (kind == jsonscan.Object || b.roots > 0):
@@ -296,13 +281,14 @@ func (b *bodyFacts) name(model string, start, end int64) {
 	if b.family.modelPrefix != "" {
 		plain = strings.TrimPrefix(model, b.family.modelPrefix)
 	}
-	switch {
-	case strings.TrimSpace(plain) == "":
-		b.fail(badRequest("invalid_model", `"model" is empty: set it to the name of the model to use`))
-	case len(plain) > maxModel:
-		b.fail(longModel())
-	case !utf8.ValidString(plain) || strings.ContainsFunc(plain, func(c rune) bool { return c < ' ' || c == 0x7f }):
-		b.fail(badRequest("invalid_model", `"model" has control characters in it: set it to the name of the model to use`))
+	err := checkModel(plain)
+	if len(b.named) == maxPlaces+b.entries {
+		err = errManyModels
+	}
+	if err != nil {
+		b.fail(err)
+
+		return
 	}
 	b.mixed = b.mixed || len(b.named) > 0 && plain != b.model
 	b.model = plain
@@ -326,12 +312,4 @@ func (b *bodyFacts) fail(err *RequestError) {
 	if b.err == nil {
 		b.err = err
 	}
-}
-
-func longModel() *RequestError {
-	return badRequest("invalid_model", `"model" is longer than `+strconv.Itoa(maxModel)+" bytes: set it to the name of the model to use")
-}
-
-func invalidStream() *RequestError {
-	return badRequest("invalid_stream", `"stream" must be true or false`)
 }

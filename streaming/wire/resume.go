@@ -34,7 +34,7 @@ type Continuation struct {
 }
 
 // Continues tells whether the operation's streams can be taken up again.
-func (op *Operation) Continues() bool { return op.Dialect != nil && op.Dialect.weave != nil }
+func (o *Operation) Continues() bool { return o.Dialect != nil && o.Dialect.weave != nil }
 
 // NewContinuation reads what the client got of a stream: whole events.
 func NewContinuation(op *Operation, sent []byte) (*Continuation, error) {

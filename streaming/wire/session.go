@@ -124,10 +124,14 @@ func (v setupVisitor) Value(_ jsonscan.ID, value jsonscan.Value) {
 	if value.Kind != jsonscan.String || value.Truncated {
 		return
 	}
-	v.s.model = value.Text()
-	if i := strings.LastIndex(v.s.model, "models/"); i >= 0 {
-		v.s.model = v.s.model[i+len("models/"):]
+	model := value.Text()
+	if i := strings.LastIndex(model, "models/"); i >= 0 {
+		model = model[i+len("models/"):]
 	}
+	if checkModel(model) != nil {
+		model = ""
+	}
+	v.s.model = model
 }
 
 func (setupVisitor) Open(jsonscan.ID, jsonscan.Kind) {}
