@@ -114,10 +114,7 @@ func parseBlock(d *caddyfile.Dispenser) (*block, error) {
 		if why := unfit(option); why != "" {
 			return nil, d.Errf("%s: %s", option, why)
 		}
-		line := syntax.At(d)
-		segment := d.NextSegment()
-		warnOfProxy(line, segment)
-		b.proxy = append(b.proxy, segment...)
+		b.proxy = append(b.proxy, d.NextSegment()...)
 	}
 	if len(b.transport.Providers) == 0 && needsProviders != "" {
 		return nil, d.Errf("%s: without a 'provider', llm_proxy is only the handler; options of the transport and of reverse_proxy then belong into the reverse_proxy behind it", needsProviders)

@@ -82,6 +82,7 @@ func TestRedisHangs(t *testing.T) {
 		h.Settle(time.Now(), Amounts{Input: 10})
 	}
 	call()
+	eventually(t, func() bool { return equal(usedBy(t, s, time.Now(), app), []int64{1, 10, 0}) })
 	v.mu.Lock()
 	begun := time.Now()
 	const calls = 200

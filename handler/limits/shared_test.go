@@ -91,6 +91,8 @@ func TestRedisAwayAllow(t *testing.T) {
 		}
 	}
 	long, _ := ask(here, time.Now(), "m", Amounts{Input: 10}, app)
+	// What the calls came to is told behind their backs.
+	eventually(t, func() bool { return equal(usedBy(t, here, time.Now(), app), []int64{5, 50}) })
 	server.Kill()
 	if !call(here) || call(here) {
 		t.Error("here not just the fifth call is let in")
