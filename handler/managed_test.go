@@ -4,7 +4,9 @@ package handler
 
 import (
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -200,4 +202,25 @@ func BenchmarkChangeOneOfHundredThousand(b *testing.B) {
 			h.managed.Take(all[500:501])
 		}
 	})
+}
+
+// While the store cannot be read, what an issuer does not call good may still be
+// the key of a client.
+func TestUnknownKeyWithoutAStoreButAnIssuer(t *testing.T) {
+	asked := 0
+	issuer := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		_, _ = io.WriteString(w, `{"active":false}`)
+	}))
+	defer issuer.Close()
+	h := newHandler(t, &Handler{Callers: Callers{
+		Introspection: &Introspection{URL: issuer.URL, ClientID: "gateway", ClientSecret: "secret"},
+		ClientsStore:  "redis", Redis: &streaming.Redis{Addresses: []string{"127.0.0.1:1"}},
+	}})
+	for _, key := range []string{auth.NewSecret(), "a-token-that-nobody-knows"} {
+		checkRefused(t, h, request("/v1/chat/completions", chat, "Authorization", "Bearer "+key), http.StatusServiceUnavailable, "auth_unavailable")
+	}
+	if asked != 1 {
+		t.Errorf("the issuer was asked %d times", asked)
+	}
 }
