@@ -226,9 +226,6 @@ func (who *Callers) parseClient(d *caddyfile.Dispenser) error {
 		return d.Err("client: an id and a secret are needed, such as 'client app {env.APP_KEY_HASH}'")
 	}
 	c := &Client{ID: args[0], Secrets: args[1:], line: line}
-	if slices.ContainsFunc(who.Clients, func(other *Client) bool { return other.ID == c.ID }) {
-		return d.Errf("client %s: already specified; a client has several secrets on one line", c.ID)
-	}
 	if slices.Contains(args, "") {
 		return d.Errf("client %s: an empty secret: if it comes from {$VARIABLE}, that variable is not set", c.ID)
 	}

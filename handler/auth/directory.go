@@ -101,7 +101,7 @@ func (e *Edit) Add(client *Client, secrets ...Secret) error {
 		return fmt.Errorf("a client needs an id of at most %d bytes, without control characters", maxID)
 	}
 	if e.Has(client.ID) {
-		return errors.New("the id is used twice")
+		return errors.New("the id is used twice; a client has several secrets on one line")
 	}
 	entered := entry{client: client, digests: make([]Digest, 0, len(secrets))}
 	for _, secret := range secrets {
