@@ -46,7 +46,7 @@ func TestOddConfigsAreWarnedOf(t *testing.T) {
 			15: "price opanai/gpt-4o*: there is no provider opanai",
 		}},
 		"where models of others are sold": {strings.Replace(config, "provider openai", "provider openrouter", 1), map[int]string{
-			3:  "client late",
+			3: "client late",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
