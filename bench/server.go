@@ -22,7 +22,7 @@ type server struct {
 
 // startTimeout is how long a server may take until it listens. A hundred
 // thousand clients take a while to read.
-const startTimeout = 60 * time.Second
+const startTimeout = 3 * time.Minute
 
 // launch starts a command, on a processor of its own if one is given, and
 // waits until it listens at address.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -175,4 +176,49 @@ func giveBack(names []string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// resolveKeys evaluates the placeholders of all secrets. The results stay out
+// of the exported fields, which end up in logs and in the admin API.
+func (p *Provider) resolveKeys(ctx caddy.Context) ([]keypool.Key, error) {
+	repl := caddy.NewReplacer()
+	var keys []keypool.Key
+	for i, key := range p.Keys {
+		if key == nil {
+			return nil, fmt.Errorf("key %d: null", i+1)
+		}
+		ready, err := p.resolveKey(ctx, repl, key)
+		if err != nil {
+			return nil, fmt.Errorf("key %d: %w", i+1, err)
+		}
+		keys = append(keys, ready)
+	}
+	for i, list := range p.KeyLists {
+		text, err := repl.ReplaceOrErr(list, true, true)
+		if err != nil {
+			return nil, fmt.Errorf("keys, entry %d: %w", i+1, err)
+		}
+		more, err := p.splitKeys(text)
+		if err != nil {
+			return nil, fmt.Errorf("keys, entry %d: %w", i+1, err)
+		}
+		keys = append(keys, more...)
+	}
+	return keys, nil
+}
+
+// splitKeys returns the keys of a text that holds several secrets.
+func (p *Provider) splitKeys(text string) ([]keypool.Key, error) {
+	var keys []keypool.Key
+	for _, secret := range strings.FieldsFunc(text, isListSeparator) {
+		if err := p.checkSecret(secret); err != nil {
+			return nil, err
+		}
+		keys = append(keys, keypool.Key{Secret: keypool.NewSecret(secret)})
+	}
+	return keys, nil
+}
+
+func isListSeparator(r rune) bool {
+	return r == ',' || r == ' ' || r == '\t' || r == '\n' || r == '\r'
 }
