@@ -7,7 +7,7 @@ BENCHCOUNT ?= 6
 BENCHSTAT := golang.org/x/perf/cmd/benchstat@v0.0.0-20230113213139-801c7ef9e5c5
 MODULE := github.com/seed83435595/caddy-llm-proxy
 
-.PHONY: help run build test unit lint fuzz xcaddy sdks promtool alerts redis postgres bench bench-micro bench-baseline bench-compare crashtest
+.PHONY: help run build test unit lint vuln fuzz xcaddy sdks promtool alerts redis postgres bench bench-micro bench-baseline bench-compare crashtest
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -48,8 +48,10 @@ xcaddy: ## build a Caddy with xcaddy and look for our modules in it
 crashtest: build ## hold the crash test with its full timings
 	$(GO) run ./bench/crashtest -caddy bin/caddy -profile full
 
-lint: ## run the linters and the vulnerability check
+lint: ## run the linters
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.8.0 run
+
+vuln: ## look for known vulnerabilities; asks vuln.go.dev
 	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...
 
 fuzz: ## run every fuzz target for FUZZTIME
