@@ -24,8 +24,8 @@ const secret = "clp-test-secret"
 
 func newHandler(t *testing.T, h *Handler) *Handler {
 	t.Helper()
-	t.Cleanup(func() { _ = h.Cleanup() })
 	ctx := newContext(t)
+	t.Cleanup(func() { _ = h.Cleanup() }) // before its storage is removed
 	if err := h.Provision(ctx); err != nil {
 		t.Fatal(err)
 	}

@@ -31,9 +31,6 @@ func limitWords(e *limits.Exceeded) string {
 // userLayer is the layer of a client's own limits.
 var userLayer = layer{code: "user_quota_exceeded", text: text{"quota used up", "用户配额已用完"}}
 
-// longWait is from which wait on an SDK should not try again by itself.
-const longWait = time.Minute
-
 var (
 	allUnderWay = text{"all %s are under way", "%s 个均在进行中"}
 	allUsed     = text{"all %s are used; there is room again in %s", "%s 次均已用完；%s 后可重试"}

@@ -78,13 +78,7 @@ func (f *refusal) write(w http.ResponseWriter, family *wire.Family, id string) e
 
 // setHeader says in an answer's head what the refusal means to its client.
 func (f *refusal) setHeader(header http.Header) {
-	if f.RetryAfter > 0 {
-		header.Set("Retry-After", strconv.FormatInt(f.RetrySeconds(), 10))
-		if f.RetryAfter > longWait {
-			// SDKs try again by themselves, but don't wait for so long.
-			header.Set("X-Should-Retry", "false")
-		}
-	}
+	wire.StateWait(header, f.RetryAfter)
 	if f.Status == http.StatusUnauthorized {
 		header.Set("WWW-Authenticate", "Bearer")
 	}

@@ -31,6 +31,11 @@ func isAlike(class Class) bool {
 	return false
 }
 
+// isOfModel reports whether failures of a class may be about the model that was
+// asked for, and not about all of them: access to it, or what may be spent on
+// it.
+func isOfModel(class Class) bool { return class == ClassAccess || class == ClassQuota }
+
 // alike watches for keys that fail alike, one after the other, while none
 // succeeds.
 type alike struct {
@@ -50,7 +55,7 @@ type alike struct {
 func (a *alike) note(key int, class Class, model string, began, now time.Time) (count int, since time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	same := a.class == class && (class != ClassAccess || a.model == model)
+	same := a.class == class && (!isOfModel(class) || a.model == model)
 	if a.count == 0 || !same || now.Sub(a.last) > alikeWindow {
 		a.class, a.model, a.first = class, model, began
 		a.keys, a.count = Tried{}, 0
@@ -104,7 +109,7 @@ func (p *Pool) judgeAlike(l *Lease, class Class, now time.Time) {
 // everything.
 func (u *Upstream) blame(class Class, model string, now time.Time) Notice {
 	c := u.wholeCircuit
-	if class == ClassAccess {
+	if isOfModel(class) {
 		c = func() *circuit { return u.circuit(model) }
 	}
 	return c().cool(class, alikeFirst, alikeMost, now)

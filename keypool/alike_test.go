@@ -62,6 +62,25 @@ func TestAllKeysFailAlike(t *testing.T) {
 	}
 }
 
+// A model that no key has a quota for is left alone, and only that one: the
+// keys go on with the others.
+func TestQuotaThatIsGoneForAModel(t *testing.T) {
+	for _, class := range []Class{ClassAccess, ClassQuota} {
+		t.Run(class.String(), func(t *testing.T) {
+			timed(t, func(t *testing.T) {
+				p := newTimedPool(t, 2, Options{})
+				call(p, "m", func(string) Class { return class })
+				if upstreamRest(t, p, "m") == 0 {
+					t.Error("the model is still asked for")
+				}
+				if attempts, served := call(p, "n", func(string) Class { return ClassOK }); attempts != 1 || !served {
+					t.Errorf("another model: %d attempts, served: %t", attempts, served)
+				}
+			})
+		})
+	}
+}
+
 // While the upstream is in doubt one call goes from key to key, and the others
 // wait for what it finds.
 func TestOneCallFindsOut(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -171,14 +170,14 @@ func (r *rotation) exhausted() *http.Response {
 	}
 	if r.cooling != nil && r.cooling.Class != keypool.ClassDisabled && (res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusServiceUnavailable) {
 		// The pool knows better than one key's answer when to come back.
-		setRetryAfter(res.Header, time.Until(r.cooling.Until))
+		wire.StateWait(res.Header, time.Until(r.cooling.Until))
 	}
 	return res
 }
 
 // explainCooling says why no key is asked at the moment.
 func (r *rotation) explainCooling() wire.Error {
-	if r.cooling.Upstream {
+	if r.cooling.Upstream && r.cooling.Class != keypool.ClassQuota {
 		return wire.Error{Status: http.StatusServiceUnavailable, Code: "upstream_unavailable",
 			Message: "the provider has failed too often and is left alone for a moment"}
 	}
@@ -210,7 +209,7 @@ func refuse(in *http.Request, call *Call, e wire.Error) *http.Response {
 		"Content-Type": {"application/json"},
 		"X-Request-Id": {call.ID},
 	}
-	setRetryAfter(header, e.RetryAfter)
+	wire.StateWait(header, e.RetryAfter)
 	return newResponse(in, e.Status, header, body)
 }
 
@@ -226,12 +225,5 @@ func newResponse(in *http.Request, status int, header http.Header, body []byte) 
 		Body:          io.NopCloser(bytes.NewReader(body)),
 		ContentLength: int64(len(body)),
 		Request:       in,
-	}
-}
-
-// setRetryAfter states wait in whole seconds, rounded up, if there is one.
-func setRetryAfter(h http.Header, wait time.Duration) {
-	if wait > 0 {
-		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 	}
 }

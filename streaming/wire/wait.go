@@ -173,6 +173,23 @@ var (
 
 func isNumber(s string) bool { return plainNumber.MatchString(s) }
 
+// longWait is from which wait on an SDK should not try again by itself: it would
+// let its caller wait for all of it, and have a timeout in the end.
+const longWait = time.Minute
+
+// StateWait tells a client in an answer's header when to come back, in whole
+// seconds, rounded up, if there is a wait. Source of X-Should-Retry: the SDKs
+// of OpenAI and Anthropic, which obey it.
+func StateWait(h http.Header, wait time.Duration) {
+	if wait <= 0 {
+		return
+	}
+	h.Set("Retry-After", strconv.FormatInt(Error{RetryAfter: wait}.RetrySeconds(), 10))
+	if wait > longWait {
+		h.Set("X-Should-Retry", "false")
+	}
+}
+
 // DropOddWaits takes out of an answer's header what states a wait that makes no
 // sense, or is longer than any that is believed: clients may go by it.
 func DropOddWaits(h http.Header, now time.Time) {
