@@ -48,12 +48,7 @@ func newBareProvider(t *testing.T) *bareProvider {
 			t.Cleanup(func() { _ = conn.Close() })
 			go func() {
 				reader := bufio.NewReader(patientConn{conn})
-				request, err := http.ReadRequest(reader)
-				switch {
-				case err != nil:
-				case request.URL.Path == "/v1/models": // a probe
-					_ = conn.Close()
-				default:
+				if request, err := http.ReadRequest(reader); err == nil {
 					p.met <- &meeting{conn, reader, request}
 				}
 			}()
@@ -93,12 +88,14 @@ func (m *meeting) shake(fields ...string) {
 		base64.StdEncoding.EncodeToString(sum[:]), strings.Join(append(fields, ""), "\r\n"))
 }
 
-// inFrontOf is a gateway before a provider that each test makes up.
+// inFrontOf is a gateway before a provider that each test makes up. It does not
+// probe, since whoever asks the provider is taken for the test's own call.
 func inFrontOf(t *testing.T, provider string, options ...string) *gateway {
 	t.Helper()
 	return start(t, strings.NewReplacer("PROVIDER", provider, "OPTIONS", strings.Join(options, "\n")).Replace(head+`http://127.0.0.1:GATEWAY {
 	llm_proxy {
 		client app CLIENT
+		probe off
 		provider openai PROVIDER {
 			key sk-canary-one
 			key sk-canary-two

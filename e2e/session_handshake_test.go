@@ -177,7 +177,7 @@ func TestNoConnectionBecomesATunnel(t *testing.T) {
 	const switches = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 	const accept = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
 	for name, test := range map[string]struct{ path, answer string }{
-		"no session":             {"/v1/files", switches + accept + "\r\n"},
+		"no session":             {"/v1/models", switches + accept + "\r\n"},
 		"no proof":               {realtimePath, switches + "\r\n"},
 		"another's proof":        {realtimePath, switches + "Sec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n"},
 		"another protocol":       {realtimePath, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n" + accept + "\r\n"},

@@ -151,6 +151,9 @@ func (h *Handler) FinishCaddyfile(line syntax.Line) error {
 	if h.rules, err = rulesOf(h.UserLimits); err != nil {
 		return line.Wrap(fmt.Errorf("rate_limit user: %w", err))
 	}
+	if _, err = rowsOf(h.Prices); err != nil {
+		return err
+	}
 	h.trusting = h.TrustUser != nil
 	if err := h.finishCaddyfile(line); err != nil {
 		return err

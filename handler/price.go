@@ -116,7 +116,10 @@ func rowsOf(prices []*Price) ([]pricing.Row, error) {
 		}
 		row, err := p.row()
 		if err != nil {
-			return nil, fmt.Errorf("price %s: %w", p.Match, err)
+			return nil, p.line.Wrap(fmt.Errorf("price %s: %w", p.Match, err))
+		}
+		if before := slices.IndexFunc(rows, row.IsBehind); before >= 0 {
+			return nil, p.line.Wrap(fmt.Errorf("price %s: never holds: the one for %s above it takes the same models; put the narrower pattern first", p.Match, rows[before].Match))
 		}
 		rows = append(rows, row)
 	}

@@ -23,6 +23,14 @@ type Row struct {
 	Price
 }
 
+// IsBehind tells whether the row never holds where another stands above it,
+// since that matches all that it does, of the same provider or of any.
+func (r Row) IsBehind(above Row) bool {
+	provider, _, named := strings.Cut(r.Match, "/")
+	other, _, named2 := strings.Cut(above.Match, "/")
+	return named == named2 && (!named || provider == other) && keypool.Matches(above.Match, r.Match)
+}
+
 // List is prices by the exact names of models.
 type List map[string]*Price
 
