@@ -54,8 +54,8 @@ func (f *clientFlags) changed(cmd *cobra.Command) (map[string]any, error) {
 		name  string
 		value any
 	}{
-		"model": {"models", f.models}, "provider": {"providers", f.providers}, "group": {"groups", f.groups},
-		"allow-ip": {"allow_ip", f.allowIP}, "limit": {"limits", limits}, "metadata": {"metadata", pairs},
+		"model": {"models", trimmed(f.models)}, "provider": {"providers", trimmed(f.providers)}, "group": {"groups", trimmed(f.groups)},
+		"allow-ip": {"allow_ip", trimmed(f.allowIP)}, "limit": {"limits", limits}, "metadata": {"metadata", pairs},
 		"secret-hash": {"secrets", slices.DeleteFunc(f.hashes, func(hash string) bool { return hash == "" })}, "expires": {"expires", f.expires},
 	} {
 		if cmd.Flags().Changed(flag) {
@@ -63,6 +63,15 @@ func (f *clientFlags) changed(cmd *cobra.Command) (map[string]any, error) {
 		}
 	}
 	return body, nil
+}
+
+// trimmed returns the parts of a list that may be written with spaces behind
+// its commas.
+func trimmed(list []string) []string {
+	for i := range list {
+		list[i] = strings.TrimSpace(list[i])
+	}
+	return list
 }
 
 // parseLimits reads the limits; a single empty one is none.
