@@ -77,6 +77,8 @@ func (r *ModelRoute) validate() error {
 		return errors.New("a model pattern is needed; '*' stands for any model")
 	case len(r.Targets) == 0:
 		return errors.New("routed nowhere: name at least one provider")
+	case slices.ContainsFunc(r.Targets, func(t Target) bool { return strings.HasSuffix(t.String(), ",") }):
+		return errors.New("targets are divided by spaces, not by commas")
 	case len(r.Split) == 0 && r.Canary != Canary{}:
 		return errors.New("canary: there is none without a split")
 	case len(r.Split) == 0:

@@ -85,6 +85,7 @@ func TestFlagsOfAClient(t *testing.T) {
 	for args, want := range map[string]string{
 		``:                                     `{}`,
 		`--model a,b --model c`:                `{"models":["a","b","c"]}`,
+		`--model a,|b`:                         `{"models":["a","b"]}`,
 		`--model=`:                             `{"models":[]}`,
 		`--provider openai --group staff`:      `{"groups":["staff"],"providers":["openai"]}`,
 		`--expires 2026-12-31 --allow-ip ::1`:  `{"allow_ip":["::1"],"expires":"2026-12-31"}`,
