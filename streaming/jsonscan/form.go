@@ -222,7 +222,7 @@ func newForm(paths *Paths, text []byte) *form {
 		}
 	}
 	r := recorder{form: f, holes: holes}
-	r.scanner.Reset(&Paths{nodes: paths.nodes}, &r)
+	r.scanner.Reset(&Paths{nodes: paths.nodes, anyCase: paths.anyCase}, &r)
 	r.scanner.Write(text)
 
 	return f

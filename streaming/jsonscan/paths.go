@@ -3,6 +3,7 @@
 package jsonscan
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,6 +27,8 @@ type Paths struct {
 	nodes []node
 	// forms are how texts are built; nil unless scanners are to learn that.
 	forms *forms
+	// anyCase says that the case of keys does not matter.
+	anyCase bool
 }
 
 // node is one place in a JSON text.
@@ -40,7 +43,7 @@ type node struct {
 }
 
 type member struct {
-	key  string
+	key  []byte
 	node int16
 }
 
@@ -87,6 +90,15 @@ func (p *Paths) InPieces(id ID) *Paths {
 	return p
 }
 
+// AnyCase makes keys count whatever the case of their letters is, as they do for
+// some decoders, such as Go's. It returns p, and is for the time before p is
+// used.
+func (p *Paths) AnyCase() *Paths {
+	p.anyCase = true
+
+	return p
+}
+
 // child returns the node that one step leads to, which is made if need be.
 func (p *Paths) child(at int16, step string) int16 {
 	if step == "*" {
@@ -97,11 +109,11 @@ func (p *Paths) child(at int16, step string) int16 {
 		return p.nodes[at].element
 	}
 	known := p.nodes[at].members
-	if i := slices.IndexFunc(known, func(m member) bool { return m.key == step }); i >= 0 {
+	if i := slices.IndexFunc(known, func(m member) bool { return string(m.key) == step }); i >= 0 {
 		return known[i].node
 	}
 	made := p.add()
-	p.nodes[at].members = append(known, member{step, made})
+	p.nodes[at].members = append(known, member{[]byte(step), made})
 
 	return made
 }
@@ -115,7 +127,8 @@ func (p *Paths) add() int16 {
 // member returns the node of an object's member, by its plain key.
 func (p *Paths) member(at int16, key []byte) int16 {
 	for i := range p.nodes[at].members {
-		if m := &p.nodes[at].members[i]; m.key == string(key) {
+		m := &p.nodes[at].members[i]
+		if bytes.Equal(m.key, key) || p.anyCase && bytes.EqualFold(m.key, key) {
 			return m.node
 		}
 	}

@@ -54,7 +54,7 @@ var demandPlaces = paths{
 	"fallbacks.*.model":                   atAlternative,
 }
 
-var demandPaths = jsonscan.Compile(demandPlaces)
+var demandPaths = jsonscan.Compile(demandPlaces).AnyCase()
 
 // Demand reads from the body what the call may take.
 func (r *Request) Demand(body []byte) Demand {

@@ -40,8 +40,10 @@ const (
 )
 
 // bodyPlaces are the places in the body of a family that has some of its own.
+// A key in other case counts, too: there are providers that read it so, and
+// what a client may use must not depend on that.
 func bodyPlaces(own ...paths) *jsonscan.Paths {
-	return jsonscan.Compile(merge(append([]paths{demandPlaces}, own...)...))
+	return jsonscan.Compile(merge(append([]paths{demandPlaces}, own...)...)).AnyCase()
 }
 
 var gzipMagic = []byte{0x1f, 0x8b}
