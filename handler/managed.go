@@ -166,8 +166,11 @@ func DecodeManaged(id string, text []byte) (*Client, error) {
 	if err := filewatch.Decode(text, &c); err != nil {
 		return nil, err
 	}
-	if c.ID != id {
+	switch {
+	case c.ID != id:
 		return nil, errors.New("it stands under another id than its own")
+	case id == "." || id == "..":
+		return nil, fmt.Errorf("a client cannot have the id %q: in a path of the admin API it means another place", id)
 	}
 	if err := c.checkLists(); err != nil {
 		return nil, err

@@ -60,12 +60,14 @@ func TestWrongManagedClientsHarmOnlyThemselves(t *testing.T) {
 		managedEntry("null provider", "key-10", `,"providers":[null]`),
 		managedEntry("null group", "key-11", `,"groups":[null]`),
 		managedEntry("null address", "key-12", `,"allow_ip":[null]`),
+		managedEntry(".", "key-13", ""),  // whom no path of the admin API
+		managedEntry("..", "key-14", ""), // can name
 	}
 	h.managed.Take(append(slices.Clone(wrong), managedEntry("a", "key-a", ""), managedEntry("z", "key-z", "")))
 	if !knows(h, "key-a") || !knows(h, "key-z") || !knows(h, secret) {
 		t.Error("a right client is not known")
 	}
-	for i := range 13 {
+	for i := range 15 {
 		if knows(h, fmt.Sprint("key-", i)) {
 			t.Errorf("key-%d opens the door", i)
 		}
