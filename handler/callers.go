@@ -217,15 +217,22 @@ func (who *Callers) tooManyFailures(r *http.Request) *refusal {
 
 var (
 	errUnknownKey = errors.New("no client has this key")
+	// errReplaced is a key that a client had once.
+	errReplaced = errors.New("the key has been replaced, and is not valid any more")
 	// errStale is a key that may have come to a client which is not known yet.
 	errStale = fmt.Errorf("%w: no client that is known has this key, and there may be more in a store that cannot be read", auth.ErrUnjudged)
 )
 
-// find returns the client whose key or token a secret is. Only what is nobody's
-// key and of no issuer whose keys are known is shown to an issuer.
+// find returns the client whose key or token a secret is. Only what is not known
+// as anybody's key, not even as an old one, and is of no issuer whose keys are
+// known is shown to an issuer.
 func (who *Callers) find(ctx context.Context, secret string) (*auth.Client, error) {
-	if client, ok := who.directory.Load().Find(secret, time.Now()); ok {
+	directory := who.directory.Load()
+	if client, ok := directory.Find(secret, time.Now()); ok {
 		return client, nil
+	}
+	if directory.Has(secret) {
+		return nil, errReplaced
 	}
 	granted, err := who.verify(ctx, secret)
 	if errors.Is(err, errUnknownKey) {

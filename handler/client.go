@@ -149,9 +149,9 @@ func (c *Client) warn(now time.Time) {
 	}
 }
 
-// secrets returns the hashes of the client's secrets, as evaluate has them. Of
-// the old ones those are left out that are not valid any more.
-func (c *Client) secrets(now time.Time, evaluate func(string) (string, error)) ([]auth.Secret, error) {
+// secrets returns the hashes of the client's secrets, as evaluate has them, also
+// of the old ones that are not valid any more: they are nobody else's.
+func (c *Client) secrets(evaluate func(string) (string, error)) ([]auth.Secret, error) {
 	secrets := make([]auth.Secret, 0, len(c.Secrets)+len(c.OldSecrets))
 	for _, text := range c.Secrets {
 		digest, err := digestOf(text, evaluate)
@@ -172,9 +172,7 @@ func (c *Client) secrets(now time.Time, evaluate func(string) (string, error)) (
 		if err != nil {
 			return nil, fmt.Errorf("old secret: until: %w", err)
 		}
-		if now.Before(until) {
-			secrets = append(secrets, auth.Secret{Digest: digest, Until: until})
-		}
+		secrets = append(secrets, auth.Secret{Digest: digest, Until: until})
 	}
 	return secrets, nil
 }

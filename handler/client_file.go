@@ -5,7 +5,6 @@ package handler
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -75,7 +74,7 @@ func (who *Callers) enter(edit *auth.Edit, c *Client, secret func(string) (strin
 	if err != nil {
 		return err
 	}
-	secrets, err := c.secrets(time.Now(), secret)
+	secrets, err := c.secrets(secret)
 	if err != nil {
 		return err
 	}

@@ -16,8 +16,9 @@ import (
 
 // Group is what several clients have in common.
 type Group struct {
-	// Name is by what its members name the group. What they have used together
-	// is counted under it for the whole of Caddy.
+	// Name is by what its members name the group, without spaces, commas and
+	// vertical bars, by which lists of groups are divided. What they have used
+	// together is counted under it for the whole of Caddy.
 	Name string `json:"name"`
 
 	// Models are patterns of the models that members may use who have none of
@@ -56,6 +57,9 @@ func (who *Callers) openGroups() error {
 		made, err := g.ready()
 		if err == nil && !auth.ValidID(g.Name) {
 			err = errors.New("a group needs a name, without control characters")
+		}
+		if err == nil && !slices.Equal(auth.SplitTexts(g.Name), []string{g.Name}) {
+			err = errors.New("a name with spaces, commas or bars could be taken for several, where groups are listed in one text; choose another one, to which map_group can map this")
 		}
 		if _, twice := who.groups[g.Name]; err == nil && twice {
 			err = errors.New("the name is used twice")

@@ -138,3 +138,18 @@ func TestGroupsThatCannotBe(t *testing.T) {
 		}
 	}
 }
+
+// A group whose name could be taken for several would give its members what
+// others may.
+func TestNamesOfGroupsThatAreLists(t *testing.T) {
+	for _, name := range []string{"read staff", "read,staff", "read|staff", "staff ", ",", "a\u00a0b", ""} {
+		who := &Callers{Groups: []*Group{{Name: name}}}
+		if err := who.openGroups(); err == nil {
+			t.Errorf("%q was taken", name)
+		}
+	}
+	who := &Callers{Groups: []*Group{{Name: "read-staff"}, {Name: "/eng/ünit"}}}
+	if err := who.openGroups(); err != nil {
+		t.Error(err)
+	}
+}

@@ -22,8 +22,8 @@ import (
 )
 
 // Introspection lets in callers who bring a token that its issuer calls good
-// when it is asked (RFC 7662). Clients' keys and the tokens of issuers whose
-// keys are known are never shown to it.
+// when it is asked (RFC 7662). What is known as a client's key, and the tokens
+// of issuers whose keys are known, are never shown to it.
 type Introspection struct {
 	// URL is the issuer's introspection endpoint. Placeholders in it, and in
 	// ClientID and ClientSecret, are evaluated when the config is loaded.

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
+	"github.com/seed83435595/caddy-llm-proxy/handler/roster"
 )
 
 const opaque = "canary-opaque-token"
@@ -136,5 +137,21 @@ func TestUnknownTokensBlockAnAddress(t *testing.T) {
 	checkRefused(t, h, from("an-opaque-token-9"), http.StatusTooManyRequests, "rate_limit_exceeded")
 	if asked != 5 {
 		t.Errorf("the issuer was asked %d times", asked)
+	}
+}
+
+// A key that a client had once is not shown to the issuer either.
+func TestReplacedKeyIsNotShown(t *testing.T) {
+	asked := 0
+	h := asking(t, func(w http.ResponseWriter, _ *http.Request) {
+		asked++
+		_, _ = w.Write([]byte(`{"active":false}`))
+	}, Claims{})
+	const replaced = "canary-replaced-key-of-a-client"
+	h.managed.Take([]roster.Change{managedEntry(t.Name(), secret,
+		fmt.Sprintf(`,"old_secrets":[{"secret":%q,"until":"2020-01-01"}]`, auth.HashSecret(replaced)))})
+	checkRefused(t, h, request("/v1/chat/completions", chat, "Authorization", "Bearer "+replaced), http.StatusUnauthorized, "invalid_api_key")
+	if asked != 0 {
+		t.Error("the issuer was asked about a client's key")
 	}
 }

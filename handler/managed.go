@@ -166,14 +166,18 @@ func DecodeManaged(id string, text []byte) (*Client, error) {
 	if err := filewatch.Decode(text, &c); err != nil {
 		return nil, err
 	}
-	if c.ID != id {
+	switch {
+	case c.ID != id:
 		return nil, errors.New("it stands under another id than its own")
+	case id == "." || id == "..":
+		return nil, fmt.Errorf("a client cannot have the id %q: in a path of the admin API it means another place", id)
+	}
+	if err := c.checkLists(); err != nil {
+		return nil, err
 	}
 	texts := slices.Clone(c.Secrets)
 	for _, old := range c.OldSecrets {
-		if old != nil {
-			texts = append(texts, old.Secret)
-		}
+		texts = append(texts, old.Secret)
 	}
 	for _, text := range texts {
 		if _, err := auth.ParseDigest(text); err != nil {
@@ -181,6 +185,27 @@ func DecodeManaged(id string, text []byte) (*Client, error) {
 		}
 	}
 	return &c, nil
+}
+
+// checkLists refuses lists with nothing in one of their places: null there
+// would be a restriction that somebody meant and that nobody knows.
+func (c *Client) checkLists() error {
+	for _, list := range []struct {
+		name  string
+		empty bool
+	}{
+		{"old_secrets", slices.Contains(c.OldSecrets, nil)},
+		{"limits", slices.Contains(c.Limits, nil)},
+		{"models", slices.Contains(c.Models, "")},
+		{"providers", slices.Contains(c.Providers, "")},
+		{"groups", slices.Contains(c.Groups, "")},
+		{"allow_ip", slices.Contains(c.AllowIP, "")},
+	} {
+		if list.empty {
+			return fmt.Errorf("%s: one of the list is null or empty; take it out", list.name)
+		}
+	}
+	return nil
 }
 
 // note remembers what is wrong with which of the clients that have changed, and

@@ -54,12 +54,20 @@ func TestWrongManagedClientsHarmOnlyThemselves(t *testing.T) {
 		{ID: "null", Text: []byte(`null`)},
 		{ID: "none", Text: []byte(`{"id":"none"}`)},
 		placeholder, old,
+		managedEntry("null old secret", "key-7", `,"old_secrets":[null]`),
+		managedEntry("null limit", "key-8", `,"limits":[null]`),
+		managedEntry("null model", "key-9", `,"models":["m",null]`),
+		managedEntry("null provider", "key-10", `,"providers":[null]`),
+		managedEntry("null group", "key-11", `,"groups":[null]`),
+		managedEntry("null address", "key-12", `,"allow_ip":[null]`),
+		managedEntry(".", "key-13", ""),  // whom no path of the admin API
+		managedEntry("..", "key-14", ""), // can name
 	}
 	h.managed.Take(append(slices.Clone(wrong), managedEntry("a", "key-a", ""), managedEntry("z", "key-z", "")))
 	if !knows(h, "key-a") || !knows(h, "key-z") || !knows(h, secret) {
 		t.Error("a right client is not known")
 	}
-	for i := range 7 {
+	for i := range 15 {
 		if knows(h, fmt.Sprint("key-", i)) {
 			t.Errorf("key-%d opens the door", i)
 		}
@@ -70,6 +78,12 @@ func TestWrongManagedClientsHarmOnlyThemselves(t *testing.T) {
 	for _, change := range wrong {
 		if h.managed.Trouble(change.ID) == "" {
 			t.Errorf("%s is in no trouble", change.ID)
+		}
+	}
+	// Who looks at one of these is not handed a list with holes.
+	for _, change := range wrong {
+		if c, err := DecodeManaged(change.ID, change.Text); strings.HasPrefix(change.ID, "null ") && err == nil {
+			t.Errorf("%s was read: %+v", change.ID, c)
 		}
 	}
 	if client, _ := h.directory.Load().Find("key-a", time.Now()); client.ID != "a" {

@@ -163,16 +163,16 @@ func TestTrustedUser(t *testing.T) {
 func TestGroupsOfATrustedUser(t *testing.T) {
 	h := newHandler(t, &Handler{
 		Callers: Callers{
-			Groups:  []*Group{{Name: "all"}, {Name: "staff", Models: []string{"gpt-4o"}}, {Name: "Domain Users"}},
+			Groups:  []*Group{{Name: "all"}, {Name: "staff", Models: []string{"gpt-4o"}}, {Name: "domain-users"}},
 			Clients: []*Client{{ID: "known", Groups: []string{"staff"}}},
 		},
 		TrustUser: &TrustUser{
 			ID: "{http.request.header.Remote-User}", GroupsFrom: "{http.request.header.Remote-Groups}",
-			Membership: Membership{Groups: []string{"all"}, GroupNames: map[string]string{"eng": "staff"}},
+			Membership: Membership{Groups: []string{"all"}, GroupNames: map[string]string{"eng": "staff", "Domain Users": "domain-users"}},
 		},
 	})
 	for _, test := range []struct{ user, groups, want string }{
-		{"alice", "", "all"}, {"alice", "eng,else, Domain Users", "all staff Domain Users"}, {"alice", "staff|eng|all", "all staff"},
+		{"alice", "", "all"}, {"alice", "eng,else, Domain Users", "all staff domain-users"}, {"alice", "staff|eng|all", "all staff"},
 		{"alice", "eng other", "all staff"}, {"known", "all", "staff"},
 	} {
 		r := request("/v1/chat/completions", chat, "Authorization", "", "Remote-User", test.user, "Remote-Groups", test.groups)

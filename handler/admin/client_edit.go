@@ -8,8 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -121,8 +124,8 @@ func patched(before *handler.Client, patch []byte) (*handler.Client, error) {
 	if err := errors.Join(decodeAny(text, &target), decodeAny(patch, &changes)); err != nil {
 		return nil, badRequest(fmt.Errorf("reading the body: %w", err))
 	}
-	if _, ok := changes.(map[string]any); !ok {
-		return nil, badRequest(errors.New("reading the body: not a JSON object"))
+	if err := checkMembers(changes); err != nil {
+		return nil, badRequest(fmt.Errorf("reading the body: %w", err))
 	}
 	if text, err = json.Marshal(merged(target, changes)); err != nil {
 		return nil, badRequest(err)
@@ -135,6 +138,27 @@ func patched(before *handler.Client, patch []byte) (*handler.Client, error) {
 		return nil, badRequest(errors.New("a client's id cannot be changed: what it has used is counted under it"))
 	}
 	return &after, nil
+}
+
+// checkMembers refuses a patch that is no object, or that has members which a
+// client has not. Their case counts: a member that is spelled in another one
+// would stand beside the one that is meant, and change nothing.
+func checkMembers(patch any) error {
+	changes, ok := patch.(map[string]any)
+	if !ok {
+		return errors.New("not a JSON object")
+	}
+	known := map[string]bool{}
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[handler.Client]()) {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		known[name] = field.IsExported()
+	}
+	for _, name := range slices.Sorted(maps.Keys(changes)) {
+		if !known[name] {
+			return fmt.Errorf("unknown field %q", name)
+		}
+	}
+	return nil
 }
 
 func merged(target, patch any) any {
@@ -156,11 +180,18 @@ func merged(target, patch any) any {
 	return object
 }
 
-// decodeAny reads any JSON, and keeps its numbers as they are.
+// decodeAny reads the one JSON value that a text holds, and keeps its numbers as
+// they are.
 func decodeAny(text []byte, into *any) error {
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.UseNumber()
-	return decoder.Decode(into)
+	if err := decoder.Decode(into); err != nil {
+		return err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the JSON object")
+	}
+	return nil
 }
 
 // encode returns a client as it lies in a store.

@@ -68,7 +68,10 @@ func TestPatched(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", patch, got, expected)
 		}
 	}
-	for _, patch := range []string{``, `[]`, `null`, `5`, `{"id":"two"}`, `{"id":null}`, `{"model":["x"]}`, `{"models":"x"}`, `{"models":{"a":1}}`, `{`} {
+	for _, patch := range []string{
+		``, `[]`, `null`, `5`, `{"id":"two"}`, `{"id":null}`, `{"model":["x"]}`, `{"models":"x"}`, `{"models":{"a":1}}`, `{`,
+		`{"Models":["x"]}`, `{"ID":"two"}`, `{"Id":"one"}`, `{"models":["x"]} {"disabled":true}`, `{"models":["x"]} x`,
+	} {
 		var c handler.Client
 		if err := json.Unmarshal([]byte(before), &c); err != nil {
 			t.Fatal(err)

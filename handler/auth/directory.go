@@ -62,6 +62,13 @@ func (d *Directory) Find(secret string, now time.Time) (*Client, bool) {
 	return found.client, true
 }
 
+// Has tells whether a secret is, or has been, that of a client.
+func (d *Directory) Has(secret string) bool {
+	digest := HashSecret(secret)
+	_, has := d.bySecret[digest[0]][digest]
+	return has
+}
+
 // Named returns the client of that id, for callers whom somebody else has
 // vouched for.
 func (d *Directory) Named(id string) (*Client, bool) {

@@ -33,6 +33,9 @@ func TestFind(t *testing.T) {
 	if _, ok := d.Find("old", now.Add(time.Hour)); ok {
 		t.Error("the old secret opens the door beyond its time")
 	}
+	if !d.Has("old") || !d.Has("new") || d.Has("other") || none.Has("old") {
+		t.Error("it is not known whose secrets there have been")
+	}
 	if _, ok := d.Find("new", now.Add(100*365*24*time.Hour)); !ok {
 		t.Error("the new secret does not open the door for ever")
 	}

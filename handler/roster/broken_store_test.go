@@ -156,3 +156,27 @@ func TestCopy(t *testing.T) {
 		t.Errorf("%d parts were written", written)
 	}
 }
+
+// A change that cannot be counted is not made: nobody would hear of it.
+func TestDamagedCounterChangesNothing(t *testing.T) {
+	i := newInstance(inRedis(t, redistest.Start(t), "p"))
+	i.put(t, "one", `{}`)
+	client, entries := i.backend.(*shared).store.Client(), i.backend.(*shared).clients()
+	if err := client.HSet(t.Context(), entries, versionField, "x").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for id, text := range map[string][]byte{"two": []byte(`{}`), "one": nil} {
+		if err := i.Change(t.Context(), id, func([]byte) ([]byte, error) { return text, nil }); !errors.Is(err, ErrUnreachable) {
+			t.Errorf("%s: got %v", id, err)
+		}
+	}
+	if kept := client.HGetAll(t.Context(), entries).Val(); kept["one"] != `{}` || kept["two"] != "" {
+		t.Errorf("the store has %v", kept)
+	}
+	// Without a counter the next change begins another one.
+	if err := client.HDel(t.Context(), entries, versionField).Err(); err != nil {
+		t.Fatal(err)
+	}
+	i.put(t, "two", `{}`)
+	i.reads(t, map[string]string{"one": `{}`, "two": `{}`})
+}

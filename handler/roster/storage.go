@@ -24,12 +24,14 @@ const (
 	// long others are waited for who write to it.
 	storageTimeout = 10 * time.Second
 	lockTimeout    = 20 * time.Second
+	// lockNames is how many names the lock has in turn.
+	lockNames = 1 << 16
 )
 
 // storage keeps clients in Caddy's storage: each part as an object, and beside
 // them an index that says how often each was written. So little is read when
 // nothing has changed, and little is written when one client has. A lock of the
-// storage lets one write at a time.
+// storage, which each write has anew, lets one write at a time.
 type storage struct {
 	storages *keep.Storages
 	// seen is the index as it was when the parts were last read.
@@ -90,10 +92,9 @@ func (s *storage) forget() {
 const unread = ^uint64(0)
 
 func (s *storage) write(ctx context.Context, id string, before, after []byte) error {
-	return s.locked(ctx, func(at certmagic.Storage) error {
-		now, err := loadIndex(ctx, at)
-		if err != nil {
-			return err
+	return s.locked(ctx, func(at certmagic.Storage, now index) error {
+		if now.Generation == "" {
+			return errLost
 		}
 		part := partOf(id)
 		texts, err := loadPart(ctx, at, part, now.Written[part])
@@ -115,9 +116,9 @@ func (s *storage) write(ctx context.Context, id string, before, after []byte) er
 }
 
 func (s *storage) fill(ctx context.Context, texts map[string][]byte) error {
-	return s.locked(ctx, func(at certmagic.Storage) error {
-		if _, err := loadIndex(ctx, at); !errors.Is(err, errLost) {
-			return err // nil if somebody else has filled it
+	return s.locked(ctx, func(at certmagic.Storage, now index) error {
+		if now.Generation != "" {
+			return nil // somebody else has filled it
 		}
 		var parts [Parts]map[string]json.RawMessage
 		for id, text := range texts {
@@ -141,19 +142,45 @@ func (s *storage) fill(ctx context.Context, texts map[string][]byte) error {
 	})
 }
 
-// locked does something to the storage while nobody else writes to it.
-func (s *storage) locked(ctx context.Context, do func(certmagic.Storage) error) error {
+// errOutrun is that somebody else has written before the lock was had.
+var errOutrun = errors.New("others keep writing to it")
+
+// locked does something to the storage while nobody else writes to it. do gets
+// the index as it is then, the zero one if there is none, and writes it last.
+func (s *storage) locked(ctx context.Context, do func(at certmagic.Storage, now index) error) error {
 	at := s.storages.Newest()
 	if at == nil {
 		return errNoStorage
 	}
-	const name = "llm_proxy_clients"
 	waiting, cancel := context.WithTimeout(ctx, lockTimeout)
 	defer cancel()
+	for {
+		now, err := loadIndex(ctx, at)
+		if err != nil && !errors.Is(err, errLost) {
+			return err
+		}
+		err = lockedFor(ctx, waiting, at, now, do)
+		if !errors.Is(err, errOutrun) || waiting.Err() != nil {
+			return err
+		}
+	}
+}
+
+// lockedFor does something under the lock for the write that comes after an
+// index. It fails with errOutrun if that has been made.
+func lockedFor(ctx, waiting context.Context, at certmagic.Storage, now index, do func(certmagic.Storage, index) error) error {
+	name := now.lock()
 	if err := at.Lock(waiting, name); err != nil {
 		return fmt.Errorf("locking the storage: %w", err)
 	}
-	err := do(at)
+	current, err := loadIndex(ctx, at)
+	switch {
+	case err != nil && !errors.Is(err, errLost):
+	case current != now:
+		err = errOutrun
+	default:
+		err = do(at, now)
+	}
 	// The lock must be given back also if whoever asked is gone.
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), storageTimeout)
 	defer cancel()
@@ -161,6 +188,19 @@ func (s *storage) locked(ctx context.Context, do func(certmagic.Storage) error) 
 		err = fmt.Errorf("unlocking the storage: %w", unlock)
 	}
 	return err
+}
+
+// lock returns the name of the lock for the write that comes after the index.
+// Each has another one: for some seconds after a lock was given back, Caddy's
+// file storage keeps whatever lock there is of that name fresh, also one whose
+// owner has died. Names come again after so many writes that it has long ended,
+// as some storages keep a little of each.
+func (i index) lock() string {
+	var writes uint64
+	for _, written := range i.Written {
+		writes += written
+	}
+	return fmt.Sprintf("llm_proxy_clients_%d", writes%lockNames)
 }
 
 // loadIndex reads the index. It fails with errLost if there is none.

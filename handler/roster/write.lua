@@ -10,11 +10,15 @@ end
 if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then
 	return 0
 end
+-- First what may fail: a script that fails takes nothing back.
+local version = redis.call('HINCRBY', KEYS[1], '\1version', 1)
 if ARGV[3] == '' then
 	redis.call('HDEL', KEYS[1], ARGV[1])
 else
 	redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 end
-local version = redis.call('HINCRBY', KEYS[1], '\1version', 1)
-redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], version .. '-0', 'id', ARGV[1])
+local noted = redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[4], version .. '-0', 'id', ARGV[1])
+if type(noted) == 'table' and noted.err then
+	redis.call('DEL', KEYS[2]) -- whom the log does not tell reads everything
+end
 return 1
