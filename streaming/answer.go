@@ -273,7 +273,8 @@ func (a *answer) Close() error {
 		a.leg.drain()
 	}
 	call.Result = a.view.Result()
-	if a.leg.stream && !a.leg.done && !a.leg.scan.Final() || !call.Result.Usage.Stated() && call.Request.Generates() {
+	cut := !a.leg.done && !a.leg.scan.Final()
+	if a.leg.stream && (cut || a.view.Provisional()) || !call.Result.Usage.Stated() && call.Request.Generates() {
 		a.view.Guess(call.size)
 		call.Result = a.view.Result()
 	}

@@ -34,6 +34,10 @@ type facts struct {
 
 	// choices has a bit for each choice seen, finished for those that ended.
 	choices, finished uint64
+	// counted says that the current event states the output, and early that
+	// the last one that did came before anything was generated.
+	counted, early bool
+
 	// index and ending are of the choice that is going by.
 	index  int64
 	ending word
@@ -162,7 +166,7 @@ func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
 	case factUsage, factInputPart, factOutputPart, factCachePart, factWritePart, factAsides, factAside, factWrapped:
 	default:
 		f.renew()
-		f.usage.set(id, v)
+		f.counted = f.usage.set(id, v) && id == factOutputTokens || f.counted
 	}
 }
 

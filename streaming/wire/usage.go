@@ -148,11 +148,11 @@ func (u *Usage) guess(prompt, generated int64, events int) bool {
 
 func (u *Usage) has(id jsonscan.ID) bool { return u.stated&(1<<id) != 0 }
 
-// set notes one part of the usage. What is no number, or negative, is not
-// stated.
-func (u *Usage) set(id jsonscan.ID, v jsonscan.Value) {
+// set notes one part of the usage, and reports whether it could. What is no
+// number, or negative, is not stated.
+func (u *Usage) set(id jsonscan.ID, v jsonscan.Value) bool {
 	if f, ok := v.Float(); !ok || f < 0 {
-		return
+		return false
 	}
 	switch id {
 	case factSeconds:
@@ -164,13 +164,16 @@ func (u *Usage) set(id jsonscan.ID, v jsonscan.Value) {
 		u.Cost = ticks * usdPerTick
 		id = factCost
 	default:
-		if n, ok := v.Int(); ok {
+		n, ok := v.Int()
+		if ok {
 			u.state(id, n)
 		}
 
-		return
+		return ok
 	}
 	u.stated |= 1 << id
+
+	return true
 }
 
 // add adds what another turn took.
