@@ -53,8 +53,9 @@ type facts struct {
 
 	// What the current event has said: a type, something generated, that the
 	// answer is whole, that it failed, or that a turn of it has or is settled;
-	// and that it is only half an event.
-	typed, output, ended, failed, mishap, settled, cut bool
+	// what may mean that it failed, and anything else that we know; and that it
+	// is only half an event.
+	typed, output, ended, failed, mishap, settled, complaint, known, cut bool
 }
 
 // word is a short text, as it stands in the JSON. Most fit in its place.
@@ -99,6 +100,7 @@ func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
 	if v.Empty() {
 		return
 	}
+	f.known = f.known || id != factEvent && id != factComplaint
 	switch id {
 	case factEvent:
 	case factType:
@@ -112,6 +114,8 @@ func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
 		f.failed = f.failed || string(v.Raw) != "false"
 	case factMishap:
 		f.mishap = true
+	case factComplaint:
+		f.complaint = f.complaint || v.Kind == jsonscan.String
 	case factOutput:
 		f.output = true
 		f.generated += v.End - v.Start
@@ -184,11 +188,14 @@ var turnComplete = []byte("turnComplete")
 
 // open takes the beginning of an object or array.
 func (f *facts) open(id jsonscan.ID, kind jsonscan.Kind) {
+	f.known = f.known || id != factEvent && id != factComplaint
 	switch id {
 	case factError:
 		f.failed = true
 	case factMishap:
 		f.mishap = true
+	case factComplaint:
+		f.complaint = true
 	case factEnd:
 		f.ended = true
 	case factAsides:

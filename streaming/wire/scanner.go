@@ -348,6 +348,7 @@ func (s *Scanner) Guess(prompt int) {
 
 // endEvent takes the end of an event of any framing.
 func (s *Scanner) endEvent() {
+	s.facts.failed = s.facts.failed || s.complains()
 	if s.facts.failed || s.facts.mishap {
 		s.faults++
 	}
@@ -384,6 +385,7 @@ func (s *Scanner) endEvent() {
 		s.endTurn()
 	}
 	s.facts.typed, s.facts.output, s.facts.ended, s.facts.failed, s.facts.cut = false, false, false, false, false
+	s.facts.complaint, s.facts.known = false, false
 	s.text = s.text[:0]
 }
 
