@@ -274,7 +274,7 @@ func (a *answer) Close() error {
 	}
 	call.Result = a.view.Result()
 	cut := !a.leg.done && !a.leg.scan.Final()
-	if a.leg.stream && (cut || a.view.Provisional()) || !call.Result.Usage.Stated() && call.Request.Generates() {
+	if a.leg.stream && cut || a.view.Provisional() || !call.Result.Usage.Stated() && call.Request.Generates() {
 		a.view.Guess(call.size)
 		call.Result = a.view.Result()
 	}

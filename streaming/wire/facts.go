@@ -156,7 +156,7 @@ func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
 	case factModality:
 		f.modality = modalities[string(v.Raw)]
 	case factPartTokens:
-		f.tokens, _ = v.Int()
+		f.tokens = number(v)
 	case factAsideType:
 		f.apart = is(f.dialect.asides, v.Raw)
 	case factAsideInput, factAsideOutput, factAsideCacheRead, factAsideCacheWrite, factAsideSeconds:

@@ -327,9 +327,10 @@ func (s *Scanner) Result() Result {
 
 // Provisional tells whether the usage that was stated is not that of the whole
 // answer: an error has broken it off since, or the output was stated only before
-// there was any.
+// there was any, or a number of tokens was none.
 func (s *Scanner) Provisional() bool {
-	return s.broke || s.facts.early && s.facts.outputs > 0
+	u := &s.facts.usage
+	return s.broke || u.doubted && !(u.has(factInput) && u.has(factOutputTokens)) || s.facts.early && s.facts.outputs > 0
 }
 
 // Guess fills in the usage that an answer has not stated, if it generated
