@@ -95,7 +95,7 @@ func (a *answer) Read(p []byte) (int, error) {
 			n, err = 0, a.pass(p[:n], err)
 		case a.leg.ails() && encoded(a.leg.response.Header):
 			n, err = 0, errReported // the key may be in there, and nobody could hide it
-		case a.leg.filter != nil || a.leg.ails():
+		case a.leg.filter != nil || a.leg.ails() || a.leg.veil.held > 0:
 			a.put(p[:n])
 			n = 0
 		}
@@ -126,7 +126,7 @@ func (a *answer) noteTokens() {
 // put lets the client have a piece of the leg's stream, without what only our
 // asking for the usage has brought in, and without the key if it ails.
 func (a *answer) put(piece []byte) {
-	if a.leg.ails() {
+	if a.leg.ails() || a.leg.veil.held > 0 {
 		piece = a.leg.veil.Write(nil, piece)
 	}
 	a.add(piece)
@@ -273,7 +273,8 @@ func (a *answer) Close() error {
 		a.leg.drain()
 	}
 	call.Result = a.view.Result()
-	if a.leg.stream && !a.leg.done && !a.leg.scan.Final() || !call.Result.Usage.Stated() && call.Request.Generates() {
+	cut := !a.leg.done && !a.leg.scan.Final()
+	if a.leg.stream && cut || a.view.Provisional() || !call.Result.Usage.Stated() && call.Request.Generates() {
 		a.view.Guess(call.size)
 		call.Result = a.view.Result()
 	}

@@ -86,10 +86,13 @@ var errReported = errors.New("the provider reported an error in its stream")
 // read reads from the provider, and notes what came. It returns io.EOF only
 // at the end of a whole answer.
 func (l *leg) read(p []byte) (int, error) {
-	l.watch.arm(l.limit())
-	n, err := l.response.Body.Read(p)
-	l.watch.disarm()
-	l.overtime.add(n)
+	n, err := 0, error(errTotalTimeout)
+	if !l.overtime.spent() {
+		l.watch.arm(l.limit())
+		n, err = l.response.Body.Read(p)
+		l.watch.disarm()
+		l.overtime.add(n)
+	}
 	if n > 0 {
 		l.scan.Write(p[:n])
 		l.keep()

@@ -21,7 +21,7 @@ import (
 // apart from these; hop-by-hop fields are gone already.
 var withheld = []string{
 	"Baggage", "Cdn-Loop", "Content-Length", "Cookie", "Early-Data", "Expect", "Forwarded", "Origin",
-	"Referer", "Traceparent", "Tracestate", "True-Client-Ip", "Upgrade", "Via", "X-Auth-Token",
+	"Referer", "Traceparent", "Tracestate", "True-Client-Ip", "Upgrade", "Via",
 	"X-Client-Ip", "X-Goog-Iam-Authorization-Token", "X-Http-Method", "X-Http-Method-Override",
 	"X-Method-Override", "X-Real-Ip",
 }

@@ -98,6 +98,7 @@ func TestProvidersOwnHeaders(t *testing.T) {
 	}{
 		{nil, "Authorization", "Bearer "},
 		{&AuthHeader{Name: "x-token"}, "X-Token", ""},
+		{&AuthHeader{Name: "Ocp-Apim-Subscription-Key"}, "Ocp-Apim-Subscription-Key", ""},
 		{&AuthHeader{Name: "Authorization", Scheme: "Token"}, "Authorization", "Token "},
 	} {
 		key := test.header + test.want + t.Name()

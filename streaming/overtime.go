@@ -7,10 +7,10 @@ import "time"
 const (
 	// maxOvertime is how long, in all, more is waited for when a call's time was
 	// up between two pieces of its answer: what the provider has sent by then is
-	// there, and takes next to none. maxOvertimeBytes is more than can be on its
-	// way then.
+	// there, and takes next to none. maxOvertimeBytes is how much is taken then:
+	// the end of an answer, and not the rest of one that goes on.
 	maxOvertime      = 100 * time.Millisecond
-	maxOvertimeBytes = 16 << 20
+	maxOvertimeBytes = 64 << 10
 )
 
 // overtime is what an answer takes when its call's time is up. It may be the
@@ -34,11 +34,11 @@ func (l *leg) late() bool {
 	return true
 }
 
+// spent reports whether an answer has taken all that it may.
+func (o *overtime) spent() bool { return o != nil && o.bytes >= maxOvertimeBytes }
+
 // left returns how long may still be waited.
 func (o *overtime) left() time.Duration {
-	if o.bytes > maxOvertimeBytes {
-		return 1
-	}
 	return max(maxOvertime-o.waited, 1)
 }
 

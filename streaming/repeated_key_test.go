@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/andybalholm/brotli"
 	"github.com/coder/websocket"
@@ -150,6 +151,10 @@ var erroneous = map[string]struct{ api, path, body, content, failure string }{
 	"chat, by its name": {
 		"", "/v1/chat/completions", chatStreamBody, roleChunk + chunk("one"), "event: error\n" + `data: {"message":"bad KEY"}` + "\n\n",
 	},
+	"a detail": {"", "/v1/chat/completions", chatStreamBody, roleChunk + chunk("one"), `data: {"detail":"bad KEY"}` + "\n\n"},
+	"a list of details": {
+		"", "/v1/chat/completions", chatStreamBody, roleChunk + chunk("one"), `data: {"detail":[{"msg":"bad KEY"}]}` + "\n\n",
+	},
 	"a field": {"", "/v1/chat/completions", chatStreamBody, roleChunk + chunk("one"), `error: {"message":"bad KEY"}` + "\n\n"},
 	"responses": {
 		"", "/v1/responses", `{"model":"m","input":"hi","stream":true}`,
@@ -203,6 +208,22 @@ func TestKeyDoesNotShowInAnErrorWithinAStream(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// What only looked like an error keeps the order of its bytes, when the first of
+// them might have been our key.
+func TestWhatOnlyLookedLikeAnErrorKeepsItsOrder(t *testing.T) {
+	rest := `anything","choices":[{"index":0,"delta":{"content":"two"}}]}` + "\n\n" + finishChunk + doneEvent
+	_, text, call, err := answeredInTwo(t, "/v1/chat/completions", chatStreamBody, func(_ *Transport, p *Provider) { p.Usage = usageObserve },
+		func(w http.ResponseWriter) { stream(w) }, roleChunk+chunk("one")+`data: {"detail":"`,
+		func(w http.ResponseWriter) {
+			stream(w, "s")
+			time.Sleep(20 * time.Millisecond) // in a piece of its own
+			stream(w, rest)
+		})
+	if want := roleChunk + chunk("one") + `data: {"detail":"s` + rest; err != nil || text != want || call.Outcome != OutcomeOK {
+		t.Errorf("%v, outcome %s\n%s", err, call.Outcome, text)
 	}
 }
 

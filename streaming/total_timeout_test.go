@@ -69,7 +69,7 @@ func TestSlowClientGetsWhatWasSentInTime(t *testing.T) {
 	const total = 500 * time.Millisecond
 	var want strings.Builder
 	want.WriteString(roleChunk)
-	for range 500 {
+	for range 200 {
 		want.WriteString(chunk(strings.Repeat("word ", 10)))
 	}
 	want.WriteString(finishChunk + doneEvent)
@@ -89,5 +89,26 @@ func TestSlowClientGetsWhatWasSentInTime(t *testing.T) {
 	res.Body.Close()
 	if call.Outcome != OutcomeOK {
 		t.Errorf("outcome %s, cause %v", call.Outcome, call.Cause)
+	}
+}
+
+// But an answer that goes on is over: the time that its client let pass does not
+// come on top.
+func TestSlowClientDoesNotProlongTheCall(t *testing.T) {
+	const total = 500 * time.Millisecond
+	up := newUpstream(t, func(w http.ResponseWriter, r *http.Request, _ string) {
+		stream(w, roleChunk)
+		for range 64 {
+			stream(w, chunk(strings.Repeat("word ", 50<<10)))
+		}
+		stream(w, finishChunk, doneEvent)
+	})
+	tr := provision(t, &Transport{Providers: []*Provider{pool("p", up.URL, "a-"+t.Name())}, Retry: quick, Timeouts: inAll(total)})
+	res, call := post(t, context.Background(), tr, "/v1/chat/completions", chatStreamBody)
+	time.Sleep(time.Until(call.Started.Add(total + time.Millisecond)))
+	text, _ := io.ReadAll(res.Body)
+	res.Body.Close()
+	if len(text) > 1<<20 || !strings.Contains(string(text), "timeouts total") || call.Outcome != OutcomeBroken {
+		t.Errorf("outcome %s after %d bytes, ending in …%q", call.Outcome, len(text), text[max(0, len(text)-200):])
 	}
 }

@@ -80,7 +80,7 @@ func TestEveryPartOfTheUsageHasItsPlace(t *testing.T) {
 			t.Errorf("fact %d shares its place with fact %d", id, got)
 		}
 	}
-	if reflect.TypeFor[Usage]().NumField() != int(factCost-factInput)+1+5 {
+	if reflect.TypeFor[Usage]().NumField() != int(factCost-factInput)+1+6 {
 		t.Error("a field of Usage has no fact")
 	}
 }

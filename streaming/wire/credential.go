@@ -15,6 +15,12 @@ import (
 // keyHeaders are the headers that SDKs of any family put a bare key in.
 var keyHeaders = []string{"X-Api-Key", "Api-Key", "X-Goog-Api-Key"}
 
+// foreignHeaders are those that hold a client's key elsewhere. None is taken
+// here, and none is a provider's to see.
+var foreignHeaders = []string{
+	"Ocp-Apim-Subscription-Key", "Apikey", "Token", "X-Access-Token", "X-Auth-Key", "X-Auth-Token", "Helicone-Auth",
+}
+
 // accountHeaders name the account that a credential belongs to, or are part of
 // a signature. They go with the client's credential and would have ours
 // rejected.
@@ -62,11 +68,10 @@ func Credentials(h http.Header, u *url.URL) iter.Seq[string] {
 // secret, and those that say whose it is. See [StripKey] for the query.
 func StripCredentials(h http.Header) {
 	h.Del("Authorization")
-	for _, name := range keyHeaders {
-		h.Del(name)
-	}
-	for _, name := range accountHeaders {
-		h.Del(name)
+	for _, names := range [][]string{keyHeaders, foreignHeaders, accountHeaders} {
+		for _, name := range names {
+			h.Del(name)
+		}
 	}
 	stripProtocols(h)
 }

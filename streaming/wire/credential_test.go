@@ -18,6 +18,9 @@ func TestEveryCredentialIsFoundAndStripped(t *testing.T) {
 	h.Add("api-key", " three")
 	h.Add("x-goog-api-key", "four")
 	h.Add("OpenAI-Organization", "org-of-the-client")
+	for _, name := range []string{"Ocp-Apim-Subscription-Key", "apikey", "token", "X-Access-Token", "X-Auth-Key", "X-Auth-Token", "Helicone-Auth"} {
+		h.Add(name, "key-for-elsewhere")
+	}
 	h.Add("Accept", "application/json")
 	h.Add("Sec-WebSocket-Protocol", "realtime, openai-insecure-api-key.seven,openai-insecure-api-key.")
 	h.Add("Sec-WebSocket-Protocol", "openai-organization.org, xai-client-secret.eight, beta")

@@ -63,6 +63,9 @@ const (
 	// is the same where the session goes on.
 	factError
 	factMishap
+	// factComplaint is an error in an event that says nothing else that we
+	// know: the detail by which servers made with FastAPI fail.
+	factComplaint
 	// factOutput is generated, unless it is empty: text, reasoning, the
 	// arguments of a tool, media. An object there is never empty.
 	factOutput

@@ -31,6 +31,7 @@ var messagesFacts = merge(
 	paths{
 		"type":              factType,
 		"error":             factError,
+		"detail":            factComplaint,
 		"model":             factModel,
 		"message.model":     factModel,
 		"stop_reason":       factStop,

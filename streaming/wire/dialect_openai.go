@@ -60,6 +60,7 @@ var chatFacts = merge(
 		"service_tier":            factServiceTier,
 		"object":                  factType, // vLLM
 		"error":                   factError,
+		"detail":                  factComplaint,
 		"choices.*":               factChoice,
 		"choices.*.index":         factIndex,
 		"choices.*.finish_reason": factFinish,
@@ -89,7 +90,7 @@ var dialectResponses = Dialect{
 	weave:  weaveResponses,
 }.compile(
 	paths{
-		"type": factType, "sequence_number": factSequence,
+		"type": factType, "sequence_number": factSequence, "detail": factComplaint,
 		"response.created_at": factCreated, "item.container_id": factObject,
 	},
 	response, response.under("response"),

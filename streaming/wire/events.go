@@ -93,6 +93,7 @@ func (s *Scanner) endStray() {
 	s.json.Write(s.stray)
 	if s.facts.failed || s.strayFails {
 		s.faults++
+		s.broke = s.broke || !s.Final()
 		if s.failure == nil {
 			s.failure = bytes.Clone(bytes.TrimSpace(s.stray))
 		}

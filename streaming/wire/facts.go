@@ -34,6 +34,10 @@ type facts struct {
 
 	// choices has a bit for each choice seen, finished for those that ended.
 	choices, finished uint64
+	// counted says that the current event states the output, and early that
+	// the last one that did came before anything was generated.
+	counted, early bool
+
 	// index and ending are of the choice that is going by.
 	index  int64
 	ending word
@@ -49,8 +53,9 @@ type facts struct {
 
 	// What the current event has said: a type, something generated, that the
 	// answer is whole, that it failed, or that a turn of it has or is settled;
-	// and that it is only half an event.
-	typed, output, ended, failed, mishap, settled, cut bool
+	// what may mean that it failed, and anything else that we know; and that it
+	// is only half an event.
+	typed, output, ended, failed, mishap, settled, complaint, known, cut bool
 }
 
 // word is a short text, as it stands in the JSON. Most fit in its place.
@@ -95,6 +100,7 @@ func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
 	if v.Empty() {
 		return
 	}
+	f.known = f.known || id != factEvent && id != factComplaint
 	switch id {
 	case factEvent:
 	case factType:
@@ -108,6 +114,8 @@ func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
 		f.failed = f.failed || string(v.Raw) != "false"
 	case factMishap:
 		f.mishap = true
+	case factComplaint:
+		f.complaint = f.complaint || v.Kind == jsonscan.String
 	case factOutput:
 		f.output = true
 		f.generated += v.End - v.Start
@@ -148,7 +156,7 @@ func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
 	case factModality:
 		f.modality = modalities[string(v.Raw)]
 	case factPartTokens:
-		f.tokens, _ = v.Int()
+		f.tokens = number(v)
 	case factAsideType:
 		f.apart = is(f.dialect.asides, v.Raw)
 	case factAsideInput, factAsideOutput, factAsideCacheRead, factAsideCacheWrite, factAsideSeconds:
@@ -162,7 +170,7 @@ func (f *facts) value(id jsonscan.ID, v jsonscan.Value) {
 	case factUsage, factInputPart, factOutputPart, factCachePart, factWritePart, factAsides, factAside, factWrapped:
 	default:
 		f.renew()
-		f.usage.set(id, v)
+		f.counted = f.usage.set(id, v) && id == factOutputTokens || f.counted
 	}
 }
 
@@ -180,11 +188,14 @@ var turnComplete = []byte("turnComplete")
 
 // open takes the beginning of an object or array.
 func (f *facts) open(id jsonscan.ID, kind jsonscan.Kind) {
+	f.known = f.known || id != factEvent && id != factComplaint
 	switch id {
 	case factError:
 		f.failed = true
 	case factMishap:
 		f.mishap = true
+	case factComplaint:
+		f.complaint = true
 	case factEnd:
 		f.ended = true
 	case factAsides:

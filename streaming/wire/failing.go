@@ -8,12 +8,19 @@ func (s *Scanner) Failing() bool {
 	if s.facts.failed || s.facts.mishap || len(s.stray) > 0 || s.frame != nil && s.frame.exception {
 		return true
 	}
-	if at := s.json.Within(); at == factError || at == factMishap {
+	at := s.json.Within()
+	if at == factError || at == factMishap || s.complains() {
 		return true
 	}
 	name := s.events.Name()
 
 	return len(name) > 0 && (string(name) == "error" || is(s.facts.dialect.fails, name))
+}
+
+// complains tells whether the event that is going by has or begins a complaint,
+// and says nothing else so far.
+func (s *Scanner) complains() bool {
+	return s.framing == eventStream && !s.facts.known && (s.facts.complaint || s.json.Within() == factComplaint)
 }
 
 // Faults returns how many events before that were errors.

@@ -30,6 +30,11 @@ func TestErrorsWithinASuccessAreFailures(t *testing.T) {
 		{"an event with that name and blank data", dialectChat, eventStreamType, "event: error\ndata:   \n\n", "error", false},
 		{"an event whose name says so", dialectResponses, eventStreamType, "event: response.failed\n\n", "response.failed", false},
 		{"a choice", dialectChat, eventStreamType, stream(`{"choices":[{"error":{"code":502},"finish_reason":"error"}]}`), `{"choices":[{"error":{"code":502},"finish_reason":"error"}]}`, false},
+		{"a detail", dialectChat, eventStreamType, output + stream(`{"detail":"out of luck"}`), `{"detail":"out of luck"}`, true},
+		{"a list of details", dialectChat, eventStreamType, output + stream(`{"detail":[{"msg":"no"}],"status":422}`), `{"detail":[{"msg":"no"}],"status":422}`, true},
+		{"a detail, TGI", dialectTGI, eventStreamType, stream(`{"detail":"no"}`), `{"detail":"no"}`, false},
+		{"a detail, Anthropic", dialectMessages, eventStreamType, stream(`{"detail":"no"}`), `{"detail":"no"}`, false},
+		{"a detail, Responses", dialectResponses, eventStreamType, stream(`{"detail":"no"}`), `{"detail":"no"}`, false},
 		{"a field", dialectChat, eventStreamType, output + "error: {\"code\":500}\n\n", `{"code":500}`, true},
 		{"bare JSON behind events", dialectGenerate, eventStreamType, stream(`{"candidates":[{"content":{"parts":[{"text":"a"}]}}]}`) + "{\n \"error\": {\"code\": 499}\n}\n", "{\n \"error\": {\"code\": 499}\n}", true},
 		{"Anthropic", dialectMessages, eventStreamType, "event: error\n" + stream(`{"type":"error","error":{"type":"overloaded_error"}}`), `{"type":"error","error":{"type":"overloaded_error"}}`, false},
@@ -50,15 +55,19 @@ func TestErrorsWithinASuccessAreFailures(t *testing.T) {
 
 func TestWhatLooksLikeAnErrorIsNone(t *testing.T) {
 	for name, body := range map[string]string{
-		"null":              stream(`{"error":null,"choices":[{"delta":{"content":"a"}}]}`),
-		"an empty text":     stream(`{"error":""}`),
-		"further down":      stream(`{"choices":[{"delta":{"tool_calls":[{"error":"x"}]}}]}`),
-		"in a text":         stream(`{"choices":[{"delta":{"content":"{\"error\":{}}"}}]}`),
-		"a stray line":      "error handling\n\n" + stream(`{}`),
-		"a comment":         ": error: {}\n\n",
-		"an unknown field":  "errors: {}\n\n",
-		"stray JSON":        stream(`{}`) + "{\"choices\":[{\"error\":1}]}\n\n",
-		"a word in a field": "id: error\n\n",
+		"null":                 stream(`{"error":null,"choices":[{"delta":{"content":"a"}}]}`),
+		"an empty text":        stream(`{"error":""}`),
+		"a detail of a choice": stream(`{"detail":"x","choices":[{"delta":{"content":"a"}}]}`),
+		"a detail beside text": stream(`{"choices":[{"delta":{"content":"a"}}],"detail":"x"}`),
+		"a detail of a chunk":  stream(`{"detail":"x","object":"chat.completion.chunk","choices":[]}`),
+		"no detail":            stream(`{"detail":null}`, `{"detail":""}`, `{"detail":7}`),
+		"further down":         stream(`{"choices":[{"delta":{"tool_calls":[{"error":"x"}]}}]}`),
+		"in a text":            stream(`{"choices":[{"delta":{"content":"{\"error\":{}}"}}]}`),
+		"a stray line":         "error handling\n\n" + stream(`{}`),
+		"a comment":            ": error: {}\n\n",
+		"an unknown field":     "errors: {}\n\n",
+		"stray JSON":           stream(`{}`) + "{\"choices\":[{\"error\":1}]}\n\n",
+		"a word in a field":    "id: error\n\n",
 	} {
 		if got := scanned(dialectChat, eventStreamType, []byte(body), func() int { return len(body) }); got.failed {
 			t.Errorf("%s: failure %q", name, got.failure)

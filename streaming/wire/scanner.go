@@ -78,6 +78,9 @@ type Scanner struct {
 	// faults is how many events were errors.
 	faults int
 
+	// broke says that an error came before the answer's end, and no usage since.
+	broke bool
+
 	// lead is how much of the answer came before its framing begins, and
 	// whole how much of it is whole events that are no error.
 	lead, whole int64
@@ -322,8 +325,16 @@ func (s *Scanner) Result() Result {
 	return r
 }
 
+// Provisional tells whether the usage that was stated is not that of the whole
+// answer: an error has broken it off since, or the output was stated only before
+// there was any, or a number of tokens was none.
+func (s *Scanner) Provisional() bool {
+	u := &s.facts.usage
+	return s.broke || u.doubted && !(u.has(factInput) && u.has(factOutputTokens)) || s.facts.early && s.facts.outputs > 0
+}
+
 // Guess fills in the usage that an answer has not stated, if it generated
-// anything; prompt is the length of the request's body, in bytes.
+// anything, or has stated too low for what it generated; prompt is the length of the request's body, in bytes.
 func (s *Scanner) Guess(prompt int) {
 	if s.facts.dialect == nil || !s.started {
 		return
@@ -338,6 +349,7 @@ func (s *Scanner) Guess(prompt int) {
 
 // endEvent takes the end of an event of any framing.
 func (s *Scanner) endEvent() {
+	s.facts.failed = s.facts.failed || s.complains()
 	if s.facts.failed || s.facts.mishap {
 		s.faults++
 	}
@@ -348,12 +360,21 @@ func (s *Scanner) endEvent() {
 		}
 		s.failure = bytes.Clone(bytes.TrimSpace(text))
 	}
+	switch {
+	case s.facts.counted:
+		s.broke = false
+	case s.facts.failed && !s.Final():
+		s.broke = true
+	}
 	whole := s.framing == document && s.json.Complete() || s.framing == array && s.facts.ended
 	if (s.facts.output || whole && !s.facts.failed) && s.firstOutput < 0 {
 		s.firstOutput = s.count
 	}
 	if s.facts.output {
 		s.facts.outputs++
+	}
+	if s.facts.counted {
+		s.facts.early, s.facts.counted = s.facts.outputs == 0, false
 	}
 	s.started = s.started || s.firstOutput >= 0
 	if !s.facts.cut {
@@ -365,6 +386,7 @@ func (s *Scanner) endEvent() {
 		s.endTurn()
 	}
 	s.facts.typed, s.facts.output, s.facts.ended, s.facts.failed, s.facts.cut = false, false, false, false, false
+	s.facts.complaint, s.facts.known = false, false
 	s.text = s.text[:0]
 }
 

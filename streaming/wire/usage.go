@@ -52,6 +52,8 @@ type Usage struct {
 	// is not stated, but seen.
 	Images int64
 
+	// doubted says that a number was stated that none can be.
+	doubted bool
 	// stated has a bit for each fact that was stated.
 	stated                  uint64
 	inputTotal, outputTotal int64
@@ -68,8 +70,7 @@ type Aside struct {
 }
 
 func (a *Aside) set(id jsonscan.ID, v jsonscan.Value) {
-	n, _ := v.Int()
-	n = max(n, 0)
+	n := max(number(v), 0)
 	switch id {
 	case factAsideInput:
 		a.Input = n
@@ -148,11 +149,11 @@ func (u *Usage) guess(prompt, generated int64, events int) bool {
 
 func (u *Usage) has(id jsonscan.ID) bool { return u.stated&(1<<id) != 0 }
 
-// set notes one part of the usage. What is no number, or negative, is not
-// stated.
-func (u *Usage) set(id jsonscan.ID, v jsonscan.Value) {
+// set notes one part of the usage, and reports whether it could. What is no
+// number, negative or absurd, is not stated.
+func (u *Usage) set(id jsonscan.ID, v jsonscan.Value) bool {
 	if f, ok := v.Float(); !ok || f < 0 {
-		return
+		return false
 	}
 	switch id {
 	case factSeconds:
@@ -164,13 +165,19 @@ func (u *Usage) set(id jsonscan.ID, v jsonscan.Value) {
 		u.Cost = ticks * usdPerTick
 		id = factCost
 	default:
-		if n, ok := v.Int(); ok {
-			u.state(id, n)
-		}
+		n := number(v)
+		if n < 0 {
+			u.doubted = true
 
-		return
+			return false
+		}
+		u.state(id, n)
+
+		return true
 	}
 	u.stated |= 1 << id
+
+	return true
 }
 
 // add adds what another turn took.
@@ -183,6 +190,19 @@ func (u *Usage) add(v Usage) {
 	u.Images += v.Images
 	u.Aside.add(v.Aside)
 	u.stated |= v.stated
+}
+
+// maxTokens is more than any call takes, in tokens or whatever else is counted. A
+// number above it is none: a limit that counted it would never come free again.
+const maxTokens = 100_000_000
+
+// number returns a number of tokens; less than zero if it cannot be one.
+func number(v jsonscan.Value) int64 {
+	if n, ok := v.Int(); ok && n <= maxTokens {
+		return n
+	}
+
+	return -1
 }
 
 // lastTokens is the last fact that is a number of tokens, or a whole number of
