@@ -115,17 +115,17 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 	case "trust_user":
 		err = h.parseTrustUser(d)
 	case "anonymous":
-		err = parseFlag(d, &h.Anonymous)
+		err = syntax.FlagOnce(d, &h.Anonymous)
 	case "rate_limit":
 		err = h.parseUserLimit(d)
 	case "shadow_limits":
-		err = parseFlag(d, &h.ShadowLimits)
+		err = syntax.FlagOnce(d, &h.ShadowLimits)
 	case "usage_endpoint":
 		err = h.parseUsageEndpoint(d)
 	case "ledger":
 		err = h.parseLedger(d)
 	case "ledger_strangers":
-		err = parseFlag(d, &h.LedgerStrangers)
+		err = syntax.FlagOnce(d, &h.LedgerStrangers)
 	case "price":
 		err = h.parsePrice(d)
 	case "prices":
@@ -133,7 +133,7 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 	case "max_request_body":
 		err = h.parseMaxRequestBody(d)
 	case "heartbeat":
-		err = h.parseHeartbeat(d)
+		err = syntax.DurationOnce(d, &h.Heartbeat)
 	default:
 		return h.Callers.ParseOption(d)
 	}
@@ -182,25 +182,10 @@ func (h *Handler) parseUserLimit(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// parseFlag parses an option without arguments.
-func parseFlag(d *caddyfile.Dispenser, into *bool) error {
-	if *into {
-		return d.Errf("%s: already specified", d.Val())
-	}
-	*into = true
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	return nil
-}
-
 func (h *Handler) parseMaxRequestBody(d *caddyfile.Dispenser) error {
-	if h.MaxRequestBody != 0 {
-		return d.Err("max_request_body: already specified")
-	}
-	var text string
-	if !d.AllArgs(&text) {
-		return d.ArgErr()
+	text, err := syntax.ArgumentOnce(d, h.MaxRequestBody != 0)
+	if err != nil {
+		return err
 	}
 	size, err := humanize.ParseBytes(text)
 	if err != nil || size == 0 || size > math.MaxInt64 {

@@ -18,8 +18,8 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
 	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
-	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/redisconf"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -45,7 +45,7 @@ type Callers struct {
 
 	// Redis is where instances of Caddy share what clients use, and the clients
 	// of a ClientsStore that is redis. Default: each counts by itself.
-	Redis *streaming.Redis `json:"redis,omitempty"`
+	Redis *redisconf.Redis `json:"redis,omitempty"`
 
 	// JWT lets in callers who bring a JSON Web Token of one of these issuers.
 	JWT []*JWT `json:"jwt,omitempty"`

@@ -9,7 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
-	"github.com/seed83435595/caddy-llm-proxy/streaming"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/redisconf"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
@@ -28,7 +28,7 @@ func (who *Callers) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 	case "introspection":
 		err = who.parseIntrospection(d)
 	case "redis":
-		err = streaming.ParseRedis(d, &who.Redis)
+		err = redisconf.Parse(d, &who.Redis)
 	case "auth_failures":
 		err = who.parseAuthFailures(d)
 	default:

@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
 )
@@ -103,14 +101,10 @@ func (c *Claims) grant(who *Callers, claims auth.Claims) (*grant, error) {
 	return g, nil
 }
 
-// parseOption parses an option about claims, if it is one.
-func (c *Claims) parseOption(d *caddyfile.Dispenser, of, option string, args []string) (known bool, err error) {
-	into := map[string]*string{
-		"claim": &c.Claim, "id_prefix": &c.IDPrefix,
-		"groups_claim": &c.GroupsClaim, "models_claim": &c.ModelsClaim, "limits_claim": &c.LimitsClaim,
-	}[option]
-	if into == nil {
-		return c.Membership.parseOption(d, of, option, args)
-	}
-	return true, parseText(d, of, option, args, into)
+// options are those about claims.
+func (c *Claims) options() options {
+	all := c.Membership.options()
+	all["claim"], all["id_prefix"] = &c.Claim, &c.IDPrefix
+	all["groups_claim"], all["models_claim"], all["limits_claim"] = &c.GroupsClaim, &c.ModelsClaim, &c.LimitsClaim
+	return all
 }

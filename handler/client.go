@@ -239,7 +239,7 @@ func (who *Callers) parseClient(d *caddyfile.Dispenser) error {
 func (c *Client) parseOption(d *caddyfile.Dispenser) error {
 	option := d.Val()
 	if option == "disabled" {
-		return parseFlag(d, &c.Disabled)
+		return syntax.FlagOnce(d, &c.Disabled)
 	}
 	args := d.RemainingArgs()
 	if len(args) == 0 {

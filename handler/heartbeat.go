@@ -8,11 +8,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-
-	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 // minHeartbeat is how often one may be wanted.
@@ -142,21 +137,4 @@ func (b *heartbeat) stopLocked() {
 	if b.timer != nil {
 		b.timer.Stop()
 	}
-}
-
-// parseHeartbeat parses "heartbeat <duration>".
-func (h *Handler) parseHeartbeat(d *caddyfile.Dispenser) error {
-	if h.Heartbeat != 0 {
-		return d.Err("heartbeat: already specified")
-	}
-	var text string
-	if !d.AllArgs(&text) {
-		return d.ArgErr()
-	}
-	every, err := syntax.Duration(text)
-	if err != nil {
-		return d.Errf("heartbeat: %v", err)
-	}
-	h.Heartbeat = caddy.Duration(every)
-	return nil
 }

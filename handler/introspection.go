@@ -6,12 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/credentials/guest"
@@ -221,4 +223,25 @@ func askIssuer(ctx context.Context, endpoint, id string, secret keypool.Secret, 
 		return nil, fmt.Errorf("the issuer answers %s: client_id and client_secret may be wrong, or not be allowed to ask", res.Status)
 	}
 	return nil, fmt.Errorf("the issuer answers %s", res.Status)
+}
+
+// parseIntrospection parses "introspection <URL> { … }".
+func (who *Callers) parseIntrospection(d *caddyfile.Dispenser) error {
+	if who.Introspection != nil {
+		return d.Err("introspection: already specified")
+	}
+	i := &Introspection{line: syntax.At(d)}
+	if !d.AllArgs(&i.URL) {
+		return d.Err("introspection: wants the URL of an introspection endpoint, such as https://id.example.com/oauth2/introspect")
+	}
+	block := i.Claims.options()
+	maps.Copy(block, map[string]any{
+		"client_id": &i.ClientID, "client_secret": &i.ClientSecret, "issuer": &i.Issuer, "audience": &i.Audience,
+		"cache": &i.Cache, "stale": &i.Stale, "timeout": &i.Timeout, "max_in_flight": &i.MaxInFlight, "max_rate": &i.MaxRate,
+	})
+	if err := block.parse(d, "introspection"); err != nil {
+		return err
+	}
+	who.Introspection = i
+	return nil
 }

@@ -230,35 +230,11 @@ func (who *Callers) parseJWT(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	j := &JWT{line: line}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := j.parseOption(d); err != nil {
-			return err
-		}
+	block := j.Claims.options()
+	block["jwks"], block["issuer"], block["audience"], block["leeway"] = &j.JWKS, &j.Issuer, &j.Audience, &j.Leeway
+	if err := block.parse(d, "jwt"); err != nil {
+		return err
 	}
 	who.JWT = append(who.JWT, j)
 	return nil
-}
-
-func (j *JWT) parseOption(d *caddyfile.Dispenser) error {
-	option := d.Val()
-	args := d.RemainingArgs()
-	if len(args) == 0 {
-		return d.Errf("jwt: %s: wants an argument", option)
-	}
-	switch option {
-	case "jwks":
-		return parseText(d, "jwt", option, args, &j.JWKS)
-	case "issuer":
-		return parseText(d, "jwt", option, args, &j.Issuer)
-	case "audience":
-		j.Audience = append(j.Audience, args...)
-		return nil
-	case "leeway":
-		return parseDuration(d, "jwt", option, args, &j.Leeway)
-	}
-	known, err := j.Claims.parseOption(d, "jwt", option, args)
-	if err == nil && !known {
-		err = d.Errf("jwt: unrecognized option %s", option)
-	}
-	return err
 }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/roster"
-	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
@@ -55,7 +54,7 @@ func (m *managed) open(who *Callers, ctx caddy.Context) (err error) {
 	case storeStorage:
 		m.lease, err = roster.OpenStorage(ctx.Storage())
 	case storeRedis:
-		in, release, err := streaming.OpenRedis(who.Redis)
+		in, release, err := who.Redis.Open()
 		if err != nil {
 			return fmt.Errorf("redis: %w", err)
 		}

@@ -18,8 +18,8 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/roster"
-	"github.com/seed83435595/caddy-llm-proxy/streaming"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/redisconf"
 )
 
 func managedEntry(id, key, more string) roster.Change {
@@ -189,7 +189,7 @@ func TestCallsWhileClientsChange(t *testing.T) {
 // in as long as nothing is known of that. Who is in the config is.
 func TestVouchedForWithoutAStore(t *testing.T) {
 	h := newHandler(t, &Handler{
-		Callers:   Callers{Clients: []*Client{{ID: "max"}}, ClientsStore: "redis", Redis: &streaming.Redis{Addresses: []string{"127.0.0.1:1"}}},
+		Callers:   Callers{Clients: []*Client{{ID: "max"}}, ClientsStore: "redis", Redis: &redisconf.Redis{Addresses: []string{"127.0.0.1:1"}}},
 		TrustUser: &TrustUser{ID: "{http.request.header.X-User}"},
 	})
 	checkPassed(t, h, request("/v1/chat/completions", chat, "X-User", "max"))
@@ -229,7 +229,7 @@ func TestUnknownKeyWithoutAStoreButAnIssuer(t *testing.T) {
 	defer issuer.Close()
 	h := newHandler(t, &Handler{Callers: Callers{
 		Introspection: &Introspection{URL: issuer.URL, ClientID: "gateway", ClientSecret: "secret"},
-		ClientsStore:  "redis", Redis: &streaming.Redis{Addresses: []string{"127.0.0.1:1"}},
+		ClientsStore:  "redis", Redis: &redisconf.Redis{Addresses: []string{"127.0.0.1:1"}},
 	}})
 	for _, key := range []string{auth.NewSecret(), "a-token-that-nobody-knows"} {
 		checkRefused(t, h, request("/v1/chat/completions", chat, "Authorization", "Bearer "+key), http.StatusServiceUnavailable, "auth_unavailable")

@@ -3,11 +3,10 @@
 package handler
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
-
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
 // Membership is which groups callers belong to for whom somebody else vouches,
@@ -54,25 +53,21 @@ func (m *Membership) of(who *Callers, named []string) []string {
 	return groups
 }
 
-// parseOption parses "group <name>..." and "map_group <name> <group>", if the
-// option is one of these.
-func (m *Membership) parseOption(d *caddyfile.Dispenser, of, option string, args []string) (known bool, err error) {
-	switch option {
-	case "group":
-		m.Groups = append(m.Groups, args...)
-	case "map_group":
-		if len(args) != 2 {
-			return true, d.Errf("%s: map_group: wants a name and the group that it means, such as 'map_group /eng staff'", of)
-		}
-		if _, twice := m.GroupNames[args[0]]; twice {
-			return true, d.Errf("%s: map_group %s: already specified", of, args[0])
-		}
-		if m.GroupNames == nil {
-			m.GroupNames = map[string]string{}
-		}
-		m.GroupNames[args[0]] = args[1]
-	default:
-		return false, nil
+// options are "group <name>..." and "map_group <name> <group>".
+func (m *Membership) options() options {
+	return options{"group": &m.Groups, "map_group": m.mapGroup}
+}
+
+func (m *Membership) mapGroup(args []string) error {
+	if len(args) != 2 {
+		return errors.New("wants a name and the group that it means, such as 'map_group /eng staff'")
 	}
-	return true, nil
+	if _, twice := m.GroupNames[args[0]]; twice {
+		return fmt.Errorf("%s: %w", args[0], errTwice)
+	}
+	if m.GroupNames == nil {
+		m.GroupNames = map[string]string{}
+	}
+	m.GroupNames[args[0]] = args[1]
+	return nil
 }

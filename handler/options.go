@@ -3,6 +3,8 @@
 package handler
 
 import (
+	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -12,45 +14,67 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
-// parseText parses an option that has one argument and stands once.
-func parseText(d *caddyfile.Dispenser, of, option string, args []string, into *string) error {
-	if *into != "" {
-		return d.Errf("%s: %s: already specified", of, option)
+// options says by its name where an option's arguments go: a *string, a
+// *caddy.Duration and an *int, of at least 1, take one and stand once; a
+// *[]string takes any number, as often as the option stands there, and so does
+// a func([]string) error.
+type options map[string]any
+
+// parse reads a block of them, which belongs to the option of.
+func (o options) parse(d *caddyfile.Dispenser, of string) error {
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		option, args := d.Val(), d.RemainingArgs()
+		into, known := o[option]
+		switch {
+		case len(args) == 0:
+			return d.Errf("%s: %s: wants an argument", of, option)
+		case !known:
+			return d.Errf("%s: unrecognized option %s", of, option)
+		}
+		if err := set(into, args); err != nil {
+			return d.Errf("%s: %s: %v", of, option, err)
+		}
 	}
-	if len(args) != 1 || args[0] == "" {
-		return d.Errf("%s: %s: wants one argument", of, option)
-	}
-	*into = args[0]
 	return nil
 }
 
-// parseDuration parses an option whose argument is a duration, and which
-// stands once.
-func parseDuration(d *caddyfile.Dispenser, of, option string, args []string, into *caddy.Duration) error {
-	if *into != 0 {
-		return d.Errf("%s: %s: already specified", of, option)
-	}
-	if len(args) > 1 {
-		return d.Errf("%s: %s: wants one argument", of, option)
-	}
-	duration, err := syntax.Duration(args[0])
-	if err != nil {
-		return d.Errf("%s: %s: %v", of, option, err)
-	}
-	*into = caddy.Duration(duration)
-	return nil
-}
+var (
+	errTwice       = errors.New("already specified")
+	errOneArgument = errors.New("wants one argument")
+)
 
-// parseCount parses an option whose argument is a number of at least 1, and
-// which stands once.
-func parseCount(d *caddyfile.Dispenser, of, option string, args []string, into *int) error {
-	if *into != 0 {
-		return d.Errf("%s: %s: already specified", of, option)
+func set(into any, args []string) (err error) {
+	switch into := into.(type) {
+	case *[]string:
+		*into = append(*into, args...)
+	case func([]string) error:
+		return into(args)
+	case *string:
+		if *into != "" {
+			return errTwice
+		}
+		if *into = args[0]; len(args) > 1 || *into == "" {
+			return errOneArgument
+		}
+	case *caddy.Duration:
+		if *into != 0 {
+			return errTwice
+		}
+		if len(args) > 1 {
+			return errOneArgument
+		}
+		length, err := syntax.Duration(args[0])
+		*into = caddy.Duration(length)
+		return err
+	case *int:
+		if *into != 0 {
+			return errTwice
+		}
+		if *into, err = strconv.Atoi(args[0]); err != nil || len(args) > 1 || *into < 1 {
+			return fmt.Errorf("not a number of at least 1: %s", strings.Join(args, " "))
+		}
+	default:
+		panic(fmt.Sprintf("a %T takes no arguments", into))
 	}
-	n, err := strconv.Atoi(args[0])
-	if err != nil || len(args) > 1 || n < 1 {
-		return d.Errf("%s: %s: not a number of at least 1: %s", of, option, strings.Join(args, " "))
-	}
-	*into = n
 	return nil
 }

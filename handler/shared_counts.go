@@ -10,7 +10,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
-	"github.com/seed83435595/caddy-llm-proxy/streaming"
 )
 
 // sharedCounts holds what is counted in each Redis, by its store. Handlers of
@@ -33,7 +32,7 @@ func (h *Handler) openCounts() error {
 	if h.Redis == nil {
 		return nil
 	}
-	opened, closeStore, err := streaming.OpenRedis(h.Redis)
+	opened, closeStore, err := h.Redis.Open()
 	if err != nil {
 		return fmt.Errorf("redis: %w", err)
 	}
@@ -41,7 +40,7 @@ func (h *Handler) openCounts() error {
 		return nil
 	}
 	pooled, _, err := sharedCounts.LoadOrNew(opened, func() (caddy.Destructor, error) {
-		deny := h.Redis.OnFailure == streaming.OnFailureDeny
+		deny := h.Redis.Denies()
 		return pooledCounts{limits.Share(h.memory.book, opened, deny, tellOfCounts)}, nil
 	})
 	if err != nil {

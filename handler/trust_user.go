@@ -84,25 +84,10 @@ func (h *Handler) parseTrustUser(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		option := d.Val()
-		args := d.RemainingArgs()
-		if len(args) == 0 {
-			return d.Errf("trust_user: %s: wants an argument", option)
-		}
-		if option == "groups_from" {
-			if err := parseText(d, "trust_user", option, args, &t.GroupsFrom); err != nil {
-				return err
-			}
-			continue
-		}
-		known, err := t.parseOption(d, "trust_user", option, args)
-		if err != nil {
-			return err
-		}
-		if !known {
-			return d.Errf("trust_user: unrecognized option %s", option)
-		}
+	block := t.options()
+	block["groups_from"] = &t.GroupsFrom
+	if err := block.parse(d, "trust_user"); err != nil {
+		return err
 	}
 	h.TrustUser = t
 	return nil

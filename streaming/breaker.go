@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 // Breaker says when a provider is taken out that fails, whichever key asks it:
@@ -57,7 +58,7 @@ func (b *Breaker) rules() keypool.Breaker {
 func (b *Breaker) parseOption(d *caddyfile.Dispenser) error {
 	switch d.Val() {
 	case "failures":
-		return parsePositiveOnce(d, &b.Failures)
+		return syntax.PositiveOnce(d, &b.Failures)
 	case "min_success":
 		return parsePercent(d, &b.MinSuccess)
 	case "window":

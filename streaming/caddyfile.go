@@ -9,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/seed83435595/caddy-llm-proxy/streaming/redisconf"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
@@ -132,15 +133,15 @@ func (t *Transport) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 	case "probe":
 		err = parseLimit(d, &t.Probe)
 	case "redis":
-		err = ParseRedis(d, &t.Redis)
+		err = redisconf.Parse(d, &t.Redis)
 	case "state":
-		err = parseOnce(d, &t.State)
+		err = syntax.TextOnce(d, &t.State)
 	case "rescue":
-		err = parseOnce(d, &t.Rescue)
+		err = syntax.TextOnce(d, &t.Rescue)
 	case "usage":
-		err = parseOnce(d, &t.Usage)
+		err = syntax.TextOnce(d, &t.Usage)
 	case "on_disconnect":
-		err = parseOnce(d, &t.OnDisconnect)
+		err = syntax.TextOnce(d, &t.OnDisconnect)
 	case "trail_header":
 		err = t.parseTrail(d)
 	default:
@@ -190,13 +191,13 @@ func (p *Provider) parseBlock(d *caddyfile.Dispenser) error {
 		var err error
 		switch d.Val() {
 		case "api":
-			err = parseOnce(d, &p.API)
+			err = syntax.TextOnce(d, &p.API)
 		case "select":
-			err = parseOnce(d, &p.Select)
+			err = syntax.TextOnce(d, &p.Select)
 		case "prefill":
-			err = parseOnce(d, &p.Prefill)
+			err = syntax.TextOnce(d, &p.Prefill)
 		case "usage":
-			err = parseOnce(d, &p.Usage)
+			err = syntax.TextOnce(d, &p.Usage)
 		case "auth_header":
 			err = p.parseAuthHeader(d)
 		case "header":
@@ -210,7 +211,7 @@ func (p *Provider) parseBlock(d *caddyfile.Dispenser) error {
 			}
 			p.KeyLists = append(p.KeyLists, lists...)
 		case "keys_file":
-			err = parseOnce(d, &p.KeysFile)
+			err = syntax.TextOnce(d, &p.KeysFile)
 		case "verdict":
 			err = parseVerdict(d, &p.Verdicts)
 		case "probe":

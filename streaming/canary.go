@@ -9,6 +9,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 // Canary says when a canary of a split is withdrawn, so that it gets no share
@@ -135,7 +137,7 @@ func (c *Canary) parseOption(d *caddyfile.Dispenser) error {
 	case "first_token_margin":
 		return parseRatio(d, &c.FirstTokenMargin)
 	case "min_calls":
-		return parsePositiveOnce(d, &c.MinCalls)
+		return syntax.PositiveOnce(d, &c.MinCalls)
 	case "window":
 		return parseDuration(d, &c.Window)
 	case "rest":

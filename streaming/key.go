@@ -203,17 +203,17 @@ func (p *Provider) parseKey(d *caddyfile.Dispenser) error {
 func (k *Key) parseOption(d *caddyfile.Dispenser) error {
 	switch d.Val() {
 	case "id":
-		return parseOnce(d, &k.ID)
+		return syntax.TextOnce(d, &k.ID)
 	case "credentials":
 		return k.parseSource(d)
 	case "account":
-		return parseOnce(d, &k.Account)
+		return syntax.TextOnce(d, &k.Account)
 	case "weight":
-		return parsePositiveOnce(d, &k.Weight)
+		return syntax.PositiveOnce(d, &k.Weight)
 	case "tier":
-		return parsePositiveOnce(d, &k.Tier)
+		return syntax.PositiveOnce(d, &k.Tier)
 	case "max_in_flight":
-		return parsePositiveOnce(d, &k.MaxInFlight)
+		return syntax.PositiveOnce(d, &k.MaxInFlight)
 	case "requests":
 		return parseKeyLimit(d, &k.Requests)
 	case "tokens":
@@ -226,7 +226,7 @@ func (k *Key) parseOption(d *caddyfile.Dispenser) error {
 		k.Models = append(k.Models, patterns...)
 		return nil
 	case "expires":
-		if err := parseOnce(d, &k.Expires); err != nil {
+		if err := syntax.TextOnce(d, &k.Expires); err != nil {
 			return err
 		}
 		if _, err := parseDate(k.Expires); err != nil {
@@ -249,7 +249,7 @@ func parseKeyLimit(d *caddyfile.Dispenser, into **KeyLimit) error {
 	}
 	limit := new(KeyLimit)
 	var err error
-	if limit.Max, err = wholeNumber(d, option, args[0]); err != nil {
+	if limit.Max, err = syntax.WholeNumber(d, option, args[0]); err != nil {
 		return err
 	}
 	if limit.Max == 0 {

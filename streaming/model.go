@@ -138,7 +138,7 @@ func (r *ModelRoute) parseSplit(d *caddyfile.Dispenser) error {
 		return d.Err("split: already specified")
 	}
 	for _, arg := range d.RemainingArgs() {
-		weight, err := wholeNumber(d, "split", arg)
+		weight, err := syntax.WholeNumber(d, "split", arg)
 		if err != nil {
 			return err
 		}

@@ -60,12 +60,9 @@ func parseShare(d *caddyfile.Dispenser, into *float64) error {
 // number stands.
 func parseRatio(d *caddyfile.Dispenser, into *float64) error {
 	option := d.Val()
-	if *into != 0 {
-		return d.Errf("%s: already specified", option)
-	}
-	var text string
-	if !d.AllArgs(&text) {
-		return d.ArgErr()
+	text, err := syntax.ArgumentOnce(d, *into != 0)
+	if err != nil {
+		return err
 	}
 	if text == "off" {
 		*into = -1
@@ -77,21 +74,6 @@ func parseRatio(d *caddyfile.Dispenser, into *float64) error {
 		return d.Errf("%s: not a percentage above 0%%, such as 20%%: %s", option, text)
 	}
 	*into = value / 100
-	return nil
-}
-
-// parseOnce reads the one argument of an option that may stand only once.
-func parseOnce(d *caddyfile.Dispenser, into *string) error {
-	option := d.Val()
-	if *into != "" {
-		return d.Errf("%s: already specified", option)
-	}
-	if !d.AllArgs(into) {
-		return d.ArgErr()
-	}
-	if *into == "" {
-		return d.Errf("%s: must not be empty", option)
-	}
 	return nil
 }
 
@@ -109,12 +91,9 @@ func parseDuration(d *caddyfile.Dispenser, into *caddy.Duration) error {
 // parseLimit reads a duration, or "off", for which a negative one stands.
 func parseLimit(d *caddyfile.Dispenser, into *caddy.Duration) error {
 	option := d.Val()
-	if *into != 0 {
-		return d.Errf("%s: already specified", option)
-	}
-	var text string
-	if !d.AllArgs(&text) {
-		return d.ArgErr()
+	text, err := syntax.ArgumentOnce(d, *into != 0)
+	if err != nil {
+		return err
 	}
 	if text == "off" {
 		*into = -1
@@ -126,35 +105,4 @@ func parseLimit(d *caddyfile.Dispenser, into *caddy.Duration) error {
 	}
 	*into = caddy.Duration(value)
 	return nil
-}
-
-func parseCount(d *caddyfile.Dispenser) (int, error) {
-	option := d.Val()
-	var text string
-	if !d.AllArgs(&text) {
-		return 0, d.ArgErr()
-	}
-	return wholeNumber(d, option, text)
-}
-
-// parsePositiveOnce reads the number of an option that may stand only once.
-func parsePositiveOnce(d *caddyfile.Dispenser, into *int) error {
-	option := d.Val()
-	if *into != 0 {
-		return d.Errf("%s: already specified", option)
-	}
-	n, err := parseCount(d)
-	if err == nil && n == 0 {
-		err = d.Errf("%s: must be at least 1", option)
-	}
-	*into = n
-	return err
-}
-
-func wholeNumber(d *caddyfile.Dispenser, option, text string) (int, error) {
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 0 {
-		return 0, d.Errf("%s: not a whole number: %s", option, text)
-	}
-	return n, nil
 }

@@ -5,7 +5,6 @@ package streaming
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
@@ -30,7 +29,7 @@ func (p *Provider) check() error {
 func (p *Provider) checkWritten() error {
 	p.settleFamily()
 	base, err := p.baseURL()
-	if err == nil && !hasPlaceholder(base) {
+	if err == nil && !syntax.HasPlaceholder(base) {
 		if err = p.setBase(base); err == nil {
 			p.recognize()
 		}
@@ -57,7 +56,7 @@ func (p *Provider) checkWrittenKeys() error {
 			secret = string(key.CredentialsRaw)
 		}
 		ready, err := key.ready(secret)
-		if err == nil && !hasPlaceholder(secret) {
+		if err == nil && !syntax.HasPlaceholder(secret) {
 			err = p.checkSecret(secret)
 		}
 		if err != nil {
@@ -66,7 +65,7 @@ func (p *Provider) checkWrittenKeys() error {
 		keys = append(keys, ready)
 	}
 	for _, list := range p.KeyLists {
-		if hasPlaceholder(list) {
+		if syntax.HasPlaceholder(list) {
 			keys = append(keys, keypool.Key{Secret: keypool.NewSecret(list)})
 			continue
 		}
@@ -111,7 +110,3 @@ func (p *Provider) named(err error) error {
 	}
 	return fmt.Errorf("provider %q: %w", p.Name, err)
 }
-
-// hasPlaceholder tells whether a text may mean something else when it is
-// evaluated.
-func hasPlaceholder(text string) bool { return strings.Contains(text, "{") }

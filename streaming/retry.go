@@ -10,6 +10,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 // Retry bounds how often and how long a call is tried again. Going on to
@@ -103,11 +104,11 @@ func (r *Retry) validate() error {
 func (r *Retry) parseOption(d *caddyfile.Dispenser) error {
 	switch d.Val() {
 	case "attempts":
-		if r.Attempts != 0 {
-			return d.Err("attempts: already specified")
+		text, err := syntax.ArgumentOnce(d, r.Attempts != 0)
+		if err != nil {
+			return err
 		}
-		var err error
-		if r.Attempts, err = parseCount(d); r.Attempts == 0 {
+		if r.Attempts, err = syntax.WholeNumber(d, "attempts", text); r.Attempts == 0 {
 			r.Attempts = -1 // the zero value means the default
 		}
 		return err

@@ -26,7 +26,7 @@ func (t *Transport) shareState() error {
 	if t.Redis == nil {
 		return nil
 	}
-	opened, closeStore, err := OpenRedis(t.Redis)
+	opened, closeStore, err := t.Redis.Open()
 	if err != nil {
 		return fmt.Errorf("redis: %w", err)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/streaming/events"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/keep"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/redisconf"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/startup"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
@@ -92,7 +93,7 @@ type Transport struct {
 	// Redis is where instances of Caddy tell each other what they know of keys
 	// and of how providers stand. It is never asked on the way of a call. Its
 	// OnFailure means nothing here. Default: each goes by what it knows itself.
-	Redis *Redis `json:"redis,omitempty"`
+	Redis *redisconf.Redis `json:"redis,omitempty"`
 
 	// State is where what is known of keys is kept: memory is over reloads,
 	// persist also over restarts, in Caddy's storage: what keys rest from, and

@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
@@ -178,18 +179,11 @@ func (v *VerdictRule) parseOption(d *caddyfile.Dispenser) error {
 		v.Header[name] = pattern
 		return nil
 	case "body":
-		return parseOnce(d, &v.Body)
+		return syntax.TextOnce(d, &v.Body)
 	case "wait":
 		return parseDuration(d, &v.Wait)
 	case "stop":
-		if d.NextArg() {
-			return d.ArgErr()
-		}
-		if v.Stop {
-			return d.Err("stop: already specified")
-		}
-		v.Stop = true
-		return nil
+		return syntax.FlagOnce(d, &v.Stop)
 	}
 	return d.Errf("verdict: unrecognized option %s", d.Val())
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool/store"
-	"github.com/seed83435595/caddy-llm-proxy/streaming"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/redisconf"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
@@ -29,7 +29,7 @@ const defaultMaxRecords = 1_000_000
 // Redis keeps records in a Redis stream, each as an entry whose field "record"
 // is JSON, for other programs to read.
 type Redis struct {
-	streaming.Redis
+	redisconf.Redis
 
 	// Stream is the name of the stream. Default: ledger, behind the key
 	// prefix: caddy_llm:ledger.
@@ -72,7 +72,7 @@ func (r *Redis) Name() (string, error) {
 
 // Open makes the sink.
 func (r *Redis) Open() (Sink, error) {
-	opened, release, err := streaming.OpenRedis(&r.Redis)
+	opened, release, err := r.Redis.Open()
 	if err != nil {
 		return nil, err
 	}
@@ -100,40 +100,28 @@ func (r *Redis) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 func (r *Redis) parseOption(d *caddyfile.Dispenser) (known bool, err error) {
-	var text string
-	option := d.Val()
-	switch option {
-	case "stream", "max_records", "retention":
-		if !d.AllArgs(&text) {
-			return true, d.ArgErr()
-		}
-	}
-	switch option {
+	switch d.Val() {
 	case "stream":
-		if r.Stream != "" {
-			return true, d.Err("stream: already specified")
-		}
-		r.Stream = text
+		r.Stream, err = syntax.ArgumentOnce(d, r.Stream != "")
 	case "max_records":
-		if r.MaxRecords != 0 {
-			return true, d.Err("max_records: already specified")
-		}
-		if r.MaxRecords, err = strconv.ParseInt(text, 10, 64); err != nil || r.MaxRecords < 1 {
-			return true, d.Errf("max_records: not a number of at least 1: %s", text)
-		}
+		err = r.parseMaxRecords(d)
 	case "retention":
-		if r.Retention != 0 {
-			return true, d.Err("retention: already specified")
-		}
-		length, err := syntax.Duration(text)
-		if err != nil {
-			return true, d.Errf("retention: %v", err)
-		}
-		r.Retention = caddy.Duration(length)
+		err = syntax.DurationOnce(d, &r.Retention)
 	default:
 		return false, nil
 	}
-	return true, nil
+	return true, err
+}
+
+func (r *Redis) parseMaxRecords(d *caddyfile.Dispenser) error {
+	text, err := syntax.ArgumentOnce(d, r.MaxRecords != 0)
+	if err != nil {
+		return err
+	}
+	if r.MaxRecords, err = strconv.ParseInt(text, 10, 64); err != nil || r.MaxRecords < 1 {
+		return d.Errf("max_records: not a number of at least 1: %s", text)
+	}
+	return nil
 }
 
 // redisSink adds to the stream.

@@ -12,7 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed83435595/caddy-llm-proxy/internal/redistest"
-	"github.com/seed83435595/caddy-llm-proxy/streaming"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/redisconf"
 )
 
 // Records get into the stream in their order, also those of a time when Redis
@@ -22,7 +22,7 @@ func TestAStreamHoldsTheRecords(t *testing.T) {
 		t.Skip("-short starts no servers")
 	}
 	server := redistest.Start(t)
-	sink, err := (&Redis{Redis: streaming.Redis{Addresses: []string{server.Address}}}).Open()
+	sink, err := (&Redis{Redis: redisconf.Redis{Addresses: []string{server.Address}}}).Open()
 	if err != nil {
 		t.Fatal(err)
 	}

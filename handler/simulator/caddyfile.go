@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -55,9 +54,9 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		var err error
 		switch d.Val() {
 		case "first_token":
-			err = parseDuration(d, &h.FirstToken)
+			err = syntax.DurationOnce(d, &h.FirstToken)
 		case "delay":
-			err = parseDuration(d, &h.Delay)
+			err = syntax.DurationOnce(d, &h.Delay)
 		case "chunks":
 			err = parseCount(d, &h.Chunks)
 		case "chunk_size":
@@ -127,9 +126,9 @@ func (h *Handler) parseRule(d *caddyfile.Dispenser) error {
 		case "fault":
 			err = parseFaultOption(d, &rule.Fault, d.RemainingArgs())
 		case "first_token":
-			err = parseDuration(d, &rule.FirstToken)
+			err = syntax.DurationOnce(d, &rule.FirstToken)
 		case "delay":
-			err = parseDuration(d, &rule.Delay)
+			err = syntax.DurationOnce(d, &rule.Delay)
 		case "chunks":
 			err = parseCount(d, &rule.Chunks)
 		default:
@@ -154,31 +153,11 @@ func parseFaultOption(d *caddyfile.Dispenser, into *string, words []string) erro
 	return nil
 }
 
-func parseDuration(d *caddyfile.Dispenser, into *caddy.Duration) error {
-	option := d.Val()
-	var text string
-	if *into != 0 {
-		return d.Errf("%s: already specified", option)
-	}
-	if !d.AllArgs(&text) {
-		return d.ArgErr()
-	}
-	value, err := syntax.Duration(text)
-	if err != nil {
-		return d.Errf("%s: %v", option, err)
-	}
-	*into = caddy.Duration(value)
-	return nil
-}
-
 func parseCount(d *caddyfile.Dispenser, into *int) error {
 	option := d.Val()
-	var text string
-	if *into != 0 {
-		return d.Errf("%s: already specified", option)
-	}
-	if !d.AllArgs(&text) {
-		return d.ArgErr()
+	text, err := syntax.ArgumentOnce(d, *into != 0)
+	if err != nil {
+		return err
 	}
 	value, err := strconv.Atoi(text)
 	if err != nil || value < 1 || !validCount(value) {

@@ -123,28 +123,17 @@ func (s *SQL) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Err("sql: wants a driver, sqlite or postgres, and where the database is")
 	}
 	for d.NextBlock(0) {
-		option := d.Val()
-		var text string
-		if !d.AllArgs(&text) {
-			return d.ArgErr()
-		}
-		switch option {
+		var err error
+		switch option := d.Val(); option {
 		case "table":
-			if s.Table != "" {
-				return d.Err("table: already specified")
-			}
-			s.Table = text
+			s.Table, err = syntax.ArgumentOnce(d, s.Table != "")
 		case "retention":
-			if s.Retention != 0 {
-				return d.Err("retention: already specified")
-			}
-			length, err := syntax.Duration(text)
-			if err != nil {
-				return d.Errf("retention: %v", err)
-			}
-			s.Retention = caddy.Duration(length)
+			err = syntax.DurationOnce(d, &s.Retention)
 		default:
-			return d.Errf("sql: unrecognized option %s", option)
+			err = d.Errf("sql: unrecognized option %s", option)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

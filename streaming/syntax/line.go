@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package syntax is what all options have in common in a Caddyfile: the line
-// where one stands, and how a duration and a choice are spelled.
+// where one stands, that most may stand only once, and how a duration and a
+// choice are spelled.
 package syntax
 
 import (

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package streaming
+package redisconf
 
 import (
 	"fmt"
@@ -33,8 +33,8 @@ func (r *Redis) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return r.ParseCaddyfile(d, func(*caddyfile.Dispenser) (bool, error) { return false, nil })
 }
 
-// ParseRedis parses the option redis, which may stand only once.
-func ParseRedis(d *caddyfile.Dispenser, into **Redis) error {
+// Parse parses the option redis, which may stand only once.
+func Parse(d *caddyfile.Dispenser, into **Redis) error {
 	if *into != nil {
 		return d.Err("redis: already specified")
 	}
@@ -51,10 +51,10 @@ func (r *Redis) ParseCaddyfile(d *caddyfile.Dispenser, more func(*caddyfile.Disp
 		return d.Err("redis: an address is needed, such as redis://localhost:6379")
 	}
 	for _, address := range r.Addresses {
-		if hasPlaceholder(address) {
+		if syntax.HasPlaceholder(address) {
 			continue
 		}
-		if _, err := readRedisAddress(address, new(store.Options)); err != nil {
+		if _, err := readAddress(address, new(store.Options)); err != nil {
 			return d.Errf("redis: %v", err)
 		}
 	}
@@ -82,22 +82,15 @@ func (r *Redis) parseOption(d *caddyfile.Dispenser) error {
 		"sentinel_username": &r.SentinelUsername, "sentinel_password": &r.SentinelPassword,
 		"key_prefix": &r.KeyPrefix, "on_failure": &r.OnFailure,
 	}[option]; into != nil {
-		return parseOnce(d, into)
+		return syntax.TextOnce(d, into)
 	}
 	switch option {
 	case "cluster":
-		if r.Cluster {
-			return d.Err("cluster: already specified")
-		}
-		r.Cluster = true
-		if d.NextArg() {
-			return d.ArgErr()
-		}
-		return nil
+		return syntax.FlagOnce(d, &r.Cluster)
 	case "db":
-		return parsePositiveOnce(d, &r.DB)
+		return syntax.PositiveOnce(d, &r.DB)
 	case "timeout":
-		return parseDuration(d, &r.Timeout)
+		return syntax.DurationOnce(d, &r.Timeout)
 	case "tls":
 		return r.parseTLS(d)
 	}
@@ -105,17 +98,13 @@ func (r *Redis) parseOption(d *caddyfile.Dispenser) error {
 }
 
 func (r *Redis) parseTLS(d *caddyfile.Dispenser) error {
-	if r.TLS {
-		return d.Err("tls: already specified")
-	}
-	r.TLS = true
-	if d.NextArg() {
-		return d.ArgErr()
+	if err := syntax.FlagOnce(d, &r.TLS); err != nil {
+		return err
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		switch d.Val() {
 		case "ca":
-			if err := parseOnce(d, &r.CAFile); err != nil {
+			if err := syntax.TextOnce(d, &r.CAFile); err != nil {
 				return err
 			}
 		case "cert":
