@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"github.com/seed83435595/caddy-llm-proxy/internal/process"
 )
 
 // bench holds what runs, and what was measured.
@@ -19,7 +21,7 @@ type bench struct {
 	dir      string
 	provider *target
 	targets  map[string]*target
-	servers  []*server
+	servers  []*process.Process
 	samples  samples
 }
 
@@ -34,10 +36,11 @@ func newBench(ctx context.Context, o *options) (*bench, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the program: %w", err)
 	}
-	address, err := freeAddress()
+	free, err := freeAddresses(1)
 	if err != nil {
 		return nil, err
 	}
+	address := free[0]
 	s, err := launch(ctx, o.generatorCPU(), dir, address, self, "provider", address)
 	if err != nil {
 		return nil, err
@@ -54,7 +57,7 @@ func newBench(ctx context.Context, o *options) (*bench, error) {
 // close ends everything that was started.
 func (b *bench) close() {
 	for _, s := range b.servers {
-		s.stop()
+		s.Kill()
 	}
 	_ = os.RemoveAll(b.dir)
 }
@@ -80,20 +83,17 @@ func (b *bench) start(p *plan) error {
 }
 
 // launch starts a target by its recipe. One that is not installed is missing.
-func (b *bench) launch(name string) (*target, *server, error) {
+func (b *bench) launch(name string) (*target, *process.Process, error) {
 	r := recipes[name]
 	dir, err := os.MkdirTemp(b.dir, name+"-")
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a directory: %w", err)
 	}
-	address, err := freeAddress()
+	free, err := freeAddresses(2)
 	if err != nil {
 		return nil, nil, err
 	}
-	admin, err := freeAddress()
-	if err != nil {
-		return nil, nil, err
-	}
+	address, admin := free[0], free[1]
 	config, err := r.write(dir, map[string]string{"PORT": port(address), "ADMIN": port(admin), "UPSTREAM": port(b.provider.address)})
 	if err != nil {
 		return nil, nil, err
@@ -115,7 +115,7 @@ func (b *bench) launch(name string) (*target, *server, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	t.pid = s.command.Process.Pid
+	t.pid = s.Pid()
 	return t, s, nil
 }
 
@@ -154,13 +154,13 @@ func (b *bench) round(p *plan, round int) error {
 func (b *bench) sample(w *work, name string, round int) error {
 	t := b.targets[name]
 	if w.fresh {
-		var s *server
+		var s *process.Process
 		var err error
 		if t, s, err = b.launch(name); err != nil {
 			return err
 		}
 		if s != nil {
-			defer s.stop()
+			defer s.Kill()
 		}
 	}
 	s := sample{Work: w.name, Target: name, Round: round, Failure: t.missing, Values: map[string]float64{}}

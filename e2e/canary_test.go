@@ -54,7 +54,7 @@ func TestSickCanaryIsWithdrawnAndHeals(t *testing.T) {
 			t.Error("the canary serves although it must be withdrawn")
 		}
 	}
-	g.await(t, "canary withdrawn", nil)
+	g.await(t, "canary withdrawn")
 	deadline := time.Now().Add(20 * time.Second)
 	for served := 0; served < 10; {
 		if time.Now().After(deadline) {
@@ -64,7 +64,7 @@ func TestSickCanaryIsWithdrawnAndHeals(t *testing.T) {
 			served++
 		}
 	}
-	log := g.log.String()
+	log := g.Output()
 	if n := strings.Count(log, "canary withdrawn"); n != 1 {
 		t.Errorf("the log says %d times that the canary is withdrawn", n)
 	}

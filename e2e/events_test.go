@@ -23,7 +23,7 @@ var eventful = strings.NewReplacer(
 func (g *gateway) events(t *testing.T) map[string][]map[string]any {
 	t.Helper()
 	events := map[string][]map[string]any{}
-	for line := range strings.Lines(g.log.String()) {
+	for line := range strings.Lines(g.Output()) {
 		if !strings.Contains(line, `"logger":"events","msg":"event"`) {
 			continue
 		}

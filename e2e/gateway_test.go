@@ -5,7 +5,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -14,18 +13,16 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/seed83435595/caddy-llm-proxy/internal/process"
 )
 
 // binary is the Caddy under test.
@@ -83,16 +80,17 @@ type gateway struct {
 	// url, sim and admin are the base URLs of the gateway, of the simulator
 	// behind it, and of Caddy's admin API.
 	url, sim, admin string
-	log             *output
-	process         *os.Process
-	exited          chan struct{}
+	*process.Process
 }
 
 // start runs Caddy with a Caddyfile, in which GATEWAY, SIM and ADMIN stand for
 // ports and CLIENT for the hash of clientKey. It returns once Caddy serves.
 func start(t *testing.T, caddyfile string, env ...string) *gateway {
 	t.Helper()
-	ports := freePorts(t, 3)
+	ports, err := process.FreePorts(3)
+	if err != nil {
+		t.Fatal(err)
+	}
 	config := expand(caddyfile, ports)
 	path := filepath.Join(t.TempDir(), "Caddyfile")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
@@ -102,39 +100,26 @@ func start(t *testing.T, caddyfile string, env ...string) *gateway {
 		url:   "http://127.0.0.1:" + ports[0],
 		sim:   "http://127.0.0.1:" + ports[1],
 		admin: "http://127.0.0.1:" + ports[2],
-		log:   new(output),
 	}
 	cmd := exec.Command(binary, "run", "--config", path, "--adapter", "caddyfile")
 	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+t.TempDir(), "XDG_CONFIG_HOME="+t.TempDir())
 	cmd.Env = append(cmd.Env, env...)
-	cmd.Stdout, cmd.Stderr = g.log, g.log
-	if err := cmd.Start(); err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if g.Process, err = process.Start(ctx, cmd, filepath.Join(t.TempDir(), "log"), process.Says("serving initial configuration")); err != nil {
 		t.Fatal(err)
 	}
-	exited := make(chan struct{})
-	g.process, g.exited = cmd.Process, exited
-	go func() {
-		_ = cmd.Wait()
-		close(exited)
-	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		select {
-		case <-exited:
-		case <-time.After(10 * time.Second):
-			_ = cmd.Process.Kill()
-			<-exited
-		}
+		g.Stop()
 		for _, word := range []string{"panic", "DATA RACE"} {
-			if at := strings.Index(g.log.String(), word); at >= 0 {
-				t.Errorf("Caddy's log says …%.3000s", g.log.String()[max(0, at-100):])
+			if at := strings.Index(g.Output(), word); at >= 0 {
+				t.Errorf("Caddy's log says …%.3000s", g.Output()[max(0, at-100):])
 			}
 		}
 		if t.Failed() {
-			t.Logf("Caddy's log ends:\n%s", g.log.tail(6000))
+			t.Logf("Caddy's log ends:\n%s", g.LastWords())
 		}
 	})
-	g.await(t, "serving initial configuration", exited)
 	return g
 }
 
@@ -142,75 +127,23 @@ func expand(caddyfile string, ports []string) string {
 	return strings.NewReplacer("GATEWAY", ports[0], "SIM", ports[1], "ADMIN", ports[2], "CLIENT", hash(clientKey)).Replace(caddyfile)
 }
 
-// await waits until the log holds a text, or until Caddy ends; exited may be
-// nil.
-func (g *gateway) await(t *testing.T, text string, exited <-chan struct{}) {
+// await waits until the log holds a text.
+func (g *gateway) await(t *testing.T, text string) {
 	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	timeout := time.After(patience)
-	for !strings.Contains(g.log.String(), text) {
-		select {
-		case <-exited:
-			t.Fatalf("Caddy ended at once:\n%s", g.log.tail(6000))
-		case <-timeout:
-			t.Fatalf("the log does not come to say %q:\n%s", text, g.log.tail(6000))
-		case <-tick.C:
-		}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := g.Await(ctx, process.Says(text)); err != nil {
+		t.Fatalf("the log does not come to say %q: %v", text, err)
 	}
-}
-
-// freePorts returns ports that nobody listens on. They are below those that
-// systems give to outgoing connections, one of which could take a port before
-// Caddy does.
-func freePorts(t *testing.T, n int) []string {
-	t.Helper()
-	var ports []string
-	for range 1000 {
-		port := strconv.Itoa(10_000 + rand.IntN(20_000))
-		l, err := net.Listen("tcp", ":"+port)
-		if err != nil {
-			continue
-		}
-		defer l.Close()
-		if ports = append(ports, port); len(ports) == n {
-			return ports
-		}
-	}
-	t.Fatal("no port is free")
-	return nil
-}
-
-// output is what a process has written.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
-func (o *output) tail(n int) string {
-	text := o.String()
-	return text[max(0, len(text)-n):]
 }
 
 // calls returns the fields of the log lines about whole calls.
 func (g *gateway) calls(t *testing.T) []map[string]any {
 	t.Helper()
 	var calls []map[string]any
-	for line := range strings.Lines(g.log.String()) {
-		if !strings.Contains(line, `"msg":"call"`) {
-			continue
+	for line := range strings.Lines(g.Output()) {
+		if !strings.Contains(line, `"msg":"call"`) || !strings.HasSuffix(line, "\n") {
+			continue // the last line may be half written
 		}
 		var fields map[string]any
 		if err := json.Unmarshal([]byte(line), &fields); err != nil {

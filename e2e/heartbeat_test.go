@@ -24,7 +24,7 @@ func TestSilentStreamIsKeptAlive(t *testing.T) {
 	words := []string{"one", "two"}
 	address, next := gatedUpstream(t, words)
 	g := start(t, strings.ReplaceAll(strings.Replace(overTLS, "client app", "heartbeat 1s\n\t\tclient app", 1), "UPSTREAM", address))
-	g.await(t, "certificate obtained successfully", nil)
+	g.await(t, "certificate obtained successfully")
 	base := strings.Replace(g.url, "http://127.0.0.1", "https://localhost", 1)
 	insecure := &tls.Config{InsecureSkipVerify: true} // the certificate is Caddy's own
 	one := new(http.Protocols)

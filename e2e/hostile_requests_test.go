@@ -242,7 +242,7 @@ func TestKeyInTheURLIsScrubbed(t *testing.T) {
 		}
 	}
 	g.awaitCalls(t, 4)
-	log := g.log.String()
+	log := g.Output()
 	if at := strings.Index(strings.ReplaceAll(log, "%6bey="+clientKey, ""), clientKey); at >= 0 {
 		t.Errorf("the log says …%s…", log[max(0, at-200):min(len(log), at+60)])
 	}

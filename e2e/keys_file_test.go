@@ -62,9 +62,9 @@ func TestKeysFileIsFollowed(t *testing.T) {
 		t.Error("a key that is gone is still used")
 	}
 	write("")
-	g.await(t, "the file of keys was not taken; what it said before holds", nil)
+	g.await(t, "the file of keys was not taken; what it said before holds")
 	call()
-	if strings.Contains(g.log.String(), "canary-") {
+	if strings.Contains(g.Output(), "canary-") {
 		t.Error("the log shows a key")
 	}
 }

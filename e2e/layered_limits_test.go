@@ -252,7 +252,7 @@ func TestRefusalsKeepTheConnection(t *testing.T) {
 			t.Fatalf("call %d: %d %s", i+1, status, text)
 		}
 	}
-	if connections != 1 || strings.Contains(g.log.String(), "panic") {
+	if connections != 1 || strings.Contains(g.Output(), "panic") {
 		t.Errorf("%d connections were needed", connections)
 	}
 }

@@ -223,7 +223,7 @@ func (g *gateway) footprint(t *testing.T) (now footprint) {
 	if _, err := fmt.Sscanf(profile, "goroutine profile: total %d", &now.goroutines); err != nil {
 		t.Fatalf("reading the profile: %v: %.200s", err, profile)
 	}
-	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", g.process.Pid))
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", g.Pid()))
 	if err != nil {
 		t.Fatalf("files are counted in /proc, on Linux: %v", err)
 	}

@@ -144,7 +144,7 @@ func TestLedgersKeepEachCallOnce(t *testing.T) {
 	if length != calls {
 		t.Errorf("the stream holds %d records", length)
 	}
-	g.await(t, `"logger":"llm.ledger","msg":"record"`, nil)
+	g.await(t, `"logger":"llm.ledger","msg":"record"`)
 }
 
 // Caddy killed in the midst of its work leaves a file that can be read, and
@@ -172,10 +172,7 @@ func TestLedgerSurvivesAKill(t *testing.T) {
 		})
 	}
 	awaitLines(t, name, 50)
-	if err := g.process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	<-g.exited
+	g.Kill()
 	group.Wait()
 	before := len(ledgerLines(t, name))
 

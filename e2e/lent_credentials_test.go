@@ -140,7 +140,7 @@ func TestLentCredentials(t *testing.T) {
 		t.Errorf("the key's health: %+v", key)
 	}
 
-	log := g.log.String()
+	log := g.Output()
 	for line, times := range map[string]int{
 		"obtaining credentials fails":      1,
 		"credentials are obtained again":   1,
@@ -175,8 +175,8 @@ func TestLentCredentialsThatAreRefused(t *testing.T) {
 	if status != http.StatusServiceUnavailable || !strings.Contains(text, `"no_provider_key"`) || res.Header.Get("Retry-After") == "" {
 		t.Errorf("got %d %s", status, text)
 	}
-	g.await(t, `obtaining credentials fails`, nil)
-	if log := g.log.String(); !strings.Contains(log, "invalid_client") || strings.Contains(log, "canary") {
+	g.await(t, `obtaining credentials fails`)
+	if log := g.Output(); !strings.Contains(log, "invalid_client") || strings.Contains(log, "canary") {
 		t.Errorf("the log says\n%s", log)
 	}
 }

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"encoding/json"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -148,7 +147,7 @@ func TestManagedClients(t *testing.T) {
 	if out, err := g.client(t, "show", "search"); err == nil || !strings.Contains(out, "no managed client") {
 		t.Errorf("of one that was removed: %v\n%s", err, out)
 	}
-	log := g.log.String()
+	log := g.Output()
 	if !strings.Contains(log, `"llm_client_metadata":{"team":"search"}`) {
 		t.Error("the log does not tell of the team")
 	}
@@ -265,8 +264,7 @@ func TestManagedClientsOutliveARestart(t *testing.T) {
 		if on, off := g.status(t, key), g.status(t, off); on != 200 || off != 401 {
 			t.Errorf("after start %d: %d and %d", round+1, on, off)
 		}
-		_ = g.process.Signal(os.Interrupt)
-		<-g.exited
+		g.Stop()
 		g = start(t, withStore("storage", ""), data)
 	}
 }

@@ -165,7 +165,7 @@ func TestStartIsMeasured(t *testing.T) {
 	if total <= 0 || ready < total || ready > 5 || values["caddy_llm_startup_parallel_efficiency"] <= 0 {
 		t.Errorf("ready after %v s, of which %v s are ours", ready, total)
 	}
-	g.await(t, `"msg":"the gateway is ready"`, nil)
+	g.await(t, `"msg":"the gateway is ready"`)
 }
 
 // With Caddy's tracing in front, a request's span tells of the call in
@@ -181,7 +181,7 @@ func TestSpans(t *testing.T) {
 		`"Key":"llm.key.id","Value":{"Type":"STRING","Value":"good"}`,
 		`"Key":"llm.attempts","Value":{"Type":"INT64","Value":3}`,
 	} {
-		g.await(t, word, nil)
+		g.await(t, word)
 	}
 }
 

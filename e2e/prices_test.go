@@ -87,12 +87,12 @@ func TestCallsHaveACost(t *testing.T) {
 	check("gpt-unheard-of", 0, 0)
 
 	writePrices(t, path, `{"gpt-unheard-of":{"input_cost_per_token":2e-06,"output_cost_per_token":8e-06},"odd":{"input_cost_per_token":-1}}`)
-	g.await(t, "the file of prices has been read again", nil)
+	g.await(t, "the file of prices has been read again")
 	check("gpt-unheard-of", 2, 8)
 	check("gpt-listed", 0, 0)
 
 	writePrices(t, path, `{"gpt-listed":`)
-	g.await(t, "the file of prices was not taken; what it said before holds", nil)
+	g.await(t, "the file of prices was not taken; what it said before holds")
 	check("gpt-unheard-of", 2, 8)
 }
 

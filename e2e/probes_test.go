@@ -136,7 +136,7 @@ func TestNineOfTenKeysAreDead(t *testing.T) {
 			t.Errorf("the dead key %s was asked by %d calls", key, calls)
 		}
 	}
-	if n := strings.Count(g.log.String(), "a key is out of use"); n != len(dead) {
+	if n := strings.Count(g.Output(), "a key is out of use"); n != len(dead) {
 		t.Errorf("the log says %d times that a key is refused, want %d", n, len(dead))
 	}
 	d.revive(dead[0])

@@ -40,7 +40,7 @@ func TestRefusalsAreFoundInTheAccessLog(t *testing.T) {
 func (g *gateway) awaitAccess(t *testing.T, id, outcome string) map[string]any {
 	t.Helper()
 	for range 500 {
-		for line := range strings.Lines(g.log.String()) {
+		for line := range strings.Lines(g.Output()) {
 			var fields map[string]any
 			if !strings.Contains(line, `"logger":"http.log.access`) || json.Unmarshal([]byte(line), &fields) != nil {
 				continue

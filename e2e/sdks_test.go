@@ -82,7 +82,7 @@ func TestSessionsOfOfficialSDKs(t *testing.T) {
 	g := start(t, strings.Replace(strings.Replace(families,
 		"skip_install_trust", "skip_install_trust\n\thttp_port 0", 1),
 		"http://127.0.0.1:GATEWAY {", "https://localhost:GATEWAY {\n\ttls internal", 1))
-	g.await(t, "certificate obtained successfully", nil)
+	g.await(t, "certificate obtained successfully")
 	g.url = strings.Replace(g.url, "http://127.0.0.1", "https://localhost", 1)
 	g.runSDK(t, "sessions", "NODE_TLS_REJECT_UNAUTHORIZED=0") // the certificate is Caddy's own
 	for _, call := range g.awaitCalls(t, 2)[:2] {

@@ -117,7 +117,7 @@ func TestSecretsStayIn(t *testing.T) {
 	_, refused := g.send(t, "POST", "/llm/pools/openai/keys/nothing/disable", "", "")
 
 	for where, text := range map[string]string{
-		"the log": g.log.String(), "an answer": answers.String(), "the config": config, "the metrics": metrics,
+		"the log": g.Output(), "an answer": answers.String(), "the config": config, "the metrics": metrics,
 		"the pools": pools + key, "the admin API's errors": refused,
 	} {
 		for _, canary := range []string{"clp-canary", "sk-canary"} {

@@ -126,7 +126,7 @@ func TestHowSessionsEnd(t *testing.T) {
 			call := g.awaitCalls(t, 1)[0]
 			cause, _ := call["llm_cause"].(string)
 			if call["llm_outcome"] != test.outcome || !strings.Contains(fmt.Sprint(call["llm_attempts"]), ":"+test.class+":") ||
-				!strings.Contains(cause, test.cause) || (cause == "") != (test.cause == "") || strings.Contains(g.log.String(), "sk-canary") {
+				!strings.Contains(cause, test.cause) || (cause == "") != (test.cause == "") || strings.Contains(g.Output(), "sk-canary") {
 				t.Errorf("the log says %v", call)
 			}
 			ended(t, "client", client)

@@ -106,7 +106,7 @@ https://localhost:GATEWAY {
 	}
 }
 `, "UPSTREAM", echoUpstream(t), 1), "GODEBUG=http2xconnect=1")
-	g.await(t, "certificate obtained successfully", nil)
+	g.await(t, "certificate obtained successfully")
 	g.url = strings.Replace(g.url, "http://127.0.0.1", "https://localhost", 1)
 	insecure := &tls.Config{InsecureSkipVerify: true} // the certificate is Caddy's own
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: insecure.Clone()}}

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -100,16 +99,15 @@ func TestManagedClientsWithoutRedis(t *testing.T) {
 			t.Errorf("while Redis is away: %d", status)
 		}
 	}
-	if n := strings.Count(g.log.String(), "the store of clients cannot be read"); n != 1 {
+	if n := strings.Count(g.Output(), "the store of clients cannot be read"); n != 1 {
 		t.Errorf("the log says %d times that the store is away", n)
 	}
-	_ = g.process.Signal(os.Interrupt)
-	<-g.exited
+	g.Stop()
 	g = start(t, config, "REDIS="+server.Address, data)
 	check("after a start without Redis")
 
 	server.Restart()
-	g.await(t, "the store of clients is read again", g.exited)
+	g.await(t, "the store of clients is read again")
 	if status := g.status(t, key); status != 200 {
 		t.Errorf("when Redis is back: %d", status)
 	}

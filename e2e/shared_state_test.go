@@ -245,7 +245,7 @@ func TestStateOutlivesRedis(t *testing.T) {
 	time.Sleep(300 * time.Millisecond) // of load before
 	server.Kill()
 	for _, g := range pair {
-		g.await(t, "redis is away", g.exited)
+		g.await(t, "redis is away")
 	}
 	d.says("sk-a", 429, map[string]string{"Retry-After": "60"}, `{"error":{"code":"rate_limit_exceeded"}}`)
 	soon(t, "each finds out by itself", func() bool {
@@ -253,7 +253,7 @@ func TestStateOutlivesRedis(t *testing.T) {
 	})
 	server.Restart()
 	for _, g := range pair {
-		g.await(t, "redis is back", g.exited)
+		g.await(t, "redis is back")
 	}
 	pair[1].send(t, "POST", "/llm/pools/"+strings.Replace(id("sk-b"), "/", "/keys/", 1)+"/disable", "", "")
 	soon(t, "all is shared again", func() bool { return pair[0].poolKeys(t)[id("sk-b")].State == "disabled" })

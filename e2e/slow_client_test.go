@@ -84,7 +84,7 @@ func (f *flood) settledBytes(t *testing.T) int64 {
 // resident returns the memory of the gateway's process, in bytes.
 func (g *gateway) resident(t *testing.T) int64 {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.process.Pid))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.Pid()))
 	if err != nil {
 		t.Fatalf("memory is read from /proc, on Linux: %v", err)
 	}

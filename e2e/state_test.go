@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"os"
 	"testing"
 )
 
@@ -33,7 +32,6 @@ func TestKeysAreRememberedOverARestart(t *testing.T) {
 		if calls, _ := d.used("sk-dead"); calls != 1 {
 			t.Errorf("after start %d the dead key was asked %d times, want once", round+1, calls)
 		}
-		_ = g.process.Signal(os.Interrupt)
-		<-g.exited
+		g.Stop()
 	}
 }

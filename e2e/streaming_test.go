@@ -70,7 +70,7 @@ func TestEventsArriveOneByOne(t *testing.T) {
 	words := []string{"one", "two", "three", "four", "five"}
 	address, next := gatedUpstream(t, words)
 	g := start(t, strings.ReplaceAll(overTLS, "UPSTREAM", address))
-	g.await(t, "certificate obtained successfully", nil)
+	g.await(t, "certificate obtained successfully")
 	base := strings.Replace(g.url, "http://127.0.0.1", "https://localhost", 1)
 	insecure := &tls.Config{InsecureSkipVerify: true} // the certificate is Caddy's own
 	one := new(http.Protocols)

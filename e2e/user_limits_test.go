@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -126,18 +125,14 @@ func TestTokenQuotaSurvivesARestart(t *testing.T) {
 	}
 	before := remaining(first)
 	time.Sleep(2 * time.Second) // it is written down every second
-	if err := first.process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	<-first.exited
+	first.Kill()
 
 	second := start(t, config, data)
 	killed := remaining(second)
 	if killed >= before {
 		t.Errorf("after a kill %d tokens are left, before it %d", killed, before)
 	}
-	_ = second.process.Signal(os.Interrupt)
-	<-second.exited
+	second.Stop()
 	if ended := remaining(start(t, config, data)); ended >= killed {
 		t.Errorf("after an end %d tokens are left, before it %d", ended, killed)
 	}
@@ -181,10 +176,7 @@ func TestKillUnderLoadLosesASecond(t *testing.T) {
 	time.Sleep(2 * lost) // some of it is to be written down in any case
 	at := time.Now()
 	killed.Store(true)
-	if err := first.process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	<-first.exited
+	first.Kill()
 	wg.Wait()
 
 	var requests, tokens, early, earlyTokens int

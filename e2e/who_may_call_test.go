@@ -53,12 +53,12 @@ func TestClientsFileIsFollowed(t *testing.T) {
 		t.Fatalf("at the start: %d, %d", a, b)
 	}
 	write(`{"clients":[`)
-	g.await(t, "the file of clients was not taken", nil)
+	g.await(t, "the file of clients was not taken")
 	if a := status("clp-a"); a != 200 {
 		t.Errorf("with a broken file: %d", a)
 	}
 	write(client("b", "clp-b"))
-	g.await(t, "the file of clients has been read again", nil)
+	g.await(t, "the file of clients has been read again")
 	if a, b := status("clp-a"), status("clp-b"); a != 401 || b != 200 {
 		t.Errorf("with the new file: %d, %d", a, b)
 	}

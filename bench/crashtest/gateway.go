@@ -7,13 +7,13 @@ import (
 	"context"
 	"embed"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"text/template"
 	"time"
+
+	"github.com/seed83435595/caddy-llm-proxy/internal/process"
 )
 
 //go:embed *.tmpl
@@ -70,21 +70,18 @@ func (s setup) caddyfile(target string) (string, error) {
 
 // gateway is a Caddy that this program started.
 type gateway struct {
-	base   string
-	dir    string
-	cmd    *exec.Cmd
-	log    *os.File
-	exited chan struct{}
+	base, dir string
+	*process.Process
 }
 
 // startGateway runs a Caddy binary and returns once it listens. The gateway's
 // client is known by the key.
 func startGateway(ctx context.Context, binary, target, key string, s setup) (*gateway, error) {
-	listen, err := freeAddress()
+	ports, err := process.FreePorts(1)
 	if err != nil {
 		return nil, err
 	}
-	s.Listen = listen
+	s.Listen = "127.0.0.1:" + ports[0]
 	config, err := s.caddyfile(target)
 	if err != nil {
 		return nil, err
@@ -93,87 +90,29 @@ func startGateway(ctx context.Context, binary, target, key string, s setup) (*ga
 	if err != nil {
 		return nil, fmt.Errorf("making a directory: %w", err)
 	}
-	g := &gateway{base: "http://" + listen, dir: dir, exited: make(chan struct{})}
-	if err := g.run(binary, key, config); err != nil {
+	g := &gateway{base: "http://" + s.Listen, dir: dir}
+	if err := g.run(ctx, binary, key, config, s.Listen); err != nil {
 		_ = os.RemoveAll(dir)
-		return nil, err
-	}
-	if err := g.await(ctx, listen); err != nil {
-		g.stop()
 		return nil, err
 	}
 	return g, nil
 }
 
-func (g *gateway) run(binary, key, config string) error {
+func (g *gateway) run(ctx context.Context, binary, key, config, listen string) (err error) {
 	path := filepath.Join(g.dir, "Caddyfile")
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		return fmt.Errorf("writing the config: %w", err)
 	}
-	log, err := os.Create(filepath.Join(g.dir, "log"))
-	if err != nil {
-		return fmt.Errorf("making a log: %w", err)
-	}
-	g.log = log
-	g.cmd = exec.Command(binary, "run", "--config", path, "--adapter", "caddyfile")
-	g.cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+g.dir, "XDG_CONFIG_HOME="+g.dir, "CRASHTEST_KEY="+key)
-	g.cmd.Stdout, g.cmd.Stderr = log, log
-	if err := g.cmd.Start(); err != nil {
-		log.Close()
-		return fmt.Errorf("starting %s: %w", binary, err)
-	}
-	go func() {
-		_ = g.cmd.Wait()
-		close(g.exited)
-	}()
-	return nil
-}
-
-// await waits until somebody listens.
-func (g *gateway) await(ctx context.Context, listen string) error {
+	command := exec.Command(binary, "run", "--config", path, "--adapter", "caddyfile")
+	command.Env = append(os.Environ(), "XDG_DATA_HOME="+g.dir, "XDG_CONFIG_HOME="+g.dir, "CRASHTEST_KEY="+key)
 	ctx, cancel := context.WithTimeout(ctx, startBound)
 	defer cancel()
-	for {
-		conn, err := net.Dial("tcp", listen)
-		if err == nil {
-			return conn.Close()
-		}
-		select {
-		case <-g.exited:
-			return fmt.Errorf("caddy ended at once: %s", g.lastWords())
-		case <-ctx.Done():
-			return fmt.Errorf("caddy does not listen: %w: %s", ctx.Err(), g.lastWords())
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
-// lastWords are the last line of Caddy's log, where it says why it ended.
-func (g *gateway) lastWords() string {
-	text, _ := os.ReadFile(g.log.Name())
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	return lines[len(lines)-1]
+	g.Process, err = process.Start(ctx, command, filepath.Join(g.dir, "log"), process.Listens(listen))
+	return err
 }
 
 // stop ends Caddy and clears up after it.
 func (g *gateway) stop() {
-	_ = g.cmd.Process.Signal(os.Interrupt)
-	select {
-	case <-g.exited:
-	case <-time.After(5 * time.Second):
-		_ = g.cmd.Process.Kill()
-		<-g.exited
-	}
-	g.log.Close()
+	g.Stop()
 	_ = os.RemoveAll(g.dir)
-}
-
-// freeAddress returns a loopback address that nobody listens on.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("looking for a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }

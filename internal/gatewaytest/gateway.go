@@ -5,7 +5,6 @@
 package gatewaytest
 
 import (
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,6 +16,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/seed83435595/caddy-llm-proxy"
+	"github.com/seed83435595/caddy-llm-proxy/internal/process"
 )
 
 // Gateway is a running Caddy. There can be one at a time.
@@ -30,12 +30,11 @@ type Gateway struct {
 // site, and stops it when the test ends.
 func Start(t *testing.T, site string) *Gateway {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := process.FreePorts(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &Gateway{URL: "http://" + listener.Addr().String(), log: filepath.Join(t.TempDir(), "log")}
-	listener.Close()
+	g := &Gateway{URL: "http://127.0.0.1:" + ports[0], log: filepath.Join(t.TempDir(), "log")}
 	config := adapt(t, "{\nadmin off\npersist_config off\ndebug\nlog {\noutput file "+g.log+"\n}\n}\n"+g.URL+" {\nlog\n"+site+"\n}\n")
 	if err := caddy.Load(config, true); err != nil {
 		t.Fatal(err)

@@ -4,16 +4,16 @@
 package postgrestest
 
 import (
+	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/seed83435595/caddy-llm-proxy/internal/process"
 )
 
 // Start starts a server that ends with the test, and returns the URL of a
@@ -34,24 +34,21 @@ func Start(t testing.TB) string {
 	}
 	run(t, command(filepath.Join(home, "initdb"), "-D", data, "-U", "test", "--auth=trust", "--no-sync"))
 
-	port := freePort(t)
-	server := command(filepath.Join(home, "postgres"), "-D", data, "-p", port, "-k", folder, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off")
-	if err := server.Start(); err != nil {
+	ports, err := process.FreePorts(1)
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = server.Process.Signal(syscall.SIGINT)
-		_ = server.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	server := command(filepath.Join(home, "postgres"), "-D", data, "-p", ports[0], "-k", folder, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off")
+	started, err := process.Start(ctx, server, filepath.Join(t.TempDir(), "log"), func(*process.Process) bool {
+		return exec.Command(filepath.Join(home, "pg_isready"), "-h", "127.0.0.1", "-p", ports[0], "-U", "test").Run() == nil
 	})
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		if exec.Command(filepath.Join(home, "pg_isready"), "-h", "127.0.0.1", "-p", port, "-U", "test").Run() == nil {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatal("postgres does not answer")
-		}
+	if err != nil {
+		t.Fatal(err)
 	}
-	return fmt.Sprintf("postgres://test@127.0.0.1:%s/postgres?sslmode=disable", port)
+	t.Cleanup(started.Stop)
+	return fmt.Sprintf("postgres://test@127.0.0.1:%s/postgres?sslmode=disable", ports[0])
 }
 
 // programs returns the folder of the newest PostgreSQL.
@@ -85,14 +82,4 @@ func run(t testing.TB, c *exec.Cmd) {
 	if output, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", strings.Join(c.Args, " "), err, output)
 	}
-}
-
-func freePort(t testing.TB) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
 }

@@ -4,11 +4,13 @@
 package redistest
 
 import (
-	"net"
+	"context"
 	"os/exec"
-	"strconv"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/seed83435595/caddy-llm-proxy/internal/process"
 )
 
 // Server is a redis-server on a port of its own, which keeps nothing on disk.
@@ -19,36 +21,25 @@ type Server struct {
 	t       testing.TB
 	port    string
 	options []string
-	process *exec.Cmd
+	process *process.Process
 }
 
 // Start starts a server that ends with the test. Options are further ones of
 // its command line.
 func Start(t testing.TB, options ...string) *Server {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ports, err := process.FreePorts(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
-	if err := listener.Close(); err != nil {
-		t.Fatal(err)
-	}
-	s := &Server{Address: net.JoinHostPort("127.0.0.1", port), t: t, port: port, options: options}
+	s := &Server{Address: "127.0.0.1:" + ports[0], t: t, port: ports[0], options: options}
 	s.run()
 	t.Cleanup(s.Kill)
 	return s
 }
 
 // Kill ends the server at once. What it knew is lost.
-func (s *Server) Kill() {
-	if s.process == nil {
-		return
-	}
-	_ = s.process.Process.Kill()
-	_ = s.process.Wait()
-	s.process = nil
-}
+func (s *Server) Kill() { s.process.Kill() }
 
 // Restart starts the server again after a Kill, with nothing in it.
 func (s *Server) Restart() {
@@ -63,21 +54,13 @@ func (s *Server) run() {
 	if err != nil {
 		s.t.Fatal("redis-server is not installed: run scripts/install-redis.sh, as 'make test' does")
 	}
-	s.process = exec.Command(program, append([]string{
-		"--port", s.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.t.TempDir(),
+	dir := s.t.TempDir()
+	command := exec.Command(program, append([]string{
+		"--port", s.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir,
 	}, s.options...)...)
-	if err := s.process.Start(); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if s.process, err = process.Start(ctx, command, filepath.Join(dir, "log"), process.Listens(s.Address)); err != nil {
 		s.t.Fatal(err)
-	}
-	for end := time.Now().Add(10 * time.Second); ; {
-		connection, err := net.Dial("tcp", s.Address)
-		if err == nil {
-			_ = connection.Close()
-			return
-		}
-		if time.Now().After(end) {
-			s.t.Fatalf("redis-server does not answer: %v", err)
-		}
-		time.Sleep(10 * time.Millisecond)
 	}
 }
