@@ -151,7 +151,7 @@ func (a *Authenticator) Cleanup() error {
 //		clients, redis, jwt, introspection, auth_failures>
 //	}
 func (a *Authenticator) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return parseDirective(d, a.ParseOption, func(line syntax.Line) error {
+	return parseDirective(d, a.parseOption, func(line syntax.Line) error {
 		if err := a.finishCaddyfile(line); err != nil {
 			return err
 		}

@@ -135,7 +135,7 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 	case "heartbeat":
 		err = syntax.DurationOnce(d, &h.Heartbeat)
 	default:
-		return h.Callers.ParseOption(d)
+		return h.Callers.parseOption(d)
 	}
 	if err == nil {
 		err = line.Wrap(h.checkOptions())

@@ -13,9 +13,9 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
-// ParseOption parses the option that d stands at, if it is one about who may
+// parseOption parses the option that d stands at, if it is one about who may
 // call.
-func (who *Callers) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
+func (who *Callers) parseOption(d *caddyfile.Dispenser) (known bool, err error) {
 	switch d.Val() {
 	case "client":
 		err = who.parseClient(d)

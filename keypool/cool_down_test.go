@@ -56,7 +56,7 @@ func restOf(p *Pool, c *clock, model string) time.Duration {
 		return 0
 	}
 	var cooling *CoolingError
-	if !errors.As(err, &cooling) || !errors.Is(err, ErrNoKey) {
+	if !errors.As(err, &cooling) || !errors.Is(err, errNoKey) {
 		return -1
 	}
 	return cooling.Until.Sub(c.Now())

@@ -80,7 +80,7 @@ func TestTiers(t *testing.T) {
 			}
 			lease.Report(Outcome{})
 			want.Tier = 8
-			if _, err := p.Acquire(want, new(Tried)); !errors.Is(err, ErrNoKey) || errors.As(err, new(*CoolingError)) {
+			if _, err := p.Acquire(want, new(Tried)); !errors.Is(err, errNoKey) || errors.As(err, new(*CoolingError)) {
 				t.Errorf("asked for tier 8: %v", err)
 			}
 			want.Tier = 0
@@ -193,11 +193,11 @@ func TestModelsAndExpiry(t *testing.T) {
 		}
 	}
 	use(t, p, "", Verdict{}) // such as a list of models
-	if _, err := p.Acquire(Want{Model: "o1-mini"}, new(Tried)); !errors.Is(err, ErrNoKey) || errors.As(err, new(*CoolingError)) {
+	if _, err := p.Acquire(Want{Model: "o1-mini"}, new(Tried)); !errors.Is(err, errNoKey) || errors.As(err, new(*CoolingError)) {
 		t.Errorf("a model that no key is for: %v", err)
 	}
 	c.advance(time.Hour)
-	if _, err := p.Acquire(Want{Model: "claude-x"}, new(Tried)); !errors.Is(err, ErrNoKey) || errors.As(err, new(*CoolingError)) {
+	if _, err := p.Acquire(Want{Model: "claude-x"}, new(Tried)); !errors.Is(err, errNoKey) || errors.As(err, new(*CoolingError)) {
 		t.Errorf("an expired key: %v", err)
 	}
 }
@@ -218,7 +218,7 @@ func TestWantedKey(t *testing.T) {
 	if _, cooling := hold(t, p, Want{KeyID: "k3"}); cooling == nil || cooling.Until.Sub(c.Now()) != time.Minute {
 		t.Errorf("got %+v", cooling)
 	}
-	if _, err := p.Acquire(Want{KeyID: "gone"}, new(Tried)); !errors.Is(err, ErrNoKey) {
+	if _, err := p.Acquire(Want{KeyID: "gone"}, new(Tried)); !errors.Is(err, errNoKey) {
 		t.Errorf("a key that is not there: %v", err)
 	}
 }

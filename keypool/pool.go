@@ -136,9 +136,9 @@ func (p *Pool) groupAccounts() {
 // Size returns how many keys the pool has.
 func (p *Pool) Size() int { return len(p.members) }
 
-// ErrNoKey is that no key of the pool may be used at the moment; by itself,
+// errNoKey is that no key of the pool may be used at the moment; by itself,
 // that none ever could be used for what is wanted.
-var ErrNoKey = errors.New("no key is free")
+var errNoKey = errors.New("no key is free")
 
 // CoolingError is that all keys of the pool are resting, or that the upstream
 // is.
@@ -155,19 +155,19 @@ type CoolingError struct {
 func (e *CoolingError) Error() string {
 	until := e.Until.Format(time.RFC3339)
 	if e.Upstream {
-		return ErrNoKey.Error() + ": the upstream rests until " + until
+		return errNoKey.Error() + ": the upstream rests until " + until
 	}
-	return ErrNoKey.Error() + ": the first rests until " + until
+	return errNoKey.Error() + ": the first rests until " + until
 }
 
-// Unwrap makes the error one of ErrNoKey.
-func (e *CoolingError) Unwrap() error { return ErrNoKey }
+// Unwrap makes the error one of errNoKey.
+func (e *CoolingError) Unwrap() error { return errNoKey }
 
 // Acquire takes a key that may be used for what is wanted. It prefers keys
 // that are not in tried, and adds the one it took; a key that was tried comes
 // again only if it does not rest and all others of its tier do, as after an
 // upstream's fault. It fails with a [*CoolingError] when all keys rest or the
-// upstream does, and with [ErrNoKey] if no key serves. The lease must be
+// upstream does, and with [errNoKey] if no key serves. The lease must be
 // reported.
 func (p *Pool) Acquire(want Want, tried *Tried) (Lease, error) {
 	model := want.Model[:min(len(want.Model), maxModelName)]
@@ -215,7 +215,7 @@ func (p *Pool) cooling(c *choice, now time.Time) error {
 		}
 	}
 	if first == nil {
-		return ErrNoKey
+		return errNoKey
 	}
 	if first.Until.Before(now) {
 		// A report has just freed it.

@@ -147,9 +147,9 @@ func (g *Generator) call(due time.Time) {
 	began := time.Now()
 	keep, err := c.call(g.load.Request(), g.load.Status, func(sent, received time.Time) {
 		if result := g.recording.Load(); result != nil {
-			result.Event.Add(received.Sub(sent))
+			result.Event.add(received.Sub(sent))
 			if first {
-				result.FirstToken.Add(received.Sub(began))
+				result.FirstToken.add(received.Sub(began))
 			}
 		}
 		first = false
@@ -158,7 +158,7 @@ func (g *Generator) call(due time.Time) {
 	g.put(c, keep && err == nil)
 	if err == nil {
 		if result := g.recording.Load(); result != nil {
-			result.Latency.Add(over.Sub(due))
+			result.Latency.add(over.Sub(due))
 		}
 	}
 	g.count(err)

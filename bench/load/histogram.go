@@ -25,9 +25,9 @@ const (
 	buckets = octaves * steps
 )
 
-// Add counts d. What took less than nothing, because clocks are read a moment
+// add counts d. What took less than nothing, because clocks are read a moment
 // apart, took nothing.
-func (h *Histogram) Add(d time.Duration) {
+func (h *Histogram) add(d time.Duration) {
 	h.buckets[min(bucket(uint64(max(d, 0))), buckets-1)].Add(1)
 	h.count.Add(1)
 }

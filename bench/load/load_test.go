@@ -11,7 +11,7 @@ import (
 func TestQuantilesAreWithinTwoPercent(t *testing.T) {
 	var h Histogram
 	for i := range 100_000 {
-		h.Add(time.Duration(i+1) * time.Microsecond)
+		h.add(time.Duration(i+1) * time.Microsecond)
 	}
 	for _, q := range []float64{0.001, 0.5, 0.99, 1} {
 		want := q * 100_000 * float64(time.Microsecond)
@@ -24,7 +24,7 @@ func TestQuantilesAreWithinTwoPercent(t *testing.T) {
 func TestHistogramTakesEveryDuration(t *testing.T) {
 	var h Histogram
 	for _, d := range []time.Duration{-1, 0, 1, 63, 64, 1 << 62} {
-		h.Add(d)
+		h.add(d)
 	}
 	if h.Count() != 6 || h.Quantile(0.5) != 1 {
 		t.Errorf("%d durations, median %s", h.Count(), h.Quantile(0.5))

@@ -62,7 +62,7 @@ func (d *Directory) Find(secret string, now time.Time) (*Client, bool) {
 	return found.client, true
 }
 
-// Has tells whether a secret is, or has been, that of a client.
+// has tells whether a secret is, or has been, that of a client.
 func (d *Directory) Has(secret string) bool {
 	digest := HashSecret(secret)
 	_, has := d.bySecret[digest[0]][digest]
@@ -95,8 +95,8 @@ type Edit struct {
 // Done returns the directory. The edit must not be used any more.
 func (e *Edit) Done() *Directory { return e.made }
 
-// Has tells whether there is a client of that id so far.
-func (e *Edit) Has(id string) bool {
+// has tells whether there is a client of that id so far.
+func (e *Edit) has(id string) bool {
 	_, ok := e.made.Named(id)
 	return ok
 }
@@ -107,7 +107,7 @@ func (e *Edit) Add(client *Client, secrets ...Secret) error {
 	if !ValidID(client.ID) {
 		return fmt.Errorf("a client needs an id of at most %d bytes, without control characters", maxID)
 	}
-	if e.Has(client.ID) {
+	if e.has(client.ID) {
 		return errors.New("the id is used twice; a client has several secrets on one line")
 	}
 	entered := entry{client: client, digests: make([]Digest, 0, len(secrets))}

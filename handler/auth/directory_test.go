@@ -135,7 +135,7 @@ func TestRefusedLeavesNothing(t *testing.T) {
 		t.Fatal("accepted")
 	}
 	d := edit.Done()
-	if _, ok := d.Find("s2", time.Now()); ok || edit.Has("b") || d.Len() != 1 {
+	if _, ok := d.Find("s2", time.Now()); ok || edit.has("b") || d.Len() != 1 {
 		t.Error("a part of the client was entered")
 	}
 }

@@ -40,8 +40,8 @@ func TestAStreamHoldsTheRecords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(entries) != 1000 || w.Dropped() != 0 {
-		t.Fatalf("the stream holds %d records, %d were dropped", len(entries), w.Dropped())
+	if len(entries) != 1000 || w.dropped.Load() != 0 {
+		t.Fatalf("the stream holds %d records, %d were dropped", len(entries), w.dropped.Load())
 	}
 	for i, entry := range entries {
 		var record Record

@@ -36,7 +36,7 @@ type Writer struct {
 	end    context.CancelFunc
 	done   chan struct{}
 
-	dropped, written atomic.Uint64
+	dropped atomic.Uint64
 }
 
 // NewWriter makes a writer, held once. The logger must not end with a config.
@@ -82,12 +82,6 @@ func (w *Writer) Write(record *Record) {
 		w.drop(1)
 	}
 }
-
-// Written returns how many records were written.
-func (w *Writer) Written() uint64 { return w.written.Load() }
-
-// Dropped returns how many records were lost.
-func (w *Writer) Dropped() uint64 { return w.dropped.Load() }
 
 // lost counts what all writers of this process have dropped.
 var lost atomic.Uint64
@@ -149,7 +143,6 @@ func (w *Writer) keep(batch []*Record) {
 			batch, err = w.sift(batch)
 		}
 		if err == nil {
-			w.written.Add(uint64(len(batch)))
 			if retry > firstRetry {
 				w.logger.Info("records of calls are written again")
 			}
@@ -174,7 +167,6 @@ func (w *Writer) sift(batch []*Record) ([]*Record, error) {
 		err := w.sink.Write(w.ending, batch[i:i+1])
 		switch {
 		case err == nil:
-			w.written.Add(1)
 		case errors.Is(err, ErrRefused):
 			w.count(1)
 			w.logger.Error("the record of a call is lost: the sink refuses it", zap.String("request_id", record.ID), zap.Error(err))

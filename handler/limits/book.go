@@ -61,18 +61,6 @@ func NewBook() *Book {
 	return b
 }
 
-// Len returns how many subjects the book remembers.
-func (b *Book) Len() int {
-	n := 0
-	for i := range b.shards {
-		s := &b.shards[i]
-		s.mu.Lock()
-		n += len(s.accounts)
-		s.mu.Unlock()
-	}
-	return n
-}
-
 // HasRoom tells whether the book can remember a subject that nobody has
 // configured: whether it does already, or does not remember too many others.
 func (b *Book) HasRoom(now time.Time, subject *Subject) bool {

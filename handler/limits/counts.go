@@ -22,8 +22,8 @@ type Counts interface {
 	settle(now time.Time, h *Hold)
 }
 
-// ErrUnavailable is that nobody can say whether there is room for a call.
-var ErrUnavailable = errors.New("limits cannot be counted at the moment")
+// errUnavailable is that nobody can say whether there is room for a call.
+var errUnavailable = errors.New("limits cannot be counted at the moment")
 
 // part is what one call does to one count.
 type part struct {

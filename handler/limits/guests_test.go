@@ -36,13 +36,13 @@ func TestRoomForGuests(t *testing.T) {
 			refused, another = refused+1, name
 		}
 	}
-	if n := b.Len(); n != maxAccounts || refused != maxAccounts {
+	if n := b.size(); n != maxAccounts || refused != maxAccounts {
 		t.Errorf("%d are remembered and %d were refused", n, refused)
 	}
 	if !enter(known, start) {
 		t.Error("one that is known was refused")
 	}
-	if later := start.Add(3 * time.Hour); !enter(another, later) || b.Len() >= maxAccounts {
-		t.Errorf("%d are remembered when nothing counts any more", b.Len())
+	if later := start.Add(3 * time.Hour); !enter(another, later) || b.size() >= maxAccounts {
+		t.Errorf("%d are remembered when nothing counts any more", b.size())
 	}
 }

@@ -120,7 +120,7 @@ func (s *Shared) take(ctx context.Context, now time.Time, h *Hold) error {
 	mayKnow := !errors.Is(err, store.ErrAway)
 	if s.deny && !h.shadow {
 		s.owe(now, h, outcome{refused: true, undone: true, mayKnow: mayKnow})
-		return ErrUnavailable
+		return errUnavailable
 	}
 	if err := s.book.take(ctx, now, h); err != nil {
 		return err

@@ -127,13 +127,13 @@ func TestRedisAwayDeny(t *testing.T) {
 		t.Fatalf("refused: %v, %v", exceeded, err)
 	}
 	server.Kill()
-	if _, err := h.Reserve(context.Background(), time.Now(), []string{"m"}, Amounts{Input: 5}); !errors.Is(err, ErrUnavailable) {
+	if _, err := h.Reserve(context.Background(), time.Now(), []string{"m"}, Amounts{Input: 5}); !errors.Is(err, errUnavailable) {
 		t.Errorf("got %v", err)
 	}
 	h.Settle(time.Now(), Amounts{Input: 5})
 	for range 5 {
 		h := Begin(s, []*Subject{app}, false)
-		if _, err := h.Enter(context.Background(), time.Now()); !errors.Is(err, ErrUnavailable) {
+		if _, err := h.Enter(context.Background(), time.Now()); !errors.Is(err, errUnavailable) {
 			t.Errorf("got %v", err)
 		}
 		h.Settle(time.Now(), Amounts{Input: 5})

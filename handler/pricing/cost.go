@@ -15,8 +15,8 @@ type Cost int64
 // billionths is how many of them are a dollar.
 const billionths = 1e9
 
-// FromUSD returns an amount of US dollars, to the nearest billionth.
-func FromUSD(dollars float64) Cost {
+// fromUSD returns an amount of US dollars, to the nearest billionth.
+func fromUSD(dollars float64) Cost {
 	return Cost(math.Round(min(max(dollars*billionths, 0), math.MaxInt64/2)))
 }
 
@@ -44,7 +44,7 @@ type Call struct {
 // model, or has no price for some of that; then the cost is that of the rest.
 func (t *Table) Cost(c Call) (cost Cost, known bool) {
 	if usd, stated := c.Usage.StatedCost(); stated {
-		return FromUSD(usd), true
+		return fromUSD(usd), true
 	}
 	price := t.find(c)
 	if price == nil {
@@ -74,8 +74,8 @@ func (t *Table) Estimate(model string, input, output int64) (cost Cost, known bo
 	}
 	b := bill{rates: price.rates(input, "")}
 	b.request()
-	b.add(Input, input)
-	b.add(Output, output)
+	b.add(unitInput, input)
+	b.add(unitOutput, output)
 	return b.total(), true
 }
 
@@ -134,8 +134,8 @@ func (b *bill) total() Cost {
 
 // request adds what a call costs by itself.
 func (b *bill) request() {
-	if _, known := b.rates.of(Request); known {
-		b.add(Request, 1)
+	if _, known := b.rates.of(unitRequest); known {
+		b.add(unitRequest, 1)
 	}
 }
 
@@ -149,32 +149,32 @@ func (b *bill) tokens(u wire.Usage) {
 		b.add(unit, n)
 	}
 	if input == u.InputTotal() {
-		take(&input, AudioCacheRead, u.AudioCacheRead)
-		take(&input, CacheRead, u.CacheRead-u.AudioCacheRead)
-		take(&input, CacheWrite1h, u.CacheWrite1h)
-		take(&input, CacheWrite, u.CacheWrite-u.CacheWrite1h)
+		take(&input, unitAudioCacheRead, u.AudioCacheRead)
+		take(&input, unitCacheRead, u.CacheRead-u.AudioCacheRead)
+		take(&input, unitCacheWrite1h, u.CacheWrite1h)
+		take(&input, unitCacheWrite, u.CacheWrite-u.CacheWrite1h)
 	}
-	take(&input, AudioInput, u.AudioInput-u.AudioCacheRead)
-	take(&input, ImageInput, u.ImageInput)
-	b.add(Input, input)
-	take(&output, AudioOutput, u.AudioOutput)
-	take(&output, ImageOutput, u.ImageOutput)
-	take(&output, Reasoning, u.Reasoning)
-	b.add(Output, output)
-	b.add(Input, u.Aside.Input)
-	b.add(Output, u.Aside.Output)
-	b.add(CacheRead, u.Aside.CacheRead)
-	b.add(CacheWrite, u.Aside.CacheWrite)
+	take(&input, unitAudioInput, u.AudioInput-u.AudioCacheRead)
+	take(&input, unitImageInput, u.ImageInput)
+	b.add(unitInput, input)
+	take(&output, unitAudioOutput, u.AudioOutput)
+	take(&output, unitImageOutput, u.ImageOutput)
+	take(&output, unitReasoning, u.Reasoning)
+	b.add(unitOutput, output)
+	b.add(unitInput, u.Aside.Input)
+	b.add(unitOutput, u.Aside.Output)
+	b.add(unitCacheRead, u.Aside.CacheRead)
+	b.add(unitCacheWrite, u.Aside.CacheWrite)
 }
 
 // others adds what is not counted in tokens. Who prices tokens does not count
 // seconds or pictures besides, unless there is a price for these too.
 func (b *bill) others(u wire.Usage) {
-	b.add(Search, u.WebSearches+u.SearchUnits)
-	b.add(Page, u.Pages)
+	b.add(unitSearch, u.WebSearches+u.SearchUnits)
+	b.add(unitPage, u.Pages)
 	inTokens := u.InputTotal()+u.OutputTotal() > 0
 	seconds := u.Seconds + u.Aside.Seconds
-	each, known := b.rates.of(Second)
+	each, known := b.rates.of(unitSecond)
 	switch {
 	case known:
 		b.seconds(seconds, uint64(each))
@@ -187,13 +187,13 @@ func (b *bill) others(u wire.Usage) {
 // have one for its pixels.
 func (b *bill) pieces(c Call) {
 	if !b.rates.flat() {
-		b.add(Character, c.Order.Characters)
+		b.add(unitCharacter, c.Order.Characters)
 	}
 	pixels := pixels(c.Order.Size)
-	if _, known := b.rates.of(Image); !known && pixels > 0 {
-		b.add(Pixel, min(c.Usage.Images, maxCount/pixels)*pixels)
+	if _, known := b.rates.of(unitImage); !known && pixels > 0 {
+		b.add(unitPixel, min(c.Usage.Images, maxCount/pixels)*pixels)
 	} else {
-		b.add(Image, c.Usage.Images)
+		b.add(unitImage, c.Usage.Images)
 	}
 }
 

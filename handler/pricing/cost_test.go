@@ -60,8 +60,8 @@ const (
 // once, and at its own price.
 func TestEachPartIsPaidOnceAtItsPrice(t *testing.T) {
 	table := tableOf(Price{Rates: priced(t, map[Unit]float64{
-		Input: 1, Output: 10, CacheRead: 0.1, CacheWrite: 1.25, CacheWrite1h: 2, Reasoning: 20,
-		AudioInput: 100, AudioOutput: 200, AudioCacheRead: 3, ImageInput: 5, ImageOutput: 40, Search: 0.01,
+		unitInput: 1, unitOutput: 10, unitCacheRead: 0.1, unitCacheWrite: 1.25, unitCacheWrite1h: 2, unitReasoning: 20,
+		unitAudioInput: 100, unitAudioOutput: 200, unitAudioCacheRead: 3, unitImageInput: 5, unitImageOutput: 40, unitSearch: 0.01,
 	})})
 	for name, test := range map[string]struct {
 		path, answer string
@@ -103,19 +103,19 @@ func TestWhatIsPaidByThePiece(t *testing.T) {
 		prices       map[Unit]float64
 		want         float64 // in dollars
 	}{
-		"seconds":               {"/v1/audio/transcriptions", `{"text":"a","usage":{"type":"duration","seconds":90.5}}`, map[Unit]float64{Second: 0.0001}, 0.00905},
-		"an odd price":          {"/v1/audio/transcriptions", `{"text":"a","usage":{"type":"duration","seconds":3600}}`, map[Unit]float64{Second: 0.04 / 3600}, 0.04},
-		"tokens, not seconds":   {chat, `{"usage":{"prompt_tokens":1000000,"prompt_audio_seconds":7}}`, map[Unit]float64{Input: 2}, 2},
-		"images":                {"/v1/images/generations", `{"data":[{"url":"a"},{"url":"b"}]}`, map[Unit]float64{Image: 0.04}, 0.08},
-		"search units":          {"/v2/rerank", `{"results":[],"meta":{"billed_units":{"search_units":2}}}`, map[Unit]float64{Search: 0.002}, 0.004},
-		"pages":                 {"/v1/ocr", `{"pages":[],"usage_info":{"pages_processed":3}}`, map[Unit]float64{Page: 0.001}, 0.003},
-		"a request":             {chat, `{"usage":{"prompt_tokens":1000000}}`, map[Unit]float64{Input: 2, Request: 0.005}, 2.005},
-		"nothing but a request": {chat, `{"choices":[]}`, map[Unit]float64{Request: 0.005}, 0.005},
-		"free":                  {chat, `{"choices":[]}`, map[Unit]float64{Input: 0}, 0},
+		"seconds":               {"/v1/audio/transcriptions", `{"text":"a","usage":{"type":"duration","seconds":90.5}}`, map[Unit]float64{unitSecond: 0.0001}, 0.00905},
+		"an odd price":          {"/v1/audio/transcriptions", `{"text":"a","usage":{"type":"duration","seconds":3600}}`, map[Unit]float64{unitSecond: 0.04 / 3600}, 0.04},
+		"tokens, not seconds":   {chat, `{"usage":{"prompt_tokens":1000000,"prompt_audio_seconds":7}}`, map[Unit]float64{unitInput: 2}, 2},
+		"images":                {"/v1/images/generations", `{"data":[{"url":"a"},{"url":"b"}]}`, map[Unit]float64{unitImage: 0.04}, 0.08},
+		"search units":          {"/v2/rerank", `{"results":[],"meta":{"billed_units":{"search_units":2}}}`, map[Unit]float64{unitSearch: 0.002}, 0.004},
+		"pages":                 {"/v1/ocr", `{"pages":[],"usage_info":{"pages_processed":3}}`, map[Unit]float64{unitPage: 0.001}, 0.003},
+		"a request":             {chat, `{"usage":{"prompt_tokens":1000000}}`, map[Unit]float64{unitInput: 2, unitRequest: 0.005}, 2.005},
+		"nothing but a request": {chat, `{"choices":[]}`, map[Unit]float64{unitRequest: 0.005}, 0.005},
+		"free":                  {chat, `{"choices":[]}`, map[Unit]float64{unitInput: 0}, 0},
 	} {
 		usage, _ := usageOf(t, test.path, test.answer)
 		got, known := tableOf(Price{Rates: priced(t, test.prices)}).Cost(Call{Model: "m", Usage: usage})
-		if got != FromUSD(test.want) || !known {
+		if got != fromUSD(test.want) || !known {
 			t.Errorf("%s: %v, known %t; want %v", name, got.USD(), known, test.want)
 		}
 	}
@@ -128,17 +128,17 @@ func TestWhatHasNoPriceIsUnknown(t *testing.T) {
 		prices       map[Unit]float64
 		want         float64 // in dollars: the part that has a price
 	}{
-		"no output price":  {chat, `{"usage":{"prompt_tokens":1000000,"completion_tokens":1}}`, map[Unit]float64{Input: 2}, 2},
-		"no search price":  {messages, `{"usage":{"input_tokens":1000000,"server_tool_use":{"web_search_requests":3}}}`, map[Unit]float64{Input: 2}, 2},
-		"no second price":  {"/v1/audio/transcriptions", `{"text":"a","usage":{"type":"duration","seconds":90}}`, map[Unit]float64{Input: 2}, 0},
-		"no image price":   {"/v1/images/generations", `{"data":[{"url":"a"}]}`, map[Unit]float64{Input: 2}, 0},
-		"nothing stated":   {chat, `{"choices":[]}`, map[Unit]float64{Input: 2}, 0},
+		"no output price":  {chat, `{"usage":{"prompt_tokens":1000000,"completion_tokens":1}}`, map[Unit]float64{unitInput: 2}, 2},
+		"no search price":  {messages, `{"usage":{"input_tokens":1000000,"server_tool_use":{"web_search_requests":3}}}`, map[Unit]float64{unitInput: 2}, 2},
+		"no second price":  {"/v1/audio/transcriptions", `{"text":"a","usage":{"type":"duration","seconds":90}}`, map[Unit]float64{unitInput: 2}, 0},
+		"no image price":   {"/v1/images/generations", `{"data":[{"url":"a"}]}`, map[Unit]float64{unitInput: 2}, 0},
+		"nothing stated":   {chat, `{"choices":[]}`, map[Unit]float64{unitInput: 2}, 0},
 		"no price at all":  {chat, `{"usage":{"prompt_tokens":1}}`, nil, 0},
-		"media, unmetered": {"/v1/audio/speech", `ID3`, map[Unit]float64{Input: 2}, 0},
+		"media, unmetered": {"/v1/audio/speech", `ID3`, map[Unit]float64{unitInput: 2}, 0},
 	} {
 		usage, _ := usageOf(t, test.path, test.answer)
 		got, known := tableOf(Price{Rates: priced(t, test.prices)}).Cost(Call{Model: "m", Usage: usage})
-		if got != FromUSD(test.want) || known {
+		if got != fromUSD(test.want) || known {
 			t.Errorf("%s: %v, known %t", name, got.USD(), known)
 		}
 	}
@@ -155,13 +155,13 @@ func TestWhatHasNoPriceIsUnknown(t *testing.T) {
 // of the call.
 func TestTiers(t *testing.T) {
 	table := tableOf(Price{
-		Rates: priced(t, map[Unit]float64{Input: 1, Output: 10, CacheRead: 0.1}),
+		Rates: priced(t, map[Unit]float64{unitInput: 1, unitOutput: 10, unitCacheRead: 0.1}),
 		Tiers: []Tier{
-			{Service: "priority", Above: 200, Rates: priced(t, map[Unit]float64{Input: 6})},
-			{Above: 200, Rates: priced(t, map[Unit]float64{Input: 2, Output: 15})},
-			{Service: "batch", Rates: priced(t, map[Unit]float64{Input: 0.5, Output: 5})},
-			{Service: "priority", Rates: priced(t, map[Unit]float64{Input: 3})},
-			{Above: 100, Rates: priced(t, map[Unit]float64{Input: 1.5})},
+			{Service: "priority", Above: 200, Rates: priced(t, map[Unit]float64{unitInput: 6})},
+			{Above: 200, Rates: priced(t, map[Unit]float64{unitInput: 2, unitOutput: 15})},
+			{Service: "batch", Rates: priced(t, map[Unit]float64{unitInput: 0.5, unitOutput: 5})},
+			{Service: "priority", Rates: priced(t, map[Unit]float64{unitInput: 3})},
+			{Above: 100, Rates: priced(t, map[Unit]float64{unitInput: 1.5})},
 		},
 	})
 	for _, test := range []struct {
@@ -191,7 +191,7 @@ func TestSumsAreExact(t *testing.T) {
 		var b bill
 		exact := new(big.Int)
 		for range 1 + random.IntN(8) {
-			unit := Unit(random.IntN(int(Image)))
+			unit := Unit(random.IntN(int(unitImage)))
 			n := random.Int64N(1 << random.IntN(50))
 			dollars := float64(random.Int64N(1e9)) / math.Pow10(random.IntN(12)+6)
 			if err := b.rates.Set(unit, dollars); err != nil {
@@ -209,21 +209,21 @@ func TestSumsAreExact(t *testing.T) {
 			t.Fatalf("%d, want %d", got, want)
 		}
 	}
-	b := bill{rates: Rates{each: [unitCount]int64{Second: maxPrice * perDollar}}}
+	b := bill{rates: Rates{each: [unitCount]int64{unitSecond: maxPrice * perDollar}}}
 	b.seconds(math.Inf(1), maxPrice*perDollar)
 	if b.total() != math.MaxInt64 {
 		t.Error("an endless recording")
 	}
-	if err := b.rates.Set(Input, math.NaN()); err == nil {
+	if err := b.rates.Set(unitInput, math.NaN()); err == nil {
 		t.Error("no number is a price")
 	}
 }
 
 func TestEstimate(t *testing.T) {
 	table := NewTable([]Row{
-		{Match: "azure/gpt-*", Price: Price{Rates: priced(t, map[Unit]float64{Input: 1, Output: 2, Request: 0.5})}},
-		{Match: "gpt-4o", Price: Price{Rates: priced(t, map[Unit]float64{Input: 10, Output: 20})}},
-	}, List{"gpt-listed": &Price{Rates: priced(t, map[Unit]float64{Input: 5, Output: 0})}})
+		{Match: "azure/gpt-*", Price: Price{Rates: priced(t, map[Unit]float64{unitInput: 1, unitOutput: 2, unitRequest: 0.5})}},
+		{Match: "gpt-4o", Price: Price{Rates: priced(t, map[Unit]float64{unitInput: 10, unitOutput: 20})}},
+	}, List{"gpt-listed": &Price{Rates: priced(t, map[Unit]float64{unitInput: 5, unitOutput: 0})}})
 	for model, want := range map[string]Cost{"gpt-4o": 10_000*100 + 20_000*10, "gpt-5": 1_000*100 + 2_000*10 + 5e8, "gpt-listed": 5_000 * 100, "other": 0, "": 0} {
 		if got, known := table.Estimate(model, 100, 10); got != want || known != (want > 0) {
 			t.Errorf("%s: %d, known %t; want %d", model, got, known, want)
@@ -248,13 +248,13 @@ func TestWhatIsOrderedByThePiece(t *testing.T) {
 		two    = `{"data":[{"url":"a"},{"url":"b"}]}`
 	)
 	rows := []Row{
-		{Match: "speaker", Price: Price{Rates: priced(t, map[Unit]float64{Character: 15})}},
-		{Match: "free*", Price: Price{Rates: priced(t, map[Unit]float64{Input: 0, Output: 0})}},
-		{Match: "talker", Price: Price{Rates: priced(t, map[Unit]float64{Input: 1, Character: 15})}},
-		{Match: "hd/*/painter", Price: Price{Rates: priced(t, map[Unit]float64{Image: 0.08})}},
-		{Match: "painter", Price: Price{Rates: priced(t, map[Unit]float64{Image: 0.04, Pixel: 1})}},
-		{Match: "pixels", Price: Price{Rates: priced(t, map[Unit]float64{Pixel: 0.02})}},
-		{Match: "tokens", Price: Price{Rates: priced(t, map[Unit]float64{Input: 1})}},
+		{Match: "speaker", Price: Price{Rates: priced(t, map[Unit]float64{unitCharacter: 15})}},
+		{Match: "free*", Price: Price{Rates: priced(t, map[Unit]float64{unitInput: 0, unitOutput: 0})}},
+		{Match: "talker", Price: Price{Rates: priced(t, map[Unit]float64{unitInput: 1, unitCharacter: 15})}},
+		{Match: "hd/*/painter", Price: Price{Rates: priced(t, map[Unit]float64{unitImage: 0.08})}},
+		{Match: "painter", Price: Price{Rates: priced(t, map[Unit]float64{unitImage: 0.04, unitPixel: 1})}},
+		{Match: "pixels", Price: Price{Rates: priced(t, map[Unit]float64{unitPixel: 0.02})}},
+		{Match: "tokens", Price: Price{Rates: priced(t, map[Unit]float64{unitInput: 1})}},
 	}
 	table := NewTable(rows, list)
 	for name, test := range map[string]struct {
@@ -290,7 +290,7 @@ func TestWhatIsOrderedByThePiece(t *testing.T) {
 		}
 		usage, _ := usageOf(t, test.path, test.answer)
 		got, known := table.Cost(Call{Provider: "p", Service: test.service, Model: request.Model, Order: request.Order, Usage: usage})
-		if known != (test.want >= 0) || known && got != FromUSD(test.want) {
+		if known != (test.want >= 0) || known && got != fromUSD(test.want) {
 			t.Errorf("%s: %v, known %t; want %v", name, got.USD(), known, test.want)
 		}
 	}

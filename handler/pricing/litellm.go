@@ -61,7 +61,7 @@ func parseEntry(text []byte) (*Price, error) {
 		}
 	}
 	price := entry.price
-	if price.Empty() && len(price.Tiers) == 0 {
+	if price.empty() && len(price.Tiers) == 0 {
 		return nil, nil
 	}
 	return &price, nil
@@ -73,27 +73,27 @@ type entry struct{ price Price }
 // fieldUnits are what the fields are the price of. Of two for the same, the one
 // that comes later in the alphabet is only taken where there is no other.
 var fieldUnits = map[string]Unit{
-	"input_cost_per_token":                      Input,
-	"output_cost_per_token":                     Output,
-	"cache_read_input_token_cost":               CacheRead,
-	"input_cost_per_token_cache_hit":            CacheRead,
-	"cache_creation_input_token_cost":           CacheWrite,
-	"cache_creation_input_token_cost_above_1hr": CacheWrite1h,
-	"output_cost_per_reasoning_token":           Reasoning,
-	"input_cost_per_audio_token":                AudioInput,
-	"output_cost_per_audio_token":               AudioOutput,
-	"cache_read_input_audio_token_cost":         AudioCacheRead,
-	"input_cost_per_image_token":                ImageInput,
-	"output_cost_per_image_token":               ImageOutput,
-	"input_cost_per_character":                  Character,
-	"input_cost_per_pixel":                      Pixel,
-	"output_cost_per_pixel":                     Pixel,
-	"output_cost_per_image":                     Image,
-	"input_cost_per_request":                    Request,
-	"input_cost_per_second":                     Second,
-	"output_cost_per_second":                    Second,
-	"input_cost_per_query":                      Search,
-	"ocr_cost_per_page":                         Page,
+	"input_cost_per_token":                      unitInput,
+	"output_cost_per_token":                     unitOutput,
+	"cache_read_input_token_cost":               unitCacheRead,
+	"input_cost_per_token_cache_hit":            unitCacheRead,
+	"cache_creation_input_token_cost":           unitCacheWrite,
+	"cache_creation_input_token_cost_above_1hr": unitCacheWrite1h,
+	"output_cost_per_reasoning_token":           unitReasoning,
+	"input_cost_per_audio_token":                unitAudioInput,
+	"output_cost_per_audio_token":               unitAudioOutput,
+	"cache_read_input_audio_token_cost":         unitAudioCacheRead,
+	"input_cost_per_image_token":                unitImageInput,
+	"output_cost_per_image_token":               unitImageOutput,
+	"input_cost_per_character":                  unitCharacter,
+	"input_cost_per_pixel":                      unitPixel,
+	"output_cost_per_pixel":                     unitPixel,
+	"output_cost_per_image":                     unitImage,
+	"input_cost_per_request":                    unitRequest,
+	"input_cost_per_second":                     unitSecond,
+	"output_cost_per_second":                    unitSecond,
+	"input_cost_per_query":                      unitSearch,
+	"ocr_cost_per_page":                         unitPage,
 }
 
 var (
@@ -191,7 +191,7 @@ func (e *entry) setSearch(text json.RawMessage) error {
 	}
 	for _, size := range []string{"search_context_size_medium", "search_context_size_high", "search_context_size_low"} {
 		if dollars, ok := sizes[size]; ok {
-			return e.price.Set(Search, dollars)
+			return e.price.Set(unitSearch, dollars)
 		}
 	}
 	return nil

@@ -13,7 +13,7 @@ import (
 // marked is a price that can be told from others.
 func marked(dollars float64) *Price {
 	p := new(Price)
-	_ = p.Set(Input, dollars)
+	_ = p.Set(unitInput, dollars)
 	return p
 }
 
@@ -21,7 +21,7 @@ func mark(p *Price) string {
 	if p == nil {
 		return "none"
 	}
-	return fmt.Sprint(float64(p.each[Input]) / perDollar)
+	return fmt.Sprint(float64(p.each[unitInput]) / perDollar)
 }
 
 func TestRowsThatNameTheProviderComeFirst(t *testing.T) {
@@ -120,7 +120,7 @@ func TestLiteLLM(t *testing.T) {
 	} {
 		usage, tier := usageOf(t, test.path, test.answer)
 		got, known := table.Cost(Call{Model: test.model, Usage: usage, ServiceTier: tier})
-		if got != FromUSD(test.want) || !known {
+		if got != fromUSD(test.want) || !known {
 			t.Errorf("%s %s: %v, known %t; want %v", test.model, test.answer, got.USD(), known, test.want)
 		}
 	}

@@ -35,13 +35,13 @@ func (r *Rates) Set(u Unit, dollars float64) error {
 	return nil
 }
 
-// Empty tells whether no price is stated.
-func (r *Rates) Empty() bool { return r.known == 0 }
+// empty tells whether no price is stated.
+func (r *Rates) empty() bool { return r.known == 0 }
 
 // flat tells whether every call costs the same, or nothing, whatever it takes.
 func (r *Rates) flat() bool {
 	taken := r.each
-	taken[Request] = 0
+	taken[unitRequest] = 0
 	return r.known != 0 && taken == [unitCount]int64{}
 }
 

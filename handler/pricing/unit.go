@@ -7,45 +7,51 @@ package pricing
 // Unit is something that is paid for.
 type Unit uint8
 
-// The units. All up to ImageOutput are tokens, the others are counted one by
-// one. Prices are for a million of all up to Pixel, and for one of the others.
+// The units. All up to unitImageOutput are tokens, the others are counted one
+// by one. Prices are for a million of all up to unitPixel, and for one of the
+// others.
 const (
-	// Input is what was read and is none of the others.
-	Input Unit = iota
-	// Output is what was generated and is none of the others.
-	Output
-	// CacheRead is what came from the provider's cache. Default: as Input.
-	CacheRead
-	// CacheWrite is what went into it. Default: as Input.
-	CacheWrite
-	// CacheWrite1h is what stays there for an hour. Default: as CacheWrite.
-	CacheWrite1h
-	// Reasoning is what was generated but is no part of the answer.
-	// Default: as Output.
-	Reasoning
-	// AudioInput and AudioOutput are sound. Default: as Input and Output.
-	AudioInput
-	AudioOutput
-	// AudioCacheRead is sound from the cache. Default: as CacheRead.
-	AudioCacheRead
-	// ImageInput and ImageOutput are pictures. Default: as Input and Output.
-	ImageInput
-	ImageOutput
-	// Character is one of a text that was spoken, where no tokens are stated.
-	Character
-	// Pixel is one of the pictures that were made, where no tokens are stated
-	// for them and a picture has no price.
-	Pixel
-	// Image is a picture that was made, where no tokens are stated for it.
-	Image
-	// Request is the call itself. Default: nothing.
-	Request
-	// Second is a second of sound.
-	Second
-	// Search is a search of the web, or a unit by which a reranking is billed.
-	Search
-	// Page is a page of a document that was read.
-	Page
+	// unitInput is what was read and is none of the others.
+	unitInput Unit = iota
+	// unitOutput is what was generated and is none of the others.
+	unitOutput
+	// unitCacheRead is what came from the provider's cache.
+	// Default: as unitInput.
+	unitCacheRead
+	// unitCacheWrite is what went into it. Default: as unitInput.
+	unitCacheWrite
+	// unitCacheWrite1h is what stays there for an hour.
+	// Default: as unitCacheWrite.
+	unitCacheWrite1h
+	// unitReasoning is what was generated but is no part of the answer.
+	// Default: as unitOutput.
+	unitReasoning
+	// unitAudioInput and unitAudioOutput are sound.
+	// Default: as unitInput and unitOutput.
+	unitAudioInput
+	unitAudioOutput
+	// unitAudioCacheRead is sound from the cache. Default: as unitCacheRead.
+	unitAudioCacheRead
+	// unitImageInput and unitImageOutput are pictures.
+	// Default: as unitInput and unitOutput.
+	unitImageInput
+	unitImageOutput
+	// unitCharacter is one of a text that was spoken, where no tokens are stated.
+	unitCharacter
+	// unitPixel is one of the pictures that were made, where no tokens are
+	// stated for them and a picture has no price.
+	unitPixel
+	// unitImage is a picture that was made, where no tokens are stated for it.
+	unitImage
+	// unitRequest is the call itself. Default: nothing.
+	unitRequest
+	// unitSecond is a second of sound.
+	unitSecond
+	// unitSearch is a search of the web, or a unit by which a reranking is
+	// billed.
+	unitSearch
+	// unitPage is a page of a document that was read.
+	unitPage
 
 	unitCount
 )
@@ -72,15 +78,15 @@ func ParseUnit(name string) (Unit, bool) {
 
 // PerMillion tells whether prices are given for a million of the unit rather
 // than for one.
-func (u Unit) PerMillion() bool { return u <= Pixel }
+func (u Unit) PerMillion() bool { return u <= unitPixel }
 
 // like is the unit whose price holds where a unit has none of its own.
 var like = [unitCount]Unit{
-	Input: Input, Output: Output,
-	CacheRead: Input, CacheWrite: Input, CacheWrite1h: CacheWrite,
-	Reasoning:  Output,
-	AudioInput: Input, AudioOutput: Output, AudioCacheRead: CacheRead,
-	ImageInput: Input, ImageOutput: Output,
-	Character: Character, Pixel: Pixel,
-	Image: Image, Request: Request, Second: Second, Search: Search, Page: Page,
+	unitInput: unitInput, unitOutput: unitOutput,
+	unitCacheRead: unitInput, unitCacheWrite: unitInput, unitCacheWrite1h: unitCacheWrite,
+	unitReasoning:  unitOutput,
+	unitAudioInput: unitInput, unitAudioOutput: unitOutput, unitAudioCacheRead: unitCacheRead,
+	unitImageInput: unitInput, unitImageOutput: unitOutput,
+	unitCharacter: unitCharacter, unitPixel: unitPixel,
+	unitImage: unitImage, unitRequest: unitRequest, unitSecond: unitSecond, unitSearch: unitSearch, unitPage: unitPage,
 }

@@ -125,7 +125,7 @@ func TestCopy(t *testing.T) {
 	a.put(t, "client-1", "")
 	late.reads(t, a.known())
 	written := 0
-	for part := range Parts {
+	for part := range partCount {
 		text, changed, err := book{a.Roster}.Snapshot(time.Now(), part)
 		if err != nil {
 			t.Fatal(err)
@@ -143,7 +143,7 @@ func TestCopy(t *testing.T) {
 	restored.knows(t, a.known())
 	late.knows(t, a.known())
 	a.put(t, "client-2", "")
-	for part := range Parts {
+	for part := range partCount {
 		_, changed, _ := book{a.Roster}.Snapshot(time.Now(), part)
 		if changed != (part == partOf("client-2")) {
 			t.Errorf("part %d: changed %t", part, changed)

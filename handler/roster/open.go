@@ -80,7 +80,7 @@ func OpenRedis(in *store.Store, at certmagic.Storage, release func() error) (*Le
 		r := newRoster("redis "+in.Name(), &shared{store: in}, redisEvery)
 		place := sha256.Sum256([]byte(in.Name()))
 		return &pooled{Roster: r, keeper: &keep.Keeper{
-			Book: book{r}, Groups: Parts, Folder: "clients_copy/" + hex.EncodeToString(place[:8]), What: "the copy of clients",
+			Book: book{r}, Groups: partCount, Folder: "clients_copy/" + hex.EncodeToString(place[:8]), What: "the copy of clients",
 			Logger: "llm.clients", Every: copyEvery,
 		}}
 	})

@@ -22,9 +22,9 @@ import (
 )
 
 const (
-	// Parts is into how many parts the clients are divided, in storages and
+	// partCount is into how many parts the clients are divided, in storages and
 	// copies: little is written when little has changed.
-	Parts = 256
+	partCount = 256
 	// MaxEntry is how long a client's text may be, in bytes.
 	MaxEntry = 64 << 10
 )
@@ -33,7 +33,7 @@ const (
 func partOf(id string) int {
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(id))
-	return int(hash.Sum32() % Parts)
+	return int(hash.Sum32() % partCount)
 }
 
 // Change is what has become of a client: its new text, or nil if it is gone.
@@ -108,10 +108,10 @@ type Roster struct {
 	heard atomic.Bool
 
 	mu      sync.Mutex
-	texts   [Parts]map[string][]byte
+	texts   [partCount]map[string][]byte
 	members []Member
 	// changed are the parts of which the copy is out of date.
-	changed [Parts]bool
+	changed [partCount]bool
 	// read says that the store was read since the start.
 	read bool
 

@@ -43,7 +43,7 @@ type index struct {
 	// Generation names this life of the store.
 	Generation string `json:"generation"`
 	// Written counts how often each part was written.
-	Written [Parts]uint64 `json:"written"`
+	Written [partCount]uint64 `json:"written"`
 }
 
 // errNoStorage is that no config that has the storage is alive.
@@ -63,7 +63,7 @@ func (s *storage) read(ctx context.Context) (news, error) {
 		s.forget()
 	}
 	n := news{texts: map[string][]byte{}}
-	var read [Parts]bool
+	var read [partCount]bool
 	for part, written := range now.Written {
 		if written == s.seen.Written[part] {
 			continue
@@ -120,7 +120,7 @@ func (s *storage) fill(ctx context.Context, texts map[string][]byte) error {
 		if now.Generation != "" {
 			return nil // somebody else has filled it
 		}
-		var parts [Parts]map[string]json.RawMessage
+		var parts [partCount]map[string]json.RawMessage
 		for id, text := range texts {
 			part := partOf(id)
 			if parts[part] == nil {

@@ -24,10 +24,10 @@ import (
 )
 
 const (
-	// DefaultPrefix is what the names of all keys begin with.
-	DefaultPrefix = "caddy_llm"
-	// DefaultTimeout is how long a command may take.
-	DefaultTimeout = 250 * time.Millisecond
+	// defaultPrefix is what the names of all keys begin with.
+	defaultPrefix = "caddy_llm"
+	// defaultTimeout is how long a command may take.
+	defaultTimeout = 250 * time.Millisecond
 	// failures is how many commands in a row fail until Redis is taken for
 	// away, and retryAfter how long until one is let through to see.
 	failures   = 3
@@ -52,9 +52,9 @@ type Options struct {
 	DB int
 	// TLS is nil for a connection in the clear.
 	TLS *tls.Config
-	// Prefix is what the names of all keys begin with. Default: DefaultPrefix.
+	// Prefix is what the names of all keys begin with. Default: caddy_llm.
 	Prefix string
-	// Timeout is how long a command may take. Default: DefaultTimeout.
+	// Timeout is how long a command may take. Default: 250ms.
 	Timeout time.Duration
 	// Changed, if set, is told when Redis is taken for away, with the reason,
 	// and with nil when it is back.
@@ -84,10 +84,10 @@ func Open(o Options) (*Store, error) {
 		return nil, errors.New("an address of Redis is needed")
 	}
 	if o.Prefix == "" {
-		o.Prefix = DefaultPrefix
+		o.Prefix = defaultPrefix
 	}
 	if o.Timeout <= 0 {
-		o.Timeout = DefaultTimeout
+		o.Timeout = defaultTimeout
 	}
 	s := &Store{prefix: o.Prefix, timeout: o.Timeout, changed: o.Changed}
 	s.name = fmt.Sprintf("%s/%d/%s", strings.Join(o.Addresses, ","), o.DB, o.Prefix)

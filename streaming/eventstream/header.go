@@ -34,7 +34,7 @@ type headerReader struct {
 	left   int
 	name   [255]byte
 	nameN  int
-	value  [MaxValue]byte
+	value  [maxValue]byte
 	valueN int
 }
 

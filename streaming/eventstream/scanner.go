@@ -24,14 +24,14 @@ const (
 	sumSize = 4
 )
 
-// MaxValue bounds, in bytes, how much of a header's text is reported.
-const MaxValue = 256
+// maxValue bounds, in bytes, how much of a header's text is reported.
+const maxValue = 256
 
 // Visitor is told what a scanner finds. What it is given is valid during the
 // call only.
 type Visitor interface {
 	// Header is called for each header that is a text. Of one longer than
-	// MaxValue it is given the beginning.
+	// maxValue it is given the beginning.
 	Header(name, value []byte)
 	// Payload is called with the next piece of the frame's payload.
 	Payload(p []byte)
@@ -69,13 +69,6 @@ type Scanner struct {
 func (s *Scanner) Reset(v Visitor) {
 	*s = Scanner{visitor: v, left: PreludeSize}
 }
-
-// Whole tells whether what came are whole frames, and nothing else.
-func (s *Scanner) Whole() bool { return s.part == inPrelude && s.n == 0 }
-
-// Broken tells whether a checksum or a length was wrong. Whatever followed was
-// ignored, for nothing tells where the next frame begins.
-func (s *Scanner) Broken() bool { return s.part == broken }
 
 // IsPrelude tells whether p, of which the first PreludeSize bytes matter,
 // begins a frame.

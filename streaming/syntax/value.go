@@ -41,14 +41,11 @@ type Choice struct {
 func Check(choices ...Choice) error {
 	for _, c := range choices {
 		if c.Value != "" && !slices.Contains(c.Known, c.Value) {
-			return fmt.Errorf("%s: must be %s, not %q", c.Option, Or(c.Known), c.Value)
+			return fmt.Errorf("%s: must be %s, not %q", c.Option, list(c.Known, " or "), c.Value)
 		}
 	}
 	return nil
 }
-
-// Or lists words of which one is to be chosen.
-func Or(words []string) string { return list(words, " or ") }
 
 // And lists words that are all there are.
 func And(words []string) string { return list(words, " and ") }

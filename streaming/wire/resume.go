@@ -11,11 +11,11 @@ import (
 )
 
 var (
-	// ErrDiverged says that a second stream says something else than the
+	// errDiverged says that a second stream says something else than the
 	// first, so that they cannot be made one.
-	ErrDiverged = errors.New("the second answer differs from the first")
-	// ErrOpaque says that an answer has parts that cannot be continued.
-	ErrOpaque = errors.New("the answer has parts that cannot be continued")
+	errDiverged = errors.New("the second answer differs from the first")
+	// errOpaque says that an answer has parts that cannot be continued.
+	errOpaque = errors.New("the answer has parts that cannot be continued")
 )
 
 // Continuation is a stream that broke and is to be taken up by another, so
@@ -77,9 +77,9 @@ func (c *Continuation) Write(p []byte) ([]byte, error) {
 	c.events.Write(p)
 	switch {
 	case c.weaver.opaque:
-		return nil, ErrOpaque
+		return nil, errOpaque
 	case c.weaver.diverged:
-		return nil, ErrDiverged
+		return nil, errDiverged
 	}
 	return c.out, c.err
 }

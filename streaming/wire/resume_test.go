@@ -245,13 +245,13 @@ func TestContinuationNoticesAnotherAnswer(t *testing.T) {
 		}
 		c.Join(false)
 		other := strings.Replace(strings.Join(tell.events("second"), ""), "one ", "uno ", 1)
-		if _, err := c.Write([]byte(other)); !errors.Is(err, ErrDiverged) {
+		if _, err := c.Write([]byte(other)); !errors.Is(err, errDiverged) {
 			t.Errorf("%s: got %v", name, err)
 		}
 		// One that is over before it has said as much is another, too.
 		c.Join(false)
 		short := strings.Replace(strings.Join(tell.events("second"), ""), "two", "", 1)
-		if _, err := c.Write([]byte(short)); !errors.Is(err, ErrDiverged) {
+		if _, err := c.Write([]byte(short)); !errors.Is(err, errDiverged) {
 			t.Errorf("%s, too short: got %v", name, err)
 		}
 	}
