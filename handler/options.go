@@ -43,6 +43,7 @@ var (
 	errOneArgument = errors.New("wants one argument")
 )
 
+// set hands an option its arguments.
 func set(into any, args []string) (err error) {
 	switch into := into.(type) {
 	case *[]string:
