@@ -152,7 +152,7 @@ func (who *Callers) close() error {
 
 // identify returns the client whose key or token a request brings.
 func (who *Callers) identify(r *http.Request) (*auth.Client, *refusal) {
-	refused, reason := unauthorized(), metrics.AuthMissing
+	reason := metrics.AuthMissing
 	tried, failed := 0, false
 	ctx := r.Context()
 	if len(who.JWT) > 0 {
@@ -167,7 +167,7 @@ func (who *Callers) identify(r *http.Request) (*auth.Client, *refusal) {
 		case err == nil:
 			return client, nil
 		case errors.Is(err, auth.ErrUnjudged):
-			refused, reason = unavailable(), metrics.AuthUnavailable
+			reason = metrics.AuthUnavailable
 		case reason == metrics.AuthMissing:
 			reason = metrics.AuthWrong
 		}
@@ -179,7 +179,10 @@ func (who *Callers) identify(r *http.Request) (*auth.Client, *refusal) {
 		who.memory.failures.Add(time.Now(), clientAddress(r), time.Duration(who.AuthFailures.Window))
 	}
 	metrics.Process.FailAuth(reason)
-	return nil, refused
+	if reason == metrics.AuthUnavailable {
+		return nil, unavailable()
+	}
+	return nil, unauthorized()
 }
 
 // tellOfRefusal logs why a key was refused: loudly where its issuer is at

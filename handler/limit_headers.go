@@ -104,7 +104,7 @@ func (l *limitHeaders) set(h http.Header, states []limits.State, met *limits.Exc
 
 // limitWriter states a client's limits in the head of its answer.
 type limitWriter struct {
-	*caddyhttp.ResponseWriterWrapper
+	caddyhttp.ResponseWriterWrapper
 	quota   *quota
 	headers *limitHeaders
 	stated  bool

@@ -81,7 +81,7 @@ func (q *quota) tell(w http.ResponseWriter, family *wire.Family) http.ResponseWr
 		return w
 	}
 	return &limitWriter{
-		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
+		ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
 		quota:                 q,
 		headers:               limitHeadersOf(family),
 	}

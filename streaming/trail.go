@@ -19,7 +19,10 @@ const maxTrail = 4 << 10
 
 // String tells of the attempt as logs and the trail header do:
 // key-id:class:milliseconds.
-func (a Attempt) String() string { return string(a.append(nil)) }
+func (a Attempt) String() string {
+	var short [64]byte
+	return string(a.append(short[:0]))
+}
 
 func (a Attempt) append(to []byte) []byte {
 	to = append(to, a.KeyID...)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -21,8 +22,10 @@ func writeHead(w http.ResponseWriter, res *http.Response) {
 	delete(head, "Server")
 	head["Via"] = append(head["Via"], via(res))
 	for name, values := range res.Header {
-		// What others have set stays. Their slices may be shared.
-		head[name] = append(head[name][:len(head[name]):len(head[name])], values...)
+		if own := head[name]; len(own) > 0 { // what others have set stays
+			values = slices.Concat(own, values)
+		}
+		head[name] = values
 	}
 	w.WriteHeader(res.StatusCode)
 }

@@ -67,9 +67,11 @@ func (r *Request) Demand(body []byte) Demand {
 	if r.form {
 		return Demand{Input: mediaTokens}
 	}
-	found := r.demand
+	found := &r.demand
 	if !found.read { // not all that is passed through is
-		scan(demandPaths, &found, body)
+		fresh := r.demand
+		scan(demandPaths, &fresh, body)
+		found = &fresh
 	}
 
 	demand := Demand{Input: textTokens(body), Models: found.models}
