@@ -156,8 +156,8 @@ func (who *Callers) identify(r *http.Request) (*auth.Client, *refusal) {
 	refused, reason := unauthorized(), metrics.AuthMissing
 	tried, failed, why := 0, false, ""
 	ctx := r.Context()
-	if len(who.JWT) > 0 {
-		ctx = auth.WithTries(ctx)
+	if len(who.JWT) > 0 || who.Introspection != nil {
+		ctx = auth.WithCaller(ctx, clientAddress(r))
 	}
 	for secret := range wire.Credentials(r.Header, r.URL) {
 		if tried++; tried > maxCredentials {

@@ -20,24 +20,6 @@ const maxToken = 16 << 10
 // one request brings: one that names no key is tried against each.
 const maxTries = 16
 
-// triesKey is under which a context has how many checks are left.
-type triesKey struct{}
-
-// WithTries returns a context in which several tokens have no more checks of
-// signatures than a single one.
-func WithTries(ctx context.Context) context.Context {
-	left := maxTries
-	return context.WithValue(ctx, triesKey{}, &left)
-}
-
-func triesLeft(ctx context.Context) *int {
-	if left, ok := ctx.Value(triesKey{}).(*int); ok {
-		return left
-	}
-	left := maxTries
-	return &left
-}
-
 // ErrUnjudged is that nobody can say for now whether a token is good.
 var ErrUnjudged = errors.New("the token cannot be judged at the moment")
 
@@ -104,7 +86,7 @@ func (v *Verifier) Verify(ctx context.Context, now time.Time, token *Token) (Cla
 	}
 	var standard jwt.Claims
 	var all Claims
-	if err := verify(token.parsed, keys, triesLeft(ctx), &standard, &all); err != nil {
+	if err := verify(token.parsed, keys, &callerOf(ctx).tries, &standard, &all); err != nil {
 		return nil, err
 	}
 	if standard.Expiry == nil {
