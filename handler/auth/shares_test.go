@@ -62,9 +62,9 @@ func TestOneAddressTakesNotAllQuestions(t *testing.T) {
 			}
 		})
 		done := make(chan int)
-		go func() { done <- flood(t.Context(), i, "192.0.2.1", 200, 50, 100*time.Millisecond) }()
+		go func() { done <- flood(t.Context(), i, "192.0.2.1", 10, 1000, 5*time.Millisecond) }()
 		for n := range others {
-			time.Sleep(400 * time.Millisecond)
+			time.Sleep(403 * time.Millisecond)
 			began := time.Now()
 			if _, err := i.Introspect(from(t.Context(), "192.0.2.2"), fmt.Sprintf("opaque-token-of-%d", n)); err != nil {
 				t.Errorf("another's token: %v", err)
