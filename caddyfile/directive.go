@@ -17,6 +17,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/handler"
 	"github.com/seed83435595/caddy-llm-proxy/streaming"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/relay"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
@@ -27,11 +28,6 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("llm_limit_error", httpcaddyfile.Before, "respond")
 }
 
-// nominalUpstream stands where reverse_proxy wants an upstream. Nothing is
-// ever sent to it, since the providers have addresses of their own; .invalid
-// never resolves (RFC 2606), should another transport get to see it.
-const nominalUpstream = "llm.invalid:443"
-
 // parse expands the llm_proxy directive. Syntax:
 //
 //	llm_proxy [<matcher>] {
@@ -41,9 +37,10 @@ const nominalUpstream = "llm.invalid:443"
 //		<options of reverse_proxy>
 //	}
 //
-// With providers it becomes the llm_proxy handler and, behind it, a
-// reverse_proxy whose transport is llm. Without them it becomes the handler
-// alone, in front of a reverse_proxy that is written by hand. With limits for
+// With providers it becomes the llm_proxy handler and, behind it, llm_relay
+// with transport llm, or a reverse_proxy with it if there are options of that.
+// Without them it becomes the handler alone, in front of a reverse_proxy that
+// is written by hand. With limits for
 // addresses and for all callers together, rate_limit handlers stand in front,
 // and all of it in a subroute that puts their refusals into words.
 func parse(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
@@ -58,11 +55,11 @@ func parse(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	}
 	handlers := []json.RawMessage{caddyconfig.JSONModuleObject(&b.admission, "handler", "llm_proxy", nil)}
 	if len(b.transport.Providers) > 0 {
-		proxy, err := b.reverseProxy(h)
+		carrier, err := b.carrier(h)
 		if err != nil {
 			return nil, err
 		}
-		handlers = append(handlers, proxy)
+		handlers = append(handlers, carrier)
 	}
 	handlers = b.layers.wrap(h, handlers)
 	route := caddyhttp.Route{HandlersRaw: handlers}
@@ -128,7 +125,9 @@ func parseBlock(d *caddyfile.Dispenser) (*block, error) {
 		return nil, err
 	}
 	b.warn()
-	b.proxy = asDirective(name, b.proxy)
+	if len(b.proxy) > 0 {
+		b.proxy = asDirective(name, b.proxy)
+	}
 	return &b, nil
 }
 
@@ -152,20 +151,22 @@ func unfit(option string) string {
 // their file and line for error messages.
 func asDirective(name caddyfile.Token, options []caddyfile.Token) []caddyfile.Token {
 	name.Text = "reverse_proxy"
-	if len(options) == 0 {
-		return []caddyfile.Token{name}
-	}
 	open := caddyfile.Token{File: name.File, Line: name.Line, Text: "{"}
 	last := options[len(options)-1]
 	end := caddyfile.Token{File: last.File, Line: last.Line + 1, Text: "}"}
 	return append(append([]caddyfile.Token{name, open}, options...), end)
 }
 
-// reverseProxy returns the reverse_proxy handler for the block.
-func (b *block) reverseProxy(h httpcaddyfile.Helper) (json.RawMessage, error) {
+// carrier returns the handler that carries calls: llm_relay, or a reverse_proxy
+// if it has something to do that only that can.
+func (b *block) carrier(h httpcaddyfile.Helper) (json.RawMessage, error) {
+	transport := caddyconfig.JSONModuleObject(&b.transport, "protocol", "llm", nil)
+	if len(b.proxy) == 0 {
+		return caddyconfig.JSONModuleObject(&relay.Relay{TransportRaw: transport}, "handler", "llm_relay", nil), nil
+	}
 	proxy := reverseproxy.Handler{
-		Upstreams:    reverseproxy.UpstreamPool{{Dial: nominalUpstream}},
-		TransportRaw: caddyconfig.JSONModuleObject(&b.transport, "protocol", "llm", nil),
+		Upstreams:    reverseproxy.UpstreamPool{{Dial: streaming.NominalUpstream}},
+		TransportRaw: transport,
 	}
 	if err := proxy.UnmarshalCaddyfile(caddyfile.NewDispenser(b.proxy)); err != nil {
 		return nil, err

@@ -18,33 +18,11 @@ import (
 // x-ratelimit-remaining-tokens, or anthropic-ratelimit-tokens-remaining.
 type limitHeaders struct {
 	prefix string
-	// name spells a header out of its three parts.
-	name func(prefix, what, kind string) string
+	// names are the three headers of each kind of limit; empty for kinds that
+	// SDKs do not know by header.
+	names [limits.Kinds]struct{ limit, remaining, reset string }
 	// reset spells when a limit is whole again.
 	reset func(now time.Time, in time.Duration) string
-}
-
-var openaiLimitHeaders = limitHeaders{
-	prefix: "X-Ratelimit-",
-	name:   func(prefix, what, kind string) string { return prefix + what + "-" + kind },
-	reset:  func(_ time.Time, in time.Duration) string { return in.Round(time.Millisecond).String() },
-}
-
-var anthropicLimitHeaders = limitHeaders{
-	prefix: "Anthropic-Ratelimit-",
-	name:   func(prefix, what, kind string) string { return prefix + kind + "-" + what },
-	reset: func(now time.Time, in time.Duration) string {
-		return now.Add(in + time.Second - 1).UTC().Truncate(time.Second).Format(time.RFC3339)
-	},
-}
-
-// limitHeadersOf returns how a family spells rate limits. Google has no such
-// headers; its clients get the common ones.
-func limitHeadersOf(family *wire.Family) limitHeaders {
-	if family.Name == "anthropic" {
-		return anthropicLimitHeaders
-	}
-	return openaiLimitHeaders
 }
 
 // headerKinds are the kinds of limits that SDKs know by header.
@@ -55,31 +33,71 @@ var headerKinds = map[limits.Kind]string{
 	limits.OutputTokens: "Output-Tokens",
 }
 
+// newLimitHeaders makes ready the headers whose names spell gives out of their
+// parts.
+func newLimitHeaders(prefix string, spell func(prefix, kind, what string) string, reset func(time.Time, time.Duration) string) *limitHeaders {
+	l := &limitHeaders{prefix: prefix, reset: reset}
+	for kind, name := range headerKinds {
+		names := &l.names[kind]
+		names.limit, names.remaining, names.reset = spell(prefix, name, "Limit"), spell(prefix, name, "Remaining"), spell(prefix, name, "Reset")
+	}
+	return l
+}
+
+var openaiLimitHeaders = newLimitHeaders("X-Ratelimit-",
+	func(prefix, kind, what string) string { return prefix + what + "-" + kind },
+	func(_ time.Time, in time.Duration) string { return in.Round(time.Millisecond).String() },
+)
+
+var anthropicLimitHeaders = newLimitHeaders("Anthropic-Ratelimit-",
+	func(prefix, kind, what string) string { return prefix + kind + "-" + what },
+	func(now time.Time, in time.Duration) string {
+		return now.Add(in + time.Second - 1).UTC().Truncate(time.Second).Format(time.RFC3339)
+	},
+)
+
+// limitHeadersOf returns how a family spells rate limits. Google has no such
+// headers; its clients get the common ones.
+func limitHeadersOf(family *wire.Family) *limitHeaders {
+	if family.Name == "anthropic" {
+		return anthropicLimitHeaders
+	}
+	return openaiLimitHeaders
+}
+
 // set states where a client stands. What the provider has said of our key's
 // limits is not the client's business and goes. Of several rules of a kind the
 // one with the least left is stated, but the one that has refused the call
 // rather than any other.
-func (l limitHeaders) set(h http.Header, states []limits.State, met *limits.Exceeded, now time.Time) {
+func (l *limitHeaders) set(h http.Header, states []limits.State, met *limits.Exceeded, now time.Time) {
 	for name := range h {
 		if strings.HasPrefix(name, l.prefix) {
 			delete(h, name)
 		}
 	}
-	tightest := map[limits.Kind]limits.State{}
-	for _, state := range states {
-		least, ok := tightest[state.Rule.Kind]
-		if ok && met != nil && least.Rule == met.Rule {
-			continue
-		}
-		if !ok || state.Remaining() < least.Remaining() || met != nil && state.Rule == met.Rule {
-			tightest[state.Rule.Kind] = state
+	var tightest [limits.Kinds]*limits.State
+	for i := range states {
+		state := &states[i]
+		least := &tightest[state.Rule.Kind]
+		switch {
+		case *least == nil, met != nil && state.Rule == met.Rule:
+			*least = state
+		case met != nil && (*least).Rule == met.Rule:
+		case state.Remaining() < (*least).Remaining():
+			*least = state
 		}
 	}
+	// One piece of memory for all of the values.
+	values := make([]string, 0, 3*len(states))
+	add := func(name, value string) {
+		values = append(values, value)
+		h[name] = values[len(values)-1 : len(values) : len(values)]
+	}
 	for kind, state := range tightest {
-		if name, ok := headerKinds[kind]; ok {
-			h.Set(l.name(l.prefix, "Limit", name), strconv.FormatInt(state.Rule.Amount, 10))
-			h.Set(l.name(l.prefix, "Remaining", name), strconv.FormatInt(state.Remaining(), 10))
-			h.Set(l.name(l.prefix, "Reset", name), l.reset(now, state.Reset))
+		if names := &l.names[kind]; state != nil && names.limit != "" {
+			add(names.limit, strconv.FormatInt(state.Rule.Amount, 10))
+			add(names.remaining, strconv.FormatInt(state.Remaining(), 10))
+			add(names.reset, l.reset(now, state.Reset))
 		}
 	}
 }
@@ -88,7 +106,7 @@ func (l limitHeaders) set(h http.Header, states []limits.State, met *limits.Exce
 type limitWriter struct {
 	*caddyhttp.ResponseWriterWrapper
 	quota   *quota
-	headers limitHeaders
+	headers *limitHeaders
 	stated  bool
 }
 

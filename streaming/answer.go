@@ -109,6 +109,9 @@ func (a *answer) Read(p []byte) (int, error) {
 	return 0, nil
 }
 
+// Ahead reports whether the next piece is here already.
+func (a *answer) Ahead() bool { return len(a.pending) > 0 || a.end != nil }
+
 // noteTokens notes when the client got the first generated event, and the last
 // one so far.
 func (a *answer) noteTokens() {

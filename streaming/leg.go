@@ -184,7 +184,7 @@ func (l *leg) finish(verdict keypool.Verdict) {
 
 // report tells all who count how the leg went.
 func (l *leg) report(o keypool.Outcome) {
-	usage := l.scan.Result().Usage
+	usage := l.scan.Usage()
 	o.Tokens = int(usage.InputTotal() + usage.OutputTotal())
 	l.lease.Report(o)
 	l.to.share.failed(l.began, o.Verdict, false)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptrace"
+	"net/textproto"
 	"slices"
 	"strings"
 	"time"
@@ -16,14 +17,39 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/streaming/wire"
 )
 
+// NominalUpstream stands where reverse_proxy wants an upstream. Nothing is
+// ever sent to it, since the providers have addresses of their own; .invalid
+// never resolves (RFC 2606), should another transport get to see it.
+const NominalUpstream = "llm.invalid:443"
+
 // withheld are the request headers that never go upstream, because they speak
-// of the client, of its network or of the hop to us. Credentials are dropped
-// apart from these; hop-by-hop fields are gone already.
+// of the client, of its network or of the hop to us. Credentials and hop-by-hop
+// fields are dropped apart from these.
 var withheld = []string{
 	"Baggage", "Cdn-Loop", "Content-Length", "Cookie", "Early-Data", "Expect", "Forwarded", "Origin",
 	"Referer", "Traceparent", "Tracestate", "True-Client-Ip", "Upgrade", "Via",
 	"X-Client-Ip", "X-Goog-Iam-Authorization-Token", "X-Http-Method", "X-Http-Method-Override",
 	"X-Method-Override", "X-Real-Ip",
+}
+
+// hopByHop are the fields that concern one connection only (RFC 9110, 7.6.1),
+// and those that once did.
+var hopByHop = []string{
+	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer",
+	"Transfer-Encoding", "Upgrade",
+}
+
+// StripHopByHop removes the fields that concern the connection over which a
+// header came, and those that it says do.
+func StripHopByHop(h http.Header) {
+	for _, options := range h["Connection"] {
+		for option := range strings.SplitSeq(options, ",") {
+			h.Del(textproto.TrimString(option))
+		}
+	}
+	for _, name := range hopByHop {
+		delete(h, name)
+	}
 }
 
 // withheldPrefixes are groups of such headers.
@@ -39,10 +65,14 @@ func outgoingHeader(in http.Header, session bool) http.Header {
 			out[name] = values
 		}
 	}
+	StripHopByHop(out)
 	if session {
 		websocket.Ask(out, in)
 	}
 	wire.StripCredentials(out)
+	if _, named := out["User-Agent"]; !named {
+		out["User-Agent"] = []string{""} // or net/http says that it is Go's
+	}
 	out["Accept-Encoding"] = []string{"identity"}
 	return out
 }
@@ -85,15 +115,9 @@ func (r *rotation) outgoing(ctx context.Context, to target, with credential, bod
 	header := outgoingHeader(r.in.Header, req.Operation.Session)
 	with.place(to.provider, header)
 
-	out := &http.Request{
-		Method:     r.in.Method,
-		URL:        req.URL(to.provider.base, r.in.URL, model),
-		Proto:      "HTTP/1.1",
-		ProtoMajor: 1,
-		ProtoMinor: 1,
-		Header:     header,
-		Host:       to.provider.base.Host,
-	}
+	out := new(http.Request).WithContext(context.WithValue(untraced{ctx}, dialInfoKey, to.provider.dial))
+	out.Method, out.URL, out.Host, out.Header = r.in.Method, req.URL(to.provider.base, r.in.URL, model), to.provider.base.Host, header
+	out.Proto, out.ProtoMajor, out.ProtoMinor = "HTTP/1.1", 1, 1
 	if len(body) > 0 {
 		out.ContentLength = int64(len(body))
 		out.GetBody = r.call.opener(body)
@@ -102,7 +126,7 @@ func (r *rotation) outgoing(ctx context.Context, to target, with credential, bod
 	if err := with.sign(out, body); err != nil {
 		return nil, err
 	}
-	return out.WithContext(context.WithValue(untraced{ctx}, dialInfoKey, to.provider.dial)), nil
+	return out, nil
 }
 
 // untraced is a context without the trace by which reverse_proxy passes a

@@ -34,9 +34,12 @@ const (
 	OutputTokens
 	// Cost counts money, in billionths of a US dollar.
 	Cost
+
+	// Kinds is how many there are.
+	Kinds = iota
 )
 
-var kindNames = []string{"requests", "concurrent", "tokens", "input_tokens", "output_tokens", "cost"}
+var kindNames = [Kinds]string{"requests", "concurrent", "tokens", "input_tokens", "output_tokens", "cost"}
 
 // String returns the kind's name in configs.
 func (k Kind) String() string { return kindNames[k] }

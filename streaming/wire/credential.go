@@ -29,6 +29,9 @@ var accountHeaders = []string{
 	"X-Amz-Content-Sha256", "X-Amz-Date", "X-Amz-Security-Token",
 }
 
+// credentialHeaders are all of these.
+var credentialHeaders = slices.Concat(keyHeaders, foreignHeaders, accountHeaders)
+
 // Credentials yields every secret that a client may have sent: a bearer
 // token, the key headers of all families, the keys among the subprotocols of a
 // WebSocket, and the key in the query. Which one is meant is for the caller to
@@ -67,11 +70,9 @@ func Credentials(h http.Header, u *url.URL) iter.Seq[string] {
 // StripCredentials deletes every header in which a client may have sent a
 // secret, and those that say whose it is. See [StripKey] for the query.
 func StripCredentials(h http.Header) {
-	h.Del("Authorization")
-	for _, names := range [][]string{keyHeaders, foreignHeaders, accountHeaders} {
-		for _, name := range names {
-			h.Del(name)
-		}
+	delete(h, "Authorization")
+	for _, name := range credentialHeaders {
+		delete(h, name)
 	}
 	stripProtocols(h)
 }

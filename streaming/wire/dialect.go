@@ -30,7 +30,7 @@ type Dialect struct {
 	// are labelled as.
 	lines bool
 	// totals works out the comparable totals of a usage.
-	totals func(*Usage)
+	totals func(Usage) Usage
 	// setup leads to the model in a client's first message, in sessions whose
 	// handshake does not name it.
 	setup *jsonscan.Paths

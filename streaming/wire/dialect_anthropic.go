@@ -76,6 +76,8 @@ var dialectCountTokens = Dialect{totals: messagesTotals, fails: []string{"error"
 
 // messagesTotals adds what was read from the cache and written to it to the
 // input, which has neither.
-func messagesTotals(u *Usage) {
+func messagesTotals(u Usage) Usage {
 	u.inputTotal, u.outputTotal = u.Input+u.CacheRead+u.CacheWrite, u.Output
+
+	return u
 }

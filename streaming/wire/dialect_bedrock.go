@@ -91,11 +91,12 @@ var dialectInvoke = Dialect{
 
 // invokeTotals tells those who count the cached apart from those who count it
 // in by whether they state what OpenAI does: a prompt's tokens in a total.
-func invokeTotals(u *Usage) {
+func invokeTotals(u Usage) Usage {
 	if u.has(factTotal) && u.Total == u.Input+u.Output {
 		u.inputTotal, u.outputTotal = u.Input, u.Output
 
-		return
+		return u
 	}
-	messagesTotals(u)
+
+	return messagesTotals(u)
 }

@@ -124,6 +124,8 @@ var dialectNamed = Dialect{totals: generateTotals}.compile(paths{"name": factObj
 
 // generateTotals adds the prompts of tools to the input and thoughts to the
 // output, which have neither. The cached are part of the input.
-func generateTotals(u *Usage) {
+func generateTotals(u Usage) Usage {
 	u.inputTotal, u.outputTotal = u.Input+u.ToolPrompt, u.Output+u.Reasoning
+
+	return u
 }

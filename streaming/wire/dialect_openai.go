@@ -204,18 +204,18 @@ var dialectAudio = Dialect{
 // part of the output. Where the total says otherwise, it is right: xAI counts
 // reasoning apart, Mistral counts audio apart, and Gemini in OpenAI's format
 // states its reasoning in the total only.
-func openaiTotals(u *Usage) {
+func openaiTotals(u Usage) Usage {
 	u.inputTotal, u.outputTotal = u.Input, u.Output
 	if !u.has(factTotal) {
-		return
+		return u
 	}
 	if !u.has(factInput) && !u.has(factOutputTokens) {
 		u.inputTotal = u.Total
 
-		return
+		return u
 	}
 	if !u.has(factInput) || !u.has(factOutputTokens) {
-		return
+		return u
 	}
 	switch apart := u.Total - u.Input - u.Output; {
 	case apart <= 0:
@@ -224,4 +224,6 @@ func openaiTotals(u *Usage) {
 	default:
 		u.outputTotal += apart
 	}
+
+	return u
 }

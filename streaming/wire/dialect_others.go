@@ -43,7 +43,7 @@ var dialectCohere = Dialect{
 )
 
 // cohereTotals takes what is billed where the model's own tokens are unknown.
-func cohereTotals(u *Usage) {
+func cohereTotals(u Usage) Usage {
 	if !u.has(factInput) && u.has(factBilledInput) {
 		u.state(factInput, u.BilledInput)
 	}
@@ -51,6 +51,8 @@ func cohereTotals(u *Usage) {
 		u.state(factOutputTokens, u.BilledOutput)
 	}
 	u.inputTotal, u.outputTotal = u.Input, u.Output
+
+	return u
 }
 
 // dialectOllama is Ollama's own API. A prompt that is still in memory is not
@@ -119,4 +121,8 @@ var dialectDashScope = Dialect{totals: openaiTotals}.compile(
 )
 
 // plainTotals takes the numbers for what they say.
-func plainTotals(u *Usage) { u.inputTotal, u.outputTotal = u.Input, u.Output }
+func plainTotals(u Usage) Usage {
+	u.inputTotal, u.outputTotal = u.Input, u.Output
+
+	return u
+}

@@ -275,7 +275,7 @@ func (f *facts) total() Usage {
 		u.add(f.earlier)
 	}
 	if u.Stated() {
-		f.dialect.totals(&u)
+		u = f.dialect.totals(u)
 	}
 	u.Images = f.images
 

@@ -46,6 +46,9 @@ func bodyPlaces(own ...paths) *jsonscan.Paths {
 	return jsonscan.Compile(merge(append([]paths{demandPlaces}, own...)...)).AnyCase()
 }
 
+// jsonMedia is the type of nearly all bodies.
+const jsonMedia = "application/json"
+
 var gzipMagic = []byte{0x1f, 0x8b}
 
 // ReadBody finds the model and the stream flag in the whole body, and
@@ -159,7 +162,10 @@ type bodyFacts struct {
 func (b *bodyFacts) read(family *Family, contentType string, body []byte) error {
 	b.family = family
 	trimmed := bytes.TrimSpace(body)
-	media, parameters, _ := mime.ParseMediaType(contentType)
+	media, parameters := contentType, map[string]string(nil)
+	if media != jsonMedia { // as nearly all are
+		media, parameters, _ = mime.ParseMediaType(contentType)
+	}
 	var err *RequestError
 	switch {
 	case len(trimmed) == 0:
@@ -168,7 +174,7 @@ func (b *bodyFacts) read(family *Family, contentType string, body []byte) error 
 		err = &RequestError{http.StatusUnsupportedMediaType, "unsupported_encoding", "the body is compressed: send it without a Content-Encoding"}
 	case media == "multipart/form-data":
 		err = b.readForm(parameters["boundary"], body)
-	case media == "application/json", strings.HasSuffix(media, "+json"), contentType == "" && trimmed[0] == '{':
+	case media == jsonMedia, strings.HasSuffix(media, "+json"), contentType == "" && trimmed[0] == '{':
 		err = b.readJSON(body)
 	default:
 		err = &RequestError{

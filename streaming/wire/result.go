@@ -105,6 +105,9 @@ func (s *Scanner) Result() Result {
 	return r
 }
 
+// Usage returns the part of the result that is the usage.
+func (s *Scanner) Usage() Usage { return s.facts.total() }
+
 // Provisional tells whether the usage that was stated is not that of the whole
 // answer: an error has broken it off since, or the output was stated only before
 // there was any, or a number of tokens was none.
