@@ -3,9 +3,7 @@
 package streaming
 
 import (
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -34,16 +32,8 @@ func told(t *testing.T, lines []*ModelRoute, api, path string, header http.Heade
 		t.Fatal(err)
 	}
 	call := &Call{ID: "test-request", Request: request, Started: time.Now(), Providers: may}
-	res, err := tr.RoundTrip(httptest.NewRequestWithContext(WithCall(t.Context(), call), http.MethodGet, "http://gateway"+path, nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res.StatusCode, string(text), asked
+	status, text := carry(t, tr, call, http.MethodGet, path)
+	return status, text, asked
 }
 
 // Who asks for one model is sent where calls of that model go, by the name that

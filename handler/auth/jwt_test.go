@@ -75,6 +75,18 @@ func (i *issuer) verifier() *Verifier {
 	return &Verifier{Keys: keys, Issuer: "https://id.example", Audience: []string{"llm"}, Leeway: time.Minute}
 }
 
+// fetching returns one that also fetches the issuer's keys anew, until the test
+// is over.
+func (i *issuer) fetching() *Verifier {
+	i.t.Helper()
+	v := i.verifier()
+	ctx, cancel := context.WithCancel(i.t.Context())
+	i.t.Cleanup(cancel)
+	go v.Keys.Run(ctx)
+	synctest.Wait()
+	return v
+}
+
 // claims are those of a good token at noon, with some changed; a nil one is
 // left out.
 func claims(change map[string]any) map[string]any {
@@ -218,11 +230,7 @@ func TestParseKeys(t *testing.T) {
 func TestKeysAreFetchedWhenNeeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer(t)
-		v := i.verifier()
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		go v.Keys.Run(ctx)
-		synctest.Wait()
+		v, ctx := i.fetching(), t.Context()
 		first := i.fetches.Load()
 
 		_, private, _ := ed25519.GenerateKey(rand.Reader)

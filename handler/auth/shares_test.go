@@ -115,11 +115,7 @@ func TestManyGoodTokensOfOneAddress(t *testing.T) {
 func TestInventedKeyIDsKeepNoNewKeyAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer(t)
-		v := i.verifier()
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		go v.Keys.Run(ctx)
-		synctest.Wait()
+		v, ctx := i.fetching(), t.Context()
 		stranger := newIssuer(t)
 		stranger.keys["invented"] = stranger.keys["ed"]
 		invented := stranger.sign("invented", jose.EdDSA, claims(nil))
