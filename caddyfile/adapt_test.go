@@ -23,7 +23,7 @@ import (
 // name the line.
 var onlyLoading = []string{
 	"error_clients_file_missing", "error_credentials_incomplete", "error_key_from_unset_variable",
-	"error_keys_file_missing", "error_prices_file_missing", "error_prices_file_of_something_else",
+	"error_keys_file_missing", "error_ledger_file_nowhere", "error_prices_file_missing", "error_prices_file_of_something_else",
 	"error_proxy_by_hand_active", "error_proxy_by_hand_balancing", "error_proxy_by_hand_passive",
 }
 

@@ -4,7 +4,13 @@ package caddyfile
 
 // warn tells of what is allowed in a block but comes to nothing.
 func (b *block) warn() {
-	if len(b.transport.Providers) > 0 { // else they are written elsewhere
-		b.admission.WarnOfPrices(b.transport.MayBegin)
+	if len(b.transport.Providers) == 0 { // they are written elsewhere
+		return
 	}
+	b.admission.WarnOfPrices(b.transport.MayBegin)
+	var names []string
+	for _, provider := range b.transport.Providers {
+		names = append(names, provider.Name)
+	}
+	b.admission.WarnOfProviders(names)
 }

@@ -110,7 +110,8 @@ func TestManagedClients(t *testing.T) {
 	key := g.makeKey(t, "add", "search", "--group", "staff", "--limit", "requests 100 day", "--metadata", "team=search")
 	check(key, 200)
 	run("search  active", "list")
-	run("metadata:  team search", "show", "search")
+	run("limit:      requests 1000 day, shared by group staff", "show", "search")
+	run("metadata:   team search", "show", "search")
 	run("requests 100 day", "show", "search")
 	run("sha256:"+fingerprint(key)+"…", "show", "search", "--json")
 
@@ -185,6 +186,7 @@ func TestManagedClientsAdminErrors(t *testing.T) {
 		`POST /llm/clients {"id":"x","limits":[{"kind":"money","amount":1}]}`:              {400, "limit money"},
 		`POST /llm/clients {"id":"x","groups":["none"]}`:                                   {400, "no such group"},
 		`POST /llm/clients {"id":"x","expires":"soon"}`:                                    {400, "expires"},
+		`POST /llm/clients {"id":"x","expires":"2020-01-01"}`:                              {400, "expires: 2020-01-01 is over"},
 		`POST /llm/clients {"id":"x","allow_ip":["10.0.0.0/99"]}`:                          {400, "allow_ip"},
 		`POST /llm/clients {"id":"x","secrets":["clp-in-the-clear"]}`:                      {400, "sha256:"},
 		`POST /llm/clients {"id":"x","secrets":["{env.PATH}"]}`:                            {400, "sha256:"},
@@ -235,6 +237,35 @@ func TestManagedClientsAdminErrors(t *testing.T) {
 	}
 	if out, err := g.client(t, "disable", "a/b ?é"); err != nil || !strings.Contains(out, "a/b ?é: disabled") {
 		t.Errorf("%v %s", err, out)
+	}
+}
+
+// What is shown of a client is what holds for it: also what its groups and the
+// block say where it says nothing itself.
+func TestManagedClientsAreShownAsTheyAreHeld(t *testing.T) {
+	config := withStore("storage", "rate_limit user tokens 5000 day")
+	config = strings.Replace(config, "limit requests 1000 day", "limit requests 1000 day\n\t\t\tlimit concurrent 4 each\n\t\t\tmodels gpt-*\n\t\t\tproviders openai", 1)
+	g := start(t, config)
+	check := func(want, not string, args ...string) {
+		t.Helper()
+		out, err := g.client(t, args...)
+		if err != nil || !strings.Contains(strings.Join(strings.Fields(out), " "), want) || not != "" && strings.Contains(out, not) {
+			t.Errorf("%v: %v, without %q, or with %q:\n%s", args, err, want, not, out)
+		}
+	}
+	g.makeKey(t, "add", "grouped", "--group", "staff")
+	g.makeKey(t, "add", "own", "--group", "staff", "--model", "elsewhere", "--limit", "concurrent 2")
+	g.makeKey(t, "add", "free")
+	check("grouped active gpt-* openai staff 3 never", "", "list")
+	check("own active elsewhere openai staff 3 never", "", "list")
+	check("free active all all - 1 never", "", "list")
+	check("models: gpt-* providers: openai limit: concurrent 4 limit: tokens 5000 day limit: requests 1000 day, shared by group staff", "", "show", "grouped")
+	check("models: elsewhere providers: openai limit: concurrent 2 limit: tokens 5000 day limit: requests 1000 day, shared by group staff", "concurrent 4", "show", "own")
+	check("models: all providers: all limit: tokens 5000 day", "requests", "show", "free")
+	check(`"group": "staff"`, "", "show", "grouped", "--json")
+	check("models: gpt-4o", "gpt-*", "change", "grouped", "--model", "gpt-4o")
+	if out, err := g.client(t, "add", "late", "--expires", "2020-01-01"); err == nil || !strings.Contains(out, "expires: 2020-01-01 is over") {
+		t.Errorf("a client that could never call was added: %v %s", err, out)
 	}
 }
 

@@ -21,6 +21,8 @@ func TestOddConfigsAreWarnedOf(t *testing.T) {
 		}
 		client early {env.HOME}2 {
 			expires 2999-01-01
+			providers open* nobody
+			metadata team search
 		}
 		provider openai {
 			key sk-1
@@ -34,6 +36,10 @@ func TestOddConfigsAreWarnedOf(t *testing.T) {
 		price gpt-4o {
 			input 5
 		}
+		group staff {
+			providers opanai openai* *
+		}
+		metrics_metadata team plan
 	}
 }
 `
@@ -43,10 +49,21 @@ func TestOddConfigsAreWarnedOf(t *testing.T) {
 	}{
 		"as it stands": {config, map[int]string{
 			3:  "client late: its access ended at 2020-01-01",
-			15: "price opanai/gpt-4o*: there is no provider opanai",
+			6:  "client early: providers nobody: there is no such provider in the block, which has openai",
+			17: "price opanai/gpt-4o*: there is no provider opanai",
+			23: "group staff: providers opanai: there is no such provider in the block, which has openai",
+			26: "metrics_metadata plan: no client has such metadata",
 		}},
-		"where models of others are sold": {strings.Replace(config, "provider openai", "provider openrouter", 1), map[int]string{
-			3: "client late",
+		"where models of others are sold": {strings.NewReplacer("provider openai", "provider openrouter", "providers opanai openai* *", "providers *").Replace(config), map[int]string{
+			3:  "client late",
+			6:  "client early: providers nobody",
+			26: "metrics_metadata plan",
+		}},
+		"where more clients come from elsewhere": {strings.Replace(config, "metrics_metadata", "clients storage\n\t\tmetrics_metadata", 1), map[int]string{
+			3:  "client late",
+			6:  "client early: providers nobody",
+			17: "price opanai",
+			23: "group staff",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

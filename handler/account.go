@@ -25,6 +25,9 @@ type account struct {
 	client string
 	// metadata are what operators want to know of the client.
 	metadata metadata
+	// counted are the names of metadata by which calls count in metrics; none
+	// where no client is known.
+	counted []string
 	// ledgers are held until the call is written down in them, if it is kept.
 	ledgers []*ledger.Writer
 	kept    bool
@@ -35,9 +38,9 @@ type account struct {
 	cost                 pricing.Cost
 	// reason is why the key or token was refused, in a word.
 	reason string
-	// known says that the config names the client, and not only somebody who
-	// vouches for it.
-	known bool
+	// known says that the config names the client or a store does, and not only
+	// somebody who vouches for it; configured, that the config does.
+	known, configured bool
 	// understood says that the request's body has been read.
 	understood bool
 	// admitted says that the call was handed on.

@@ -23,6 +23,9 @@ func (h *Handler) welcome(a *account, r *http.Request, client *auth.Client) *ref
 	}
 	a.client, a.metadata = client.ID, client.Metadata
 	_, a.known = h.directory.Load().Named(client.ID)
+	if a.counted = h.MetricsMetadata; len(a.counted) > 0 {
+		_, a.configured = h.managed.configured.Load().Named(client.ID)
+	}
 	if refused := h.mayCome(client, r, a.call.Started); refused != nil {
 		return refused
 	}

@@ -66,6 +66,7 @@ import (
 //		rate_limit user <kind> <n> [<window>|day|month [<time zone>]] [models <pattern>...]
 //		shadow_limits
 //		usage_endpoint [<path>]
+//		metrics_metadata <name>...
 //		auth_failures <n> <window>
 //		price [<provider>/]<model pattern> {
 //			<unit> <US dollars>
@@ -122,6 +123,8 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		err = parseFlag(d, &h.ShadowLimits)
 	case "usage_endpoint":
 		err = h.parseUsageEndpoint(d)
+	case "metrics_metadata":
+		err = h.parseMetricsMetadata(d)
 	case "ledger":
 		err = h.parseLedger(d)
 	case "ledger_strangers":
@@ -161,6 +164,7 @@ func (h *Handler) FinishCaddyfile(line syntax.Line) error {
 	if err := h.checkTrust(); err != nil {
 		return err
 	}
+	h.warnOfMetricsMetadata()
 	return line.Wrap(h.checkCallers())
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/limits"
+	"github.com/seed83435595/caddy-llm-proxy/keypool"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
@@ -136,6 +137,24 @@ func (who *Callers) join(client *auth.Client, own []limits.Rule) {
 		client.Limits = append(client.Limits, limits.Client(client.ID, rules))
 	}
 	client.Limits = append(client.Limits, shared...)
+}
+
+// WarnOfProviders tells of patterns of clients and groups that match no provider
+// of the block, while a Caddyfile is parsed. Whom they alone leave may use none.
+func (who *Callers) WarnOfProviders(provided []string) {
+	warn := func(line syntax.Line, whose string, patterns []string) {
+		for _, pattern := range patterns {
+			if !slices.ContainsFunc(provided, func(name string) bool { return keypool.Matches(pattern, name) }) {
+				line.Warn("%s: providers %s: there is no such provider in the block, which has %s", whose, pattern, syntax.And(provided))
+			}
+		}
+	}
+	for _, c := range who.Clients {
+		warn(c.line, "client "+c.ID, c.Providers)
+	}
+	for _, g := range who.Groups {
+		warn(g.line, "group "+g.Name, g.Providers)
+	}
 }
 
 func (who *Callers) parseGroup(d *caddyfile.Dispenser) error {

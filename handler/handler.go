@@ -23,6 +23,7 @@ import (
 	"github.com/seed83435595/caddy-llm-proxy/streaming/filewatch"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/keep"
 	"github.com/seed83435595/caddy-llm-proxy/streaming/startup"
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 func init() {
@@ -79,6 +80,11 @@ type Handler struct {
 	// and usage, with their own key. Default: they may not.
 	UsageEndpoint string `json:"usage_endpoint,omitempty"`
 
+	// MetricsMetadata are names of clients' metadata by which metrics count
+	// calls, tokens and cost; at most four. What they say should have few
+	// values, such as teams or plans. Default: metrics know nothing of metadata.
+	MetricsMetadata []string `json:"metrics_metadata,omitempty"`
+
 	// Prices are what models cost, for calls whose cost the provider does not
 	// state. Of those that match a call the first holds. Default: unknown.
 	Prices []*Price `json:"prices,omitempty"`
@@ -109,6 +115,8 @@ type Handler struct {
 	// the line takes, and they may leave the others no room.
 	// Default: false.
 	LedgerStrangers bool `json:"ledger_strangers,omitempty"`
+
+	metadataLine syntax.Line
 
 	records records
 	prices  atomic.Pointer[pricing.Table]
@@ -224,7 +232,7 @@ func (h *Handler) checkOptions() error {
 	case h.UsageEndpoint != "" && !strings.HasPrefix(h.UsageEndpoint, "/"):
 		return errors.New("usage_endpoint: wants a path that begins with a slash, such as " + defaultUsageEndpoint)
 	}
-	return h.checkFailures()
+	return errors.Join(h.checkMetricsMetadata(), h.checkFailures())
 }
 
 // checkCallers refuses what does not fit those who may call.
@@ -241,6 +249,8 @@ func (h *Handler) checkCallers() error {
 		return errors.New("nobody may call: add 'client <id> <sha256:…>' (caddy llm hash-key makes one), or say 'anonymous' to let anyone in")
 	case h.Anonymous && h.UsageEndpoint != "":
 		return errors.New("usage_endpoint: with anonymous there are no clients to tell of themselves")
+	case h.Anonymous && len(h.MetricsMetadata) > 0:
+		return errors.New("metrics_metadata: with anonymous there are no clients that could have metadata")
 	}
 	return nil
 }

@@ -22,7 +22,10 @@ func (a *account) observe() {
 	if a.admitted {
 		metrics.Process.End(a.call.Request.Stream)
 	}
-	settled := metrics.Settled{Call: a.call, Cost: a.cost.USD(), CostUnknown: a.costUnknown, Ended: time.Now()}
+	settled := metrics.Settled{
+		Call: a.call, Cost: a.cost.USD(), CostUnknown: a.costUnknown, Ended: time.Now(),
+		Metadata: metrics.Metadata{Names: a.counted, Of: a.metadata, Configured: a.configured},
+	}
 	if a.known {
 		settled.Client = a.client
 	}

@@ -220,3 +220,21 @@ func TestTaken(t *testing.T) {
 		t.Errorf("nothing came: %+v", got)
 	}
 }
+
+// A call for a model that is not the client's has begun: it counts as a request,
+// but not for a limit of certain models, and takes no tokens.
+func TestModelThatIsRefusedTakesARequest(t *testing.T) {
+	c := newClient(t)
+	c.Models = []string{"gpt-*"}
+	c.Limits = []*Limit{
+		{Kind: "requests", Amount: 3, Per: "day"},
+		{Kind: "requests", Amount: 1, Per: "day", Models: []string{"*"}},
+		{Kind: "tokens", Amount: 5000, Per: "day"},
+	}
+	h := newHandler(t, &Handler{Callers: Callers{Clients: []*Client{c}}})
+	for range 2 {
+		checkRefused(t, h, request("/v1/chat/completions", `{"model":"o3"}`), http.StatusForbidden, "model_not_allowed")
+	}
+	checkPassed(t, h, request("/v1/chat/completions", `{"model":"gpt-4o","max_tokens":4000}`))
+	checkRefused(t, h, request("/v1/chat/completions", `{"model":"o3"}`), http.StatusTooManyRequests, "user_quota_exceeded")
+}

@@ -4,6 +4,7 @@ package streaming
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -24,6 +25,9 @@ func (p *Provider) provisionTransport(ctx caddy.Context, connect caddy.Duration)
 		}
 	} else {
 		options["protocol"] = json.RawMessage(`"http"`)
+	}
+	if options["proxy_protocol"] != nil {
+		return errors.New("transport: proxy_protocol names one client for a whole connection, and the connections to a provider serve many")
 	}
 	if string(options["protocol"]) == `"http"` {
 		if p.base.Scheme == "https" && options["tls"] == nil {

@@ -4,12 +4,14 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -123,11 +125,26 @@ func (c *clients) list(out io.Writer, now time.Time) error {
 	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(table, "CLIENT\tSTATE\tMODELS\tPROVIDERS\tGROUPS\tLIMITS\tEXPIRES")
 	for _, client := range all {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", client.ID, client.state(now),
-			orElse(client.Models, "all"), orElse(client.Providers, "all"), orElse(client.Groups, "-"),
-			len(client.Limits), orElse(nonEmpty(client.Expires), "never"))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", client.ID, client.state(now),
+			client.inForce(func(h *handler.Holding) string { return orElse(h.Models, "all") }),
+			client.inForce(func(h *handler.Holding) string { return orElse(h.Providers, "all") }),
+			orElse(client.Groups, "-"),
+			client.inForce(func(h *handler.Holding) string { return strconv.Itoa(len(h.Limits)) }),
+			orElse(nonEmpty(client.Expires), "never"))
 	}
 	return table.Flush()
+}
+
+// inForce returns a word on what holds for the client: where blocks differ in
+// it, one for each of them, and none where no block admits it.
+func (c *client) inForce(word func(*handler.Holding) string) string {
+	var words []string
+	for i := range c.InForce {
+		if said := word(&c.InForce[i]); !slices.Contains(words, said) {
+			words = append(words, said)
+		}
+	}
+	return cmp.Or(strings.Join(words, " or "), "-")
 }
 
 // describe prints all that there is to know of a client.
@@ -141,12 +158,8 @@ func describe(out io.Writer, c *client) {
 	line("client", []string{c.ID})
 	line("state", []string{c.state(time.Now())})
 	line("trouble", nonEmpty(c.Trouble))
-	line("models", c.Models)
-	line("providers", c.Providers)
 	line("groups", c.Groups)
-	for _, limit := range c.Limits {
-		line("limit", []string{limit.String()})
-	}
+	c.describeRules(line)
 	line("expires", nonEmpty(c.Expires))
 	line("allow ip", c.AllowIP)
 	for _, name := range slices.Sorted(maps.Keys(c.Metadata)) {
@@ -160,6 +173,28 @@ func describe(out io.Writer, c *client) {
 	}
 	line("store", []string{c.Store})
 	_ = table.Flush()
+}
+
+// describeRules tells what the client may in the blocks that admit it; if none
+// does, what it says itself.
+func (c *client) describeRules(line func(name string, values []string)) {
+	if len(c.InForce) == 0 {
+		line("models", c.Models)
+		line("providers", c.Providers)
+		for _, limit := range c.Limits {
+			line("limit", []string{limit.String()})
+		}
+	}
+	for i, holding := range c.InForce {
+		if of := len(c.InForce); of > 1 {
+			line("block", []string{fmt.Sprintf("%d of %d that differ", i+1, of)})
+		}
+		line("models", []string{orElse(holding.Models, "all")})
+		line("providers", []string{orElse(holding.Providers, "all")})
+		for _, limit := range holding.Limits {
+			line("limit", []string{limit.String()})
+		}
+	}
 }
 
 // state says in a word whether the client may call.

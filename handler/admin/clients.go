@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -25,6 +26,9 @@ type client struct {
 	handler.Client
 	// Store is where it is.
 	Store string `json:"store"`
+	// InForce is what holds for it, by what it says itself, its groups and the
+	// blocks that admit it; of those that differ in this, each.
+	InForce []handler.Holding `json:"in_force,omitempty"`
 	// Trouble is why it is not admitted, if it is not.
 	Trouble string `json:"trouble,omitempty"`
 	// Secret is the key that was just made for it.
@@ -73,6 +77,9 @@ func addClient(r *http.Request) (any, error) {
 	stores, err := storesFor(r)
 	if err != nil {
 		return nil, err
+	}
+	if c.Expired(time.Now()) {
+		return nil, badRequest(fmt.Errorf("expires: %s is over, so the client could never call; give a later date, or none for access that does not end", c.Expires))
 	}
 	if len(stores) > 1 {
 		return nil, conflict("there are several stores of clients: say by ?store= in which, of %s", names(stores))
@@ -167,7 +174,7 @@ func viewOf(store *roster.Roster, id string, text []byte) client {
 		view.ID, view.Trouble = id, cmp.Or(view.Trouble, err.Error())
 		return view
 	}
-	view.Client = *c
+	view.Client, view.InForce = *c, handler.HoldingsOf(store, id)
 	for i, hash := range view.Secrets {
 		view.Secrets[i] = beginningOf(hash)
 	}

@@ -52,8 +52,14 @@ func (f *File) Name() (string, error) {
 	return string(text), err
 }
 
-// Open makes the sink.
-func (f *File) Open() (Sink, error) { return &fileSink{writer: f.FileWriter}, nil }
+// Open makes the sink. It fails if the file can neither be written to nor made;
+// what it looked like before the first record stays.
+func (f *File) Open() (Sink, error) {
+	if err := checkPlace(f.Filename); err != nil {
+		return nil, fmt.Errorf("file: %w", err)
+	}
+	return &fileSink{writer: f.FileWriter}, nil
+}
 
 // UnmarshalCaddyfile sets up the file from Caddyfile tokens. Syntax:
 //

@@ -28,9 +28,10 @@ type Metrics struct {
 	calls, tokens, cost, unpriced, streams, streamEvents *prometheus.CounterVec
 	rows                                                 table[rowKey, *row]
 
-	// By client.
-	clientCalls, clientTokens, clientCost *prometheus.CounterVec
-	clients                               table[string, *clientRow]
+	// By client, and by what the metadata of clients say.
+	byClient, byMetadata shares
+	clients              table[string, *share]
+	metadata             table[string, *values]
 
 	// By what else there is.
 	attempts, retries, retried       *prometheus.CounterVec
@@ -53,6 +54,7 @@ func New() *Metrics {
 	m := new(Metrics)
 	m.makeCalls()
 	m.makeClients()
+	m.makeMetadata()
 	m.makeAttempts()
 	m.makeRefusals()
 	m.collectors = append(m.collectors, &pools{streaming.Pools, time.Now})

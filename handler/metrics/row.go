@@ -101,17 +101,9 @@ func (m *Metrics) rowOf(call *streaming.Call) *row {
 	case answered(call):
 		most = maxRows
 	}
-	if most > 0 {
-		if row, ok := m.rows.add(key.clone(), most, func() *row { return m.newRow(key.clone()) }); ok {
-			return row
-		}
-	}
-	key.model = other
-	if row, ok := m.rows.find(key); ok {
-		return row
-	}
-	row, _ := m.rows.add(key, unlimited, func() *row { return m.newRow(key) })
-	return row
+	others := key
+	others.model = other
+	return m.rows.choose(key, most, others, rowKey.clone, m.newRow)
 }
 
 // clone lets go of the request that the model's name is a part of.

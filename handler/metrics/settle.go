@@ -17,6 +17,8 @@ type Settled struct {
 	// Client is the id of the client that called; "" if the config does not
 	// know it.
 	Client string
+	// Metadata is by what else of the client its call is counted.
+	Metadata Metadata
 	// Cost is what the call has cost, in US dollars, or the part of it that is
 	// known if CostUnknown.
 	Cost        float64
@@ -43,12 +45,14 @@ func outcomeIndex(o streaming.Outcome) int {
 
 // Settle counts a call that is over. Models are labels only where the config
 // names them or a provider has answered for them, clients only where the
-// config knows them, and both up to a number; all others are "_other".
+// config knows them, and both up to a number, as are the values of metadata; all
+// others are "_other".
 func (m *Metrics) Settle(s Settled) {
 	row := m.rowOf(s.Call)
 	row.settle(&s)
 	m.settleAttempts(s.Call)
-	m.settleClient(&s)
+	m.clientOf(s.Client).settle(&s)
+	m.settleMetadata(&s)
 	if s.Call.Sent > 0 {
 		m.admission.Observe(s.Call.Sent.Seconds())
 	}

@@ -47,6 +47,32 @@ func (t *table[K, V]) add(key K, most int, fresh func() V) (V, bool) {
 	return rows[key], true
 }
 
+// room tells whether a table may have one row more.
+func (t *table[K, V]) room(most int) bool {
+	rows := t.rows.Load()
+	return rows == nil && most > 0 || rows != nil && len(*rows) < most
+}
+
+// choose returns what there is for a key. It is made when the key first comes
+// if there is room; else the key counts among the others. own returns a key that
+// holds nothing else in memory. Where there is no room, no lock is taken either.
+func (t *table[K, V]) choose(key K, most int, others K, own func(K) K, fresh func(K) V) V {
+	if row, ok := t.find(key); ok {
+		return row
+	}
+	if t.room(most) {
+		key = own(key)
+		if row, ok := t.add(key, most, func() V { return fresh(key) }); ok {
+			return row
+		}
+	}
+	if row, ok := t.find(others); ok {
+		return row
+	}
+	row, _ := t.add(others, unlimited, func() V { return fresh(others) })
+	return row
+}
+
 // child is one series of a metric, made when it is first needed: what never
 // happens has none.
 type child[T any] struct{ made atomic.Pointer[T] }

@@ -75,7 +75,7 @@ func (h *Relay) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 	}
 	res, err := h.proxy.Transport.RoundTrip(r)
 	if err != nil {
-		return caddyhttp.Error(statusOf(r, err), err)
+		return caddyhttp.Error(statusClientGone, err) // for everything else there is an answer
 	}
 	writeHead(w, res)
 	if err := pass(w, res); err != nil {
@@ -90,14 +90,6 @@ func (h *Relay) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 // statusClientGone is the status, as other servers have it in their logs, of a
 // request whose client did not wait for the answer.
 const statusClientGone = 499
-
-// statusOf returns the status of a call that was not answered.
-func statusOf(r *http.Request, _ error) int {
-	if r.Context().Err() != nil {
-		return statusClientGone
-	}
-	return http.StatusBadGateway
-}
 
 // Interface guards
 var (
