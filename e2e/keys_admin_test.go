@@ -151,3 +151,19 @@ func TestKeysCommand(t *testing.T) {
 		t.Errorf("without a key: %s", out)
 	}
 }
+
+// While the provider is left alone as nobody answers there, no key is called
+// free.
+func TestKeysOfAProviderThatIsAway(t *testing.T) {
+	g := start(t, strings.Replace(threeKeys, "provider openai http://127.0.0.1:SIM", "provider openai http://127.0.0.1:1", 1))
+	for range 3 {
+		g.do(t, "POST", "/v1/chat/completions", chatBody)
+	}
+	out, err := exec.Command(binary, "llm", "keys", "list", "--address", strings.TrimPrefix(g.admin, "http://")).CombinedOutput()
+	if err != nil || strings.Count(string(out), "provider rests ") != 3 || !strings.Contains(string(out), "(not_sent)") || strings.Contains(string(out), "free") {
+		t.Errorf("%v:\n%s", err, out)
+	}
+	if k := g.poolKeys(t)["openai/good"]; k.State != "closed" || k.Available {
+		t.Errorf("of a key: %+v", k)
+	}
+}

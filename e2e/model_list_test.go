@@ -94,6 +94,23 @@ func TestModelsAreListedOfTheConfig(t *testing.T) {
 	if asked := g.asked(t); asked[fingerprint("sim-good")] != 1 {
 		t.Errorf("the provider was asked %v", asked)
 	}
+	// What the list does not show is not there, and nobody is asked for it.
+	for _, test := range []struct{ key, path string }{
+		{clientKey, "/v1/models/o1"}, {internKey, "/v1/models/gpt-4o"}, {clientKey, "/v1/models/of-the-provider"},
+	} {
+		req := g.newRequest(t, "GET", test.path, "")
+		req.Header.Set("Authorization", "Bearer "+test.key)
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status, text := readAll(t, res); status != http.StatusNotFound || !strings.Contains(text, `"code":"model_not_found"`) {
+			t.Errorf("%s: got %d %s", test.path, status, text)
+		}
+	}
+	if asked := g.asked(t); asked[fingerprint("sim-good")] != 1 {
+		t.Errorf("the provider was asked %v", asked)
+	}
 	if calls := g.awaitCalls(t, 5); calls[0]["llm_outcome"] != "ok" || calls[0]["status"] != 200.0 {
 		t.Errorf("got %v", calls[0])
 	}

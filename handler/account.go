@@ -36,6 +36,8 @@ type account struct {
 	// what that is, or the part of it that is known if costUnknown.
 	charged, costUnknown bool
 	cost                 pricing.Cost
+	// reason is why the key or token was refused, in a word.
+	reason string
 	// known says that the config names the client or a store does, and not only
 	// somebody who vouches for it; configured, that the config does.
 	known, configured bool
@@ -133,6 +135,9 @@ func (a *account) MarshalLogObject(log zapcore.ObjectEncoder) error {
 	log.AddString("llm_outcome", string(call.Outcome))
 	if call.Refusal != "" {
 		log.AddString("llm_code", call.Refusal)
+	}
+	if a.reason != "" {
+		log.AddString("llm_auth_reason", a.reason)
 	}
 	if a.client != "" {
 		log.AddString("llm_client", a.client)

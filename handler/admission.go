@@ -89,6 +89,9 @@ func allowModels(client *auth.Client, method string, request *wire.Request, dema
 		if model == "" {
 			return refuse(http.StatusForbidden, "model_not_allowed", "this API key is for certain models only, and the request does not name one")
 		}
+		if request.AsksForModel() { // which no list would show it
+			return &refusal{Error: wire.UnknownModel(model)}
+		}
 		return refuse(http.StatusForbidden, "model_not_allowed", fmt.Sprintf("this API key may not use the model %q", model))
 	}
 	return nil

@@ -47,9 +47,17 @@ func (*AuthError) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	}
 	metrics.Process.Refuse(refused.Code)
 	skipBody(w, r)
-	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	return refused.write(w, familyOf(r), requestID(r))
+}
+
+// requestID returns the id under which the log knows a request.
+func requestID(r *http.Request) string {
+	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return ""
+	}
 	id, _ := repl.GetString("http.request.uuid")
-	return refused.write(w, familyOf(r), id)
+	return id
 }
 
 // Interface guard

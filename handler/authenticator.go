@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
 	"github.com/seed83435595/caddy-llm-proxy/handler/metrics"
@@ -110,6 +112,9 @@ func (a *Authenticator) Authenticate(w http.ResponseWriter, r *http.Request) (ca
 	caddyhttp.SetVar(r.Context(), refusalVar, refused)
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	repl.Set("http.auth.llm.error", refused.Code)
+	if c := a.logger.Check(zapcore.InfoLevel, "a caller was not let in"); c != nil && refused.reason != "" {
+		c.Write(zap.String("request_id", requestID(r)), zap.String("llm_code", refused.Code), zap.String("llm_auth_reason", refused.reason))
+	}
 	return user, false, nil
 }
 

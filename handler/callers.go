@@ -3,6 +3,7 @@
 package handler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -153,10 +154,10 @@ func (who *Callers) close() error {
 // identify returns the client whose key or token a request brings.
 func (who *Callers) identify(r *http.Request) (*auth.Client, *refusal) {
 	reason := metrics.AuthMissing
-	tried, failed := 0, false
+	tried, failed, why := 0, false, ""
 	ctx := r.Context()
-	if len(who.JWT) > 0 {
-		ctx = auth.WithTries(ctx)
+	if len(who.JWT) > 0 || who.Introspection != nil {
+		ctx = auth.WithCaller(ctx, clientAddress(r))
 	}
 	for secret := range wire.Credentials(r.Header, r.URL) {
 		if tried++; tried > maxCredentials {
@@ -172,26 +173,47 @@ func (who *Callers) identify(r *http.Request) (*auth.Client, *refusal) {
 			reason = metrics.AuthWrong
 		}
 		failed = failed || !errors.Is(err, auth.ErrUnjudged) && !errors.Is(err, errBadClaims)
-		who.tellOfRefusal(err)
+		if why == "" || why == reasonUnknown {
+			why = reasonOf(err)
+		}
+		who.tellOfRefusal(r, err)
 	}
 	// Who brings no key at all has not guessed one.
 	if failed && who.AuthFailures != nil {
 		who.memory.failures.Add(time.Now(), clientAddress(r), time.Duration(who.AuthFailures.Window))
 	}
 	metrics.Process.FailAuth(reason)
+	refused := unauthorized()
 	if reason == metrics.AuthUnavailable {
-		return nil, unavailable()
+		refused = unavailable()
 	}
-	return nil, unauthorized()
+	refused.reason = cmp.Or(why, "missing")
+	return nil, refused
+}
+
+// reasonUnknown is a key that is nobody's: it tells least.
+const reasonUnknown = "unknown_key"
+
+// reasonOf returns in a word why a key or token was refused, for the log.
+func reasonOf(err error) string {
+	switch {
+	case errors.Is(err, errBadClaims):
+		return "claims"
+	case errors.Is(err, errReplaced):
+		return "replaced_key"
+	case errors.Is(err, errOtherIssuer):
+		return "issuer"
+	}
+	return cmp.Or(auth.Reason(err), reasonUnknown)
 }
 
 // tellOfRefusal logs why a key was refused: loudly where its issuer is at
 // fault, for its tokens would be refused again and again.
-func (who *Callers) tellOfRefusal(err error) {
+func (who *Callers) tellOfRefusal(r *http.Request, err error) {
 	if errors.Is(err, errBadClaims) && who.told.first(err.Error()) {
 		who.logger.Warn("a token was refused; this is said once", zap.Error(err))
 	} else if c := who.logger.Check(zapcore.DebugLevel, "a key was refused"); c != nil {
-		c.Write(zap.Error(err))
+		c.Write(zap.String("request_id", requestID(r)), zap.Error(err))
 	}
 }
 
@@ -220,6 +242,8 @@ func (who *Callers) tooManyFailures(r *http.Request) *refusal {
 
 var (
 	errUnknownKey = errors.New("no client has this key")
+	// errOtherIssuer is a token that nobody here has an issuer for.
+	errOtherIssuer = fmt.Errorf("%w: the token is of another issuer", errUnknownKey)
 	// errReplaced is a key that a client had once.
 	errReplaced = errors.New("the key has been replaced, and is not valid any more")
 	// errStale is a key that may have come to a client which is not known yet.

@@ -56,6 +56,24 @@ func TestModelsOfAClient(t *testing.T) {
 	}
 }
 
+// A model that no list would show to a client is not there when it asks for that
+// one alone.
+func TestOneModelThatAClientMayNotUseIsNotThere(t *testing.T) {
+	c := newClient(t)
+	c.Models = []string{"gpt-4o*"}
+	h := newHandler(t, &Handler{Callers: Callers{Clients: []*Client{c}}})
+	get := func(path string) *http.Request {
+		r := request(path, "")
+		r.Method = http.MethodGet
+		return r
+	}
+	checkPassed(t, h, get("/v1/models/gpt-4o-mini"))
+	checkPassed(t, h, get("/v1/models"))
+	checkRefused(t, h, get("/v1/models/o1"), http.StatusNotFound, "model_not_found")
+	checkRefused(t, h, get("/v1beta/models/o1"), http.StatusNotFound, "NOT_FOUND")
+	checkRefused(t, h, get("/v1/models/gpt-4"), http.StatusNotFound, "model_not_found")
+}
+
 // A client whose time is over is refused, before its body is read.
 func TestExpiredClient(t *testing.T) {
 	c := newClient(t)

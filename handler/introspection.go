@@ -56,10 +56,12 @@ type Introspection struct {
 	// Timeout is how long a call waits for the issuer. Default: 5s.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	// MaxInFlight is how many questions may be under way. Default: 16.
+	// MaxInFlight is how many questions may be under way, half of them for the
+	// tokens from one address. Default: 16.
 	MaxInFlight int `json:"max_in_flight,omitempty"`
 
-	// MaxRate is how many questions there may be in a second. Default: 100.
+	// MaxRate is how many questions there may be in a second, half of them for
+	// tokens from one address that are not good. Default: 100.
 	MaxRate int `json:"max_rate,omitempty"`
 
 	Claims

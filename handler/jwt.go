@@ -110,7 +110,7 @@ func (who *Callers) verify(ctx context.Context, secret string) (*grant, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUnknownKey, err)
 	}
-	refused := fmt.Errorf("%w: the token is of another issuer", errUnknownKey)
+	refused := errOtherIssuer
 	for _, j := range who.JWT {
 		if j.Issuer != token.Issuer {
 			continue

@@ -87,7 +87,7 @@ func (l *LimitError) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 	// rate_limit has said how long its window takes to have room again.
 	seconds, _ := strconv.Atoi(w.Header().Get("Retry-After"))
 	skipBody(w, r)
-	id, _ := repl.GetString("http.request.uuid")
+	id := requestID(r)
 	if access := accessLog(r); access != nil {
 		access.Set(zap.String("request_id", id))
 		access.Set(zap.String("llm_outcome", string(streaming.OutcomeRefused)))

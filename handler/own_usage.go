@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/seed83435595/caddy-llm-proxy/handler/auth"
@@ -63,8 +62,7 @@ type ownPeriods struct {
 // serveOwnUsage answers a client that asks for its own limits and usage. It is
 // no call: it counts for nothing.
 func (h *Handler) serveOwnUsage(w http.ResponseWriter, r *http.Request) error {
-	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	id, _ := repl.GetString("http.request.uuid")
+	id := requestID(r)
 	skipBody(w, r)
 	w.Header().Set("Cache-Control", "no-store")
 	now := time.Now()

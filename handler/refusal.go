@@ -20,6 +20,9 @@ type refusal struct {
 	// wantsKey says that the message is to go on with where the client's key
 	// belongs, which differs by family.
 	wantsKey bool
+	// reason is why a key or token is refused, in a word that only the log
+	// shows.
+	reason string
 }
 
 func refuse(status int, code, message string) *refusal {

@@ -4,9 +4,12 @@ package handler
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
@@ -64,5 +67,76 @@ func TestRefusedLineLeavesOutWhatIsUnknown(t *testing.T) {
 		if fields["llm_model"] != test.model || fields["llm_stream"] != test.stream || fields["request_id"] == "" {
 			t.Errorf("%+v: got %v", test, fields)
 		}
+	}
+}
+
+// The line about a call whose key or token was refused says why, in a word of
+// ours, and nothing of what came.
+func TestRefusedLineSaysWhyATokenWas(t *testing.T) {
+	core, logs := observer.New(zapcore.InfoLevel)
+	issuer, stranger := newIssuer(t, "https://id.example"), newIssuer(t, "https://id.example")
+	h := newHandler(t, &Handler{Callers: Callers{JWT: []*JWT{issuer.jwt(Claims{LimitsClaim: "limits"})}, Clients: []*Client{newClient(t)}}})
+	h.logger = zap.New(core)
+	for name, test := range map[string]struct{ token, reason string }{
+		"expired":        {issuer.sign("alice", `{"exp":1000000000}`), "expired"},
+		"audience":       {issuer.sign("alice", `{"aud":"canary"}`), "audience"},
+		"issuer":         {newIssuer(t, "https://canary.example").sign("alice", ""), "issuer"},
+		"signature":      {stranger.sign("alice", ""), "signature"},
+		"claims":         {issuer.sign("alice", `{"limits":7}`), "claims"},
+		"no token":       {"sk-canary-0123456789", "unknown_key"},
+		"nothing at all": {"", "missing"},
+	} {
+		r := bearing(test.token, chat)
+		if test.token == "" {
+			wire.StripCredentials(r.Header)
+		}
+		if w, _, _ := serve(h, r); w.Code != http.StatusUnauthorized || strings.Contains(w.Body.String(), test.reason+`"`) {
+			t.Errorf("%s: the client got %d %s", name, w.Code, w.Body)
+		}
+		lines := logs.FilterMessage("call").All()
+		logs.TakeAll()
+		if len(lines) != 1 {
+			t.Fatalf("%s: %d lines", name, len(lines))
+		}
+		fields := lines[0].ContextMap()
+		if fields["llm_auth_reason"] != test.reason || fields["request_id"] == "" || fields["llm_code"] != "invalid_api_key" {
+			t.Errorf("%s: got %v", name, fields)
+		}
+		for _, value := range fields {
+			if text, _ := value.(string); strings.Contains(text, "canary") || test.token != "" && strings.Contains(text, test.token) {
+				t.Errorf("%s: the line repeats what came: %q", name, text)
+			}
+		}
+	}
+	if _, passed, _ := serve(h, bearing(issuer.sign("alice", ""), chat)); !passed {
+		t.Fatal("a good token was refused")
+	}
+	if _, said := logs.FilterMessage("call").TakeAll()[0].ContextMap()["llm_auth_reason"]; said {
+		t.Error("a call that was let in has a reason")
+	}
+}
+
+// So does a line of llm_auth, which has none about calls.
+func TestAuthenticatorSaysWhyATokenWasRefused(t *testing.T) {
+	core, logs := observer.New(zapcore.InfoLevel)
+	issuer := newIssuer(t, "https://id.example")
+	a := &Authenticator{Callers: Callers{JWT: []*JWT{issuer.jwt(Claims{})}}}
+	if err := a.Provision(newContext(t)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := a.Cleanup(); err != nil {
+			t.Error(err)
+		}
+	})
+	a.logger = zap.New(core)
+	w := httptest.NewRecorder()
+	r := caddyhttp.PrepareRequest(bearing(issuer.sign("alice", `{"exp":1000000000}`), chat), caddy.NewReplacer(), w, &caddyhttp.Server{})
+	if _, ok, err := a.Authenticate(w, r); ok || err != nil {
+		t.Fatalf("let in, or %v", err)
+	}
+	lines := logs.All()
+	if len(lines) != 1 || lines[0].ContextMap()["llm_auth_reason"] != "expired" || lines[0].ContextMap()["request_id"] == "" {
+		t.Errorf("got %v", lines)
 	}
 }

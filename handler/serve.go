@@ -34,7 +34,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	refused := h.admit(&a, w, r)
 	w = a.quota.tell(w, a.family())
 	if refused != nil {
-		a.call.Status, a.call.Refusal = refused.Status, refused.Code
+		a.call.Status, a.call.Refusal, a.reason = refused.Status, refused.Code, refused.reason
 		if a.call.Body == nil {
 			skipBody(w, r)
 		}

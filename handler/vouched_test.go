@@ -50,11 +50,10 @@ func newIssuer(t *testing.T, name string) *testIssuer {
 // sign returns a token for a subject, with more claims as JSON.
 func (i *testIssuer) sign(subject, more string) string {
 	i.t.Helper()
-	claims := map[string]any{}
+	claims := map[string]any{"iss": i.name, "aud": "llm", "exp": time.Now().Add(time.Hour).Unix()}
 	if err := json.Unmarshal([]byte(cmp.Or(more, "{}")), &claims); err != nil {
 		i.t.Fatal(err)
 	}
-	claims["iss"], claims["aud"], claims["exp"] = i.name, "llm", time.Now().Add(time.Hour).Unix()
 	if subject != "" {
 		claims["sub"] = subject
 	}

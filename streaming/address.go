@@ -99,6 +99,9 @@ func (p *Provider) setBase(base string) error {
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return errors.New("base URL: must not hold credentials, a query or a fragment")
 	}
+	if err := p.family.CheckBase(u); err != nil {
+		return fmt.Errorf("base URL %q: %w", base, err)
+	}
 	port := u.Port()
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]

@@ -50,8 +50,12 @@ func (a allowed) narrow(r routes, req *wire.Request, c *chain) (narrow *chain, o
 }
 
 // notAllowed says that the client may not use any provider that could serve
-// the call. It does not say which those are.
+// the call. It does not say which those are. Of a model that a list would not
+// show, it says that there is none.
 func notAllowed(req *wire.Request) wire.Error {
+	if req.AsksForModel() {
+		return wire.UnknownModel(req.Model)
+	}
 	message := "this API key may not use the provider that serves this path"
 	if req.Model != "" {
 		message = fmt.Sprintf("this API key may not use any provider of the model %q", req.Model)

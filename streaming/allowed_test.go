@@ -3,6 +3,7 @@
 package streaming
 
 import (
+	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -53,7 +54,14 @@ func ask(t *testing.T, tr *Transport, method, path, body string, providers ...st
 		t.Fatal(err)
 	}
 	call := &Call{ID: "test-request", Request: request, Body: []byte(body), Started: time.Now(), Providers: providers}
-	res, err := tr.RoundTrip(httptest.NewRequestWithContext(WithCall(t.Context(), call), method, "http://gateway"+path, strings.NewReader(body)))
+	status, text := carry(t, tr, call, method, path)
+	return status, text, call
+}
+
+// carry carries a call through the transport and reads the answer.
+func carry(t *testing.T, tr *Transport, call *Call, method, path string) (int, string) {
+	t.Helper()
+	res, err := tr.RoundTrip(httptest.NewRequestWithContext(WithCall(t.Context(), call), method, "http://gateway"+path, bytes.NewReader(call.Body)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +70,7 @@ func ask(t *testing.T, tr *Transport, method, path, body string, providers ...st
 	if err != nil {
 		t.Fatal(err)
 	}
-	return res.StatusCode, string(text), call
+	return res.StatusCode, string(text)
 }
 
 const chatPath = "/v1/chat/completions"

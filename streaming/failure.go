@@ -5,7 +5,6 @@ package streaming
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
@@ -195,8 +194,7 @@ func (r routes) unknownModel(req *wire.Request) wire.Error {
 		return wire.Error{Status: http.StatusNotFound, Code: "unknown_path",
 			Message: "nothing is served under this path"}
 	}
-	return wire.Error{Status: http.StatusNotFound, Code: "model_not_found",
-		Message: fmt.Sprintf("the model %q does not exist or is not available to you", req.Model)}
+	return wire.UnknownModel(req.Model)
 }
 
 // refuse answers the call ourselves, in its family's own shape.

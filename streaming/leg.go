@@ -128,6 +128,8 @@ func (l *leg) limit() (time.Duration, *timeoutError) {
 		return endGrace, errEnded
 	case l.urgent && !l.scan.Started():
 		return max(time.Duration(l.limits.FirstToken)-time.Since(l.began), 1), errFirstTokenTimeout
+	case l.scan.Blank():
+		return time.Duration(l.limits.Idle), errNothingTimeout
 	default:
 		return time.Duration(l.limits.Idle), errIdleTimeout
 	}

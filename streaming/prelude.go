@@ -77,12 +77,15 @@ func (r *rotation) hold(l *leg) *failure {
 		return filteredInside(l)
 	}
 	over, started := l.end == io.EOF || l.scan.Ended(), l.scan.Started()
-	if over && !(l.stream && started) {
+	noAnswer := l.noAnswer(over)
+	if over && !(l.stream && started) || noAnswer != "" {
 		if verdict, isFailure := l.judgeWhole(); isFailure {
 			return r.failedInside(verdict, l.held)
 		}
 	}
 	switch {
+	case noAnswer == page:
+		return notAnswered(noAnswer)
 	case started:
 		return nil
 	case l.end != nil && !errors.Is(l.end, io.EOF):
@@ -91,8 +94,37 @@ func (r *rotation) hold(l *leg) *failure {
 		// Once more: it may be a hiccup, or the model's honest answer.
 		r.emptied = true
 		return &failure{verdict: keypool.Verdict{Class: keypool.ClassEmpty}}
+	case noAnswer != "":
+		return notAnswered(noAnswer)
 	}
 	return nil
+}
+
+// What a success may be that no model has made: one without a body, or the page
+// of something that stands before the provider, such as a login.
+const (
+	noBody = "no_body"
+	page   = "html"
+)
+
+// noAnswer says what it is instead if an answer that a model should have made
+// is none; over says that it is all there. It returns nothing if it is one, or
+// may be.
+func (l *leg) noAnswer(over bool) string {
+	switch {
+	case !l.call.Request.Generates():
+		return ""
+	case l.scan.Page():
+		return page
+	case over && l.scan.Blank():
+		return noBody
+	}
+	return ""
+}
+
+// notAnswered blames the provider for a success that is no answer.
+func notAnswered(detail string) *failure {
+	return &failure{verdict: keypool.Verdict{Class: keypool.ClassUpstream, Detail: detail}}
 }
 
 // holdMore reads the next piece of what is held back.

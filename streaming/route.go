@@ -257,5 +257,9 @@ func (r routes) match(req *wire.Request) *chain {
 			return chain
 		}
 	}
-	return r.open[req.Family]
+	if only := r.open[req.Family]; only != nil || !req.AsksForModel() || r.named(req.Family) != nil {
+		return only
+	}
+	// Who serves the list of models knows of those that are in it.
+	return r.first[req.Family]
 }

@@ -68,6 +68,7 @@ func (e *timeoutError) Temporary() bool { return true }
 var (
 	errHeadersTimeout    = &timeoutError{"the provider sent no response headers in time (timeouts headers)"}
 	errFirstTokenTimeout = &timeoutError{"the provider generated nothing in time (timeouts first_token)"}
+	errNothingTimeout    = &timeoutError{"the provider sent the head of an answer and then nothing in time (timeouts idle)"}
 	errIdleTimeout       = &timeoutError{"the provider fell silent in the middle of its answer (timeouts idle)"}
 	errTotalTimeout      = &timeoutError{"the answer was not complete in time (timeouts total)"}
 	// errEnded is no fault: the answer is complete, and nothing more came.

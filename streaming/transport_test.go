@@ -120,9 +120,15 @@ func postHeader(t *testing.T, ctx context.Context, tr *Transport, path string, h
 // send carries one call with these headers.
 func send(t *testing.T, ctx context.Context, tr *Transport, path string, header http.Header, body string) (*http.Response, *Call) {
 	t.Helper()
+	return request(t, ctx, tr, http.MethodPost, path, header, body)
+}
+
+// request carries one call of any method.
+func request(t *testing.T, ctx context.Context, tr *Transport, method, path string, header http.Header, body string) (*http.Response, *Call) {
+	t.Helper()
 	u := &url.URL{Path: path}
 	u.Path, u.RawQuery, _ = strings.Cut(path, "?")
-	request, err := wire.Recognize(http.MethodPost, u, http.Header{})
+	request, err := wire.Recognize(method, u, http.Header{})
 	if err != nil {
 		t.Fatalf("recognizing %s: %v", path, err)
 	}
@@ -130,7 +136,7 @@ func send(t *testing.T, ctx context.Context, tr *Transport, path string, header 
 		t.Fatalf("reading body: %v", err)
 	}
 	call := &Call{ID: "test-request", Request: request, Body: []byte(body), Started: time.Now()}
-	in := httptest.NewRequestWithContext(WithCall(ctx, call), http.MethodPost, "http://gateway"+path, nil)
+	in := httptest.NewRequestWithContext(WithCall(ctx, call), method, "http://gateway"+path, nil)
 	in.Header = header.Clone()
 	in.Header.Set("Authorization", "Bearer client-secret")
 	res, err := tr.RoundTrip(in)

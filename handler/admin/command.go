@@ -145,14 +145,27 @@ func (h *health) measures() (success, latency string) {
 func (k *key) why(now time.Time) string {
 	switch {
 	case k.State == "open":
-		return fmt.Sprintf("rests %s (%s)", k.Resting.Until.Sub(now).Round(time.Second), k.Resting.Class)
+		return k.Resting.said(now)
+	case k.State != "closed" && k.State != "half-open":
+		return k.State
+	case k.ProviderResting != rest{}:
+		return "provider " + k.ProviderResting.said(now)
 	case k.State == "half-open":
 		return "on trial"
-	case k.Available && len(k.RestingModels) > 0:
-		return fmt.Sprintf("free (models at rest: %d)", len(k.RestingModels))
-	case k.Available:
-		return "free"
-	default:
-		return k.State
 	}
+	models := len(k.ProviderRestingModels)
+	for model := range k.RestingModels {
+		if _, counted := k.ProviderRestingModels[model]; !counted {
+			models++
+		}
+	}
+	if models > 0 {
+		return fmt.Sprintf("free (models at rest: %d)", models)
+	}
+	return "free"
+}
+
+// said says for how long something rests, and why.
+func (r rest) said(now time.Time) string {
+	return fmt.Sprintf("rests %s (%s)", r.Until.Sub(now).Round(time.Second), r.Class)
 }

@@ -57,14 +57,17 @@ func healthOf(s keypool.HealthStatus) health {
 	}
 }
 
-// key is a key, known by its id alone.
+// key is a key, known by its id alone. What its provider rests from keeps it
+// from being used as well.
 type key struct {
-	ID            string          `json:"id"`
-	State         string          `json:"state"`
-	Available     bool            `json:"available"`
-	InFlight      int             `json:"in_flight"`
-	Resting       rest            `json:"resting,omitzero"`
-	RestingModels map[string]rest `json:"resting_models,omitempty"`
+	ID                    string          `json:"id"`
+	State                 string          `json:"state"`
+	Available             bool            `json:"available"`
+	InFlight              int             `json:"in_flight"`
+	Resting               rest            `json:"resting,omitzero"`
+	RestingModels         map[string]rest `json:"resting_models,omitempty"`
+	ProviderResting       rest            `json:"provider_resting,omitzero"`
+	ProviderRestingModels map[string]rest `json:"provider_resting_models,omitempty"`
 	health
 }
 
@@ -119,7 +122,7 @@ func operateKey(r *http.Request) (any, error) {
 	for _, status := range streaming.Pools() {
 		for _, k := range status.Keys {
 			if status.Provider == provider && k.ID == id {
-				return keyOf(k), nil
+				return keyOf(k, status.Upstream), nil
 			}
 		}
 	}
@@ -129,14 +132,14 @@ func operateKey(r *http.Request) (any, error) {
 func poolOf(status streaming.PoolStatus) pool {
 	p := pool{Provider: status.Provider, API: status.API, BaseURL: status.BaseURL, Keys: []key{}, Upstream: upstreamOf(status.Upstream)}
 	for _, k := range status.Keys {
-		p.Keys = append(p.Keys, keyOf(k))
+		p.Keys = append(p.Keys, keyOf(k, status.Upstream))
 	}
 	return p
 }
 
-func keyOf(s keypool.KeyStatus) key {
+func keyOf(s keypool.KeyStatus, at keypool.UpstreamStatus) key {
 	k := key{
-		ID: s.ID, State: s.State, Available: s.Available(), InFlight: s.InFlight,
+		ID: s.ID, State: s.State, Available: s.Available() && at.Available(), InFlight: s.InFlight,
 		Resting: restOf(s.CoolingUntil, s.CoolingClass),
 		health:  healthOf(s.HealthStatus),
 	}
@@ -145,6 +148,18 @@ func keyOf(s keypool.KeyStatus) key {
 			k.RestingModels = map[string]rest{}
 		}
 		k.RestingModels[model] = restOf(m.Until, m.Class)
+	}
+	for _, c := range at.Circuits {
+		switch {
+		case c.Until.IsZero():
+		case c.Model == "":
+			k.ProviderResting = restOf(c.Until, c.Class)
+		default:
+			if k.ProviderRestingModels == nil {
+				k.ProviderRestingModels = map[string]rest{}
+			}
+			k.ProviderRestingModels[c.Model] = restOf(c.Until, c.Class)
+		}
 	}
 	return k
 }

@@ -3,7 +3,6 @@
 package auth
 
 import (
-	"errors"
 	"sync"
 	"time"
 )
@@ -23,8 +22,6 @@ type answer struct {
 	// the issuer cannot be asked again; never if the token is not good.
 	fresh, until time.Time
 }
-
-var errInactive = errors.New("the issuer says that the token is not active")
 
 func (a answer) judge() (Claims, error) {
 	if a.claims == nil {

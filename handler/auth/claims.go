@@ -105,7 +105,7 @@ func SplitTexts(list string) []string {
 // as far as these are asked for.
 func (c Claims) Check(issuer string, audience []string) error {
 	if issuer != "" && c.Text(Path{"iss"}) != issuer {
-		return errors.New("the token is of another issuer")
+		return errIssuer
 	}
 	if len(audience) == 0 {
 		return nil
@@ -118,7 +118,7 @@ func (c Claims) Check(issuer string, audience []string) error {
 		_ = json.Unmarshal(value, &meant) // nobody is meant
 	}
 	if !slices.ContainsFunc(meant, func(name string) bool { return slices.Contains(audience, name) }) {
-		return errors.New("the token is meant for somebody else")
+		return errAudience
 	}
 	return nil
 }

@@ -55,6 +55,7 @@ type Introspector struct {
 	answers answers
 	flight  singleflight.Group
 	slots   chan struct{}
+	shares  *shares
 	pace    *rate.Limiter
 	breaker *gobreaker.CircuitBreaker[answer]
 }
@@ -62,6 +63,7 @@ type Introspector struct {
 // Init prepares the introspector. It must be called first.
 func (i *Introspector) Init() {
 	i.slots = make(chan struct{}, i.MaxInFlight)
+	i.shares = newShares(i.MaxInFlight, i.MaxRate)
 	i.pace = rate.NewLimiter(rate.Limit(i.MaxRate), i.MaxRate)
 	var last error
 	i.breaker = gobreaker.NewCircuitBreaker[answer](gobreaker.Settings{
@@ -142,6 +144,12 @@ func (i *Introspector) askInTurn(ctx context.Context, token string) (answer, err
 	if i.breaker.State() == gobreaker.StateOpen {
 		return answer{}, gobreaker.ErrOpenState
 	}
+	from := callerOf(ctx).from
+	leave, err := i.shares.enter(ctx, from, i.Now)
+	if err != nil {
+		return answer{}, err
+	}
+	defer leave()
 	if !i.pace.Allow() {
 		return answer{}, errors.New("there are too many tokens to ask about")
 	}
@@ -149,15 +157,19 @@ func (i *Introspector) askInTurn(ctx context.Context, token string) (answer, err
 	case i.slots <- struct{}{}:
 		defer func() { <-i.slots }()
 	case <-ctx.Done():
-		return answer{}, errors.New("too many questions are under way")
+		return answer{}, errCrowded
 	}
-	return i.breaker.Execute(func() (answer, error) {
+	said, err := i.breaker.Execute(func() (answer, error) {
 		text, err := i.Ask(ctx, token)
 		if err != nil {
 			return answer{}, err
 		}
 		return i.read(text)
 	})
+	if err == nil && said.claims == nil || errors.Is(err, ErrStrange) {
+		i.shares.judged(from, i.Now())
+	}
+	return said, err
 }
 
 // read reads the issuer's answer.

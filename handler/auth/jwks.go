@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -22,6 +23,10 @@ const (
 	// minRefresh is how long after one fetch a token with an unknown key may
 	// cause another: anybody can invent key ids.
 	minRefresh = 30 * time.Second
+	// minOther is the same where the token is from another address than the one
+	// that has caused the last fetch: who invents ids must not keep others from
+	// having new keys fetched.
+	minOther = 5 * time.Second
 	// maxKeyWait is how long a call waits for a fetch.
 	maxKeyWait = 5 * time.Second
 )
@@ -46,6 +51,8 @@ type KeySet struct {
 	mu      sync.Mutex
 	keys    []jose.JSONWebKey
 	fetched time.Time
+	// asker is the address that has caused a fetch last.
+	asker netip.Addr
 	// round is closed when the fetch that is wanted or under way is over; nil
 	// when there is none.
 	round chan struct{}
@@ -102,7 +109,7 @@ func (k *KeySet) find(ctx context.Context, id string) ([]jose.JSONWebKey, error)
 	if len(found) > 0 {
 		return found, nil
 	}
-	if round := k.ask(); round != nil {
+	if round := k.ask(callerOf(ctx).from); round != nil {
 		ctx, cancel := context.WithTimeout(ctx, maxKeyWait)
 		defer cancel()
 		select {
@@ -133,14 +140,20 @@ func (k *KeySet) lookUp(id string) (found []jose.JSONWebKey, known bool) {
 	return found, len(k.keys) > 0
 }
 
-// ask wants a fetch. It returns nil if the last one is too recent.
-func (k *KeySet) ask() <-chan struct{} {
+// ask wants a fetch for a token from an address. It returns nil if the last one
+// is too recent.
+func (k *KeySet) ask(from netip.Addr) <-chan struct{} {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.round == nil {
-		if !k.fetched.IsZero() && k.Now().Sub(k.fetched) < minRefresh {
+		least := minRefresh
+		if from != k.asker {
+			least = minOther
+		}
+		if !k.fetched.IsZero() && k.Now().Sub(k.fetched) < least {
 			return nil
 		}
+		k.asker = from
 		k.round = make(chan struct{})
 		// The first fetch is under way already.
 		if !k.fetched.IsZero() {

@@ -20,24 +20,6 @@ const maxToken = 16 << 10
 // one request brings: one that names no key is tried against each.
 const maxTries = 16
 
-// triesKey is under which a context has how many checks are left.
-type triesKey struct{}
-
-// WithTries returns a context in which several tokens have no more checks of
-// signatures than a single one.
-func WithTries(ctx context.Context) context.Context {
-	left := maxTries
-	return context.WithValue(ctx, triesKey{}, &left)
-}
-
-func triesLeft(ctx context.Context) *int {
-	if left, ok := ctx.Value(triesKey{}).(*int); ok {
-		return left
-	}
-	left := maxTries
-	return &left
-}
-
 // ErrUnjudged is that nobody can say for now whether a token is good.
 var ErrUnjudged = errors.New("the token cannot be judged at the moment")
 
@@ -67,15 +49,15 @@ func IsToken(secret string) bool {
 // ReadToken reads a token.
 func ReadToken(text string) (*Token, error) {
 	if len(text) > maxToken {
-		return nil, errors.New("the token is too long")
+		return nil, fmt.Errorf("%w: it is too long", errUnreadable)
 	}
 	parsed, err := jwt.ParseSigned(text, algorithms)
 	if err != nil {
-		return nil, fmt.Errorf("reading the token: %w", err)
+		return nil, fmt.Errorf("%w: %w", errUnreadable, err)
 	}
 	var says jwt.Claims
 	if err := parsed.UnsafeClaimsWithoutVerification(&says); err != nil {
-		return nil, fmt.Errorf("reading the token: %w", err)
+		return nil, fmt.Errorf("%w: %w", errUnreadable, err)
 	}
 	return &Token{parsed, says.Issuer}, nil
 }
@@ -99,13 +81,16 @@ func (v *Verifier) Verify(ctx context.Context, now time.Time, token *Token) (Cla
 	if err != nil {
 		return nil, err
 	}
+	if len(keys) == 0 {
+		return nil, errUnknownID
+	}
 	var standard jwt.Claims
 	var all Claims
-	if err := verify(token.parsed, keys, triesLeft(ctx), &standard, &all); err != nil {
+	if err := verify(token.parsed, keys, &callerOf(ctx).tries, &standard, &all); err != nil {
 		return nil, err
 	}
 	if standard.Expiry == nil {
-		return nil, errors.New("the token does not expire")
+		return nil, errNoExpiry
 	}
 	expected := jwt.Expected{Issuer: v.Issuer, AnyAudience: v.Audience, Time: now}
 	if err := standard.ValidateWithLeeway(expected, v.Leeway); err != nil {
@@ -118,13 +103,13 @@ func (v *Verifier) Verify(ctx context.Context, now time.Time, token *Token) (Cla
 // there are checks left.
 func verify(token *jwt.JSONWebToken, keys []jose.JSONWebKey, left *int, claims ...any) error {
 	algorithm := token.Headers[0].Algorithm
-	err := errors.New("no key of the issuer's fits the token")
+	err := errNoKeyFits
 	for _, key := range keys {
 		if key.Algorithm != "" && key.Algorithm != algorithm {
 			continue
 		}
 		if *left == 0 {
-			return errors.New("there are too many keys to check the token against, or too many tokens in the request")
+			return errTooManyKeys
 		}
 		*left--
 		if err = token.Claims(key.Key, claims...); err == nil {

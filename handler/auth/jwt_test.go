@@ -75,6 +75,18 @@ func (i *issuer) verifier() *Verifier {
 	return &Verifier{Keys: keys, Issuer: "https://id.example", Audience: []string{"llm"}, Leeway: time.Minute}
 }
 
+// fetching returns one that also fetches the issuer's keys anew, until the test
+// is over.
+func (i *issuer) fetching() *Verifier {
+	i.t.Helper()
+	v := i.verifier()
+	ctx, cancel := context.WithCancel(i.t.Context())
+	i.t.Cleanup(cancel)
+	go v.Keys.Run(ctx)
+	synctest.Wait()
+	return v
+}
+
 // claims are those of a good token at noon, with some changed; a nil one is
 // left out.
 func claims(change map[string]any) map[string]any {
@@ -132,34 +144,41 @@ func TestGoodTokens(t *testing.T) {
 	}
 }
 
-// A token that is not the issuer's, not for us, or not for now is refused.
+// A token that is not the issuer's, not for us, or not for now is refused, and
+// it is known why.
 func TestBadTokens(t *testing.T) {
 	i, stranger := newIssuer(t), newIssuer(t)
 	v := i.verifier()
 	sign := func(change map[string]any) string { return i.sign("ed", jose.EdDSA, claims(change)) }
 	good := sign(nil)
 	parts := strings.Split(good, ".")
-	for name, token := range map[string]string{
-		"another's":       stranger.sign("ed", jose.EdDSA, claims(nil)),
-		"issuer":          sign(map[string]any{"iss": "https://id.example/"}),
-		"no issuer":       sign(map[string]any{"iss": nil}),
-		"audience":        sign(map[string]any{"aud": "other"}),
-		"no audience":     sign(map[string]any{"aud": nil}),
-		"expired":         sign(map[string]any{"exp": noon.Add(-61 * time.Second).Unix()}),
-		"without an end":  sign(map[string]any{"exp": nil}),
-		"not yet":         sign(map[string]any{"nbf": noon.Add(2 * time.Minute).Unix()}),
-		"from the future": sign(map[string]any{"iat": noon.Add(2 * time.Minute).Unix()}),
-		"nobody's name":   sign(map[string]any{"sub": 7}),
-		"cut":             good[:len(good)-1],
-		"other claims":    parts[0] + "." + strings.Split(stranger.sign("ed", jose.EdDSA, claims(map[string]any{"sub": "root"})), ".")[1] + "." + parts[2],
-		"no signature":    parts[0] + "." + parts[1] + ".",
-		"alg none":        base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + parts[1] + ".",
-		"huge":            good + strings.Repeat("A", maxToken),
-		"empty token":     "",
-		"dots":            "eyJ..",
+	i.keys["secret"] = i.keys["ed"]
+	for name, test := range map[string]struct{ token, reason string }{
+		"another's":       {stranger.sign("ed", jose.EdDSA, claims(nil)), "signature"},
+		"issuer":          {sign(map[string]any{"iss": "https://id.example/"}), "issuer"},
+		"no issuer":       {sign(map[string]any{"iss": nil}), "issuer"},
+		"audience":        {sign(map[string]any{"aud": "other"}), "audience"},
+		"no audience":     {sign(map[string]any{"aud": nil}), "audience"},
+		"expired":         {sign(map[string]any{"exp": noon.Add(-61 * time.Second).Unix()}), "expired"},
+		"without an end":  {sign(map[string]any{"exp": nil}), "no_expiry"},
+		"not yet":         {sign(map[string]any{"nbf": noon.Add(2 * time.Minute).Unix()}), "not_yet_valid"},
+		"from the future": {sign(map[string]any{"iat": noon.Add(2 * time.Minute).Unix()}), "not_yet_valid"},
+		"nobody's name":   {sign(map[string]any{"sub": 7}), "unreadable"},
+		"unknown key":     {i.sign("secret", jose.EdDSA, claims(nil)), "unknown_key_id"},
+		"cut":             {good[:len(good)-1], "unreadable"},
+		"other claims":    {parts[0] + "." + strings.Split(stranger.sign("ed", jose.EdDSA, claims(map[string]any{"sub": "root"})), ".")[1] + "." + parts[2], "signature"},
+		"no signature":    {parts[0] + "." + parts[1] + ".", "signature"},
+		"alg none":        {base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + parts[1] + ".", "algorithm"},
+		"huge":            {good + strings.Repeat("A", maxToken), "unreadable"},
+		"empty token":     {"", "unreadable"},
+		"dots":            {"eyJ..", "unreadable"},
 	} {
-		if id, err := whose(t.Context(), v, token); err == nil || id != "" {
+		id, err := whose(t.Context(), v, test.token)
+		if err == nil || id != "" {
 			t.Errorf("%s: taken for %q", name, id)
+		}
+		if reason := Reason(err); reason != test.reason {
+			t.Errorf("%s: reason %q of %v, want %s", name, reason, err, test.reason)
 		}
 	}
 }
@@ -211,11 +230,7 @@ func TestParseKeys(t *testing.T) {
 func TestKeysAreFetchedWhenNeeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer(t)
-		v := i.verifier()
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		go v.Keys.Run(ctx)
-		synctest.Wait()
+		v, ctx := i.fetching(), t.Context()
 		first := i.fetches.Load()
 
 		_, private, _ := ed25519.GenerateKey(rand.Reader)

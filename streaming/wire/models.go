@@ -4,13 +4,55 @@ package wire
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"net/url"
+	"strings"
 )
 
 // AsksForModels tells whether a request asks for a list of models that can be
 // made of their names; see [Request.ModelList]. Some families' lists tell more.
 func (r *Request) AsksForModels(method string) bool {
 	return method == http.MethodGet && r.Family.listing != nil && r.path.head == "" && r.path.rest == r.Family.listingAt
+}
+
+// AsksForModel tells whether a request asks for what such a list says of one
+// model, which is its Model then.
+func (r *Request) AsksForModel() bool { return r.listed }
+
+// listedModel returns the model whose entry of the list of models is asked for;
+// nothing if none is.
+func (f *Family) listedModel(method string, path address) string {
+	escaped, below := strings.CutPrefix(path.rest, f.listingAt+"/")
+	if !below || method != http.MethodGet || f.listing == nil || path.head != "" {
+		return ""
+	}
+	// What is behind a further slash belongs to the model, but for the names of
+	// models of others: "author/model".
+	if strings.Count(escaped, "/") > f.slashes {
+		return ""
+	}
+	name, _ := url.PathUnescape(escaped) // it has been checked
+
+	return name
+}
+
+// placeInPath returns the path's rest with another model in it.
+func (r *Request) placeInPath(model string) string {
+	if r.listed {
+		return r.Family.listingAt + "/" + url.PathEscape(model)
+	}
+
+	return r.Family.placeModel(r.path.rest, model)
+}
+
+// UnknownModel is the error that says that there is no such model, or none for
+// the client.
+func UnknownModel(model string) Error {
+	return Error{
+		Status: http.StatusNotFound, Code: "model_not_found",
+		Message: fmt.Sprintf("the model %q does not exist or is not available to you", model),
+	}
 }
 
 // ModelList returns the list that such a request asks for.

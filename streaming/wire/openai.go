@@ -25,6 +25,7 @@ var openai = &Family{
 	errorBody: openaiError,
 	listing:   openaiModels,
 	listingAt: "/models",
+	slashes:   1,
 
 	modelParameters: []string{"model"},
 }

@@ -3,6 +3,7 @@
 package wire
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 )
@@ -38,6 +39,8 @@ type Request struct {
 	// modelInPath says that Model stands in the path and not only in the body,
 	// modelInQuery that it stands in the query.
 	modelInPath, modelInQuery bool
+	// listed says that it is asked for what a list of models says of Model.
+	listed bool
 	// doubt is what is wrong with the query of a handshake.
 	doubt *RequestError
 	// named are the places in the body that name the model.
@@ -64,15 +67,17 @@ func Recognize(method string, u *url.URL, h http.Header) (*Request, error) {
 	}
 	for _, family := range families {
 		if found, ok := family.recognize(method, path, h); ok {
+			listed := family.listedModel(method, found.path)
 			r := &Request{
 				Family:    family,
 				Operation: found.operation,
-				Model:     found.model,
+				Model:     cmp.Or(found.model, listed),
 				Stream:    found.stream || found.operation.streamsByQuery && u.Query().Get("stream") == "true",
 				path:      found.path,
 
 				once:        h.Get("Idempotency-Key") != "" || h.Get("X-Idempotency-Key") != "",
-				modelInPath: found.model != "",
+				modelInPath: found.model != "" || listed != "",
+				listed:      listed != "",
 			}
 			if r.Operation.Session {
 				r.Stream = true

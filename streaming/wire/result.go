@@ -2,6 +2,8 @@
 
 package wire
 
+import "bytes"
+
 // Result is what an answer has said of itself.
 type Result struct {
 	// Model is the first name that the answer gives its model.
@@ -71,6 +73,17 @@ func (s *Scanner) Events() bool { return s.framing == eventStream && s.decoder =
 // Silent tells whether nothing has come yet by which the answer's framing could
 // be told.
 func (s *Scanner) Silent() bool { return s.framing == unknown && s.decoder == nil }
+
+// Blank tells whether nothing has come yet but white space.
+func (s *Scanner) Blank() bool { return s.bytes == 0 || s.framing == unknown && s.headSize == 0 }
+
+// Page tells whether the answer is a web page, whatever it is labelled as. It
+// says no of JSON, events and frames that are labelled as one.
+func (s *Scanner) Page() bool {
+	head := bytes.TrimPrefix(s.head[:s.headSize], byteOrderMark)
+
+	return bytes.HasPrefix(head, []byte("<")) || s.framing == opaque && s.media == "text/html" && s.bytes > 0
+}
 
 // Result returns what the answer has said so far.
 func (s *Scanner) Result() Result {

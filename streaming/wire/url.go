@@ -14,7 +14,7 @@ import (
 func (r *Request) URL(base *url.URL, in *url.URL, model string) *url.URL {
 	path := r.path
 	if model != r.Model && r.modelInPath {
-		path.rest = r.Family.placeModel(path.rest, model)
+		path.rest = r.placeInPath(model)
 	}
 
 	query := withoutKey(in.RawQuery)

@@ -47,6 +47,9 @@ type Family struct {
 	// listingAt below the version; nil where it cannot be made of names alone.
 	listing   func(names []string) any
 	listingAt string
+	// slashes is how many there may be, unescaped, in the name of a model below
+	// it.
+	slashes int
 	// modelPrefix may stand before a model's name in bodies.
 	modelPrefix string
 	// authorize places a credential.
