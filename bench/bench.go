@@ -101,12 +101,13 @@ func (b *bench) launch(name string) (*target, *process.Process, error) {
 	t := &target{name: name, address: address, admin: admin, key: goodKey(0)}
 	words := []string{b.options.caddy, "run", "--config", config}
 	if name == nginx {
+		t.admin = ""
 		program, err := b.findNginx()
 		if err != nil {
 			t.missing = err.Error()
 			return t, nil, nil
 		}
-		t.admin, words = "", []string{program, "-p", dir, "-c", config, "-e", "stderr"}
+		words = []string{program, "-p", dir, "-c", config, "-e", "stderr"}
 	}
 	if r.clients > 0 {
 		t.key = clientSecret(r.clients - 1)

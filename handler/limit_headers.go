@@ -87,19 +87,26 @@ func (l *limitHeaders) set(h http.Header, states []limits.State, met *limits.Exc
 			*least = state
 		}
 	}
-	// One piece of memory for all of the values.
-	values := make([]string, 0, 3*len(states))
-	add := func(name, value string) {
-		values = append(values, value)
-		h[name] = values[len(values)-1 : len(values) : len(values)]
-	}
+	w := headerWriter{header: h, values: make([]string, 0, 3*len(states))}
 	for kind, state := range tightest {
 		if names := &l.names[kind]; state != nil && names.limit != "" {
-			add(names.limit, strconv.FormatInt(state.Rule.Amount, 10))
-			add(names.remaining, strconv.FormatInt(state.Remaining(), 10))
-			add(names.reset, l.reset(now, state.Reset))
+			w.set(names.limit, strconv.FormatInt(state.Rule.Amount, 10))
+			w.set(names.remaining, strconv.FormatInt(state.Remaining(), 10))
+			w.set(names.reset, l.reset(now, state.Reset))
 		}
 	}
+}
+
+// headerWriter sets headers of one value each, whose values share memory.
+type headerWriter struct {
+	header http.Header
+	values []string
+}
+
+func (w *headerWriter) set(name, value string) {
+	w.values = append(w.values, value)
+	n := len(w.values)
+	w.header[name] = w.values[n-1 : n : n]
 }
 
 // limitWriter states a client's limits in the head of its answer.

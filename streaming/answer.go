@@ -20,6 +20,9 @@ type answer struct {
 	// held back, or the end of a broken stream. Behind it comes end, if set.
 	pending []byte
 	end     error
+	// memory is that of what was held back, to be given back once it is passed
+	// on.
+	memory *[shortHeld]byte
 	// room is the memory for what is pending, to be used again.
 	room []byte
 	// view has read what the client gets; it is the first leg's scanner.
@@ -58,9 +61,9 @@ func (r *rotation) deliver(l *leg) *http.Response {
 	case l.filter != nil || l.ails():
 		a.put(l.held)
 	default:
-		a.pending = l.held
+		a.pending, a.memory = l.held, l.memory
 	}
-	l.held = nil
+	l.held, l.memory = nil, nil
 	if l.end != nil {
 		a.finish(l.end)
 	}
@@ -81,7 +84,7 @@ func (a *answer) Read(p []byte) (int, error) {
 		if len(a.pending) > 0 {
 			n := copy(p, a.pending)
 			if a.pending = a.pending[n:]; len(a.pending) == 0 {
-				a.pending = nil // a stream may go on for long without that memory
+				a.forget() // a stream may go on for long without that memory
 			}
 			return n, nil
 		}
@@ -107,6 +110,15 @@ func (a *answer) Read(p []byte) (int, error) {
 		}
 	}
 	return 0, nil
+}
+
+// forget lets go of what is no longer pending.
+func (a *answer) forget() {
+	a.pending = nil
+	if a.memory != nil {
+		heldMemory.Put(a.memory)
+		a.memory = nil
+	}
 }
 
 // Ahead reports whether the next piece is here already.
@@ -307,5 +319,6 @@ func (a *answer) Close() error {
 		a.leg.scan.Release()
 	}
 	a.view.Release()
+	a.forget()
 	return nil
 }

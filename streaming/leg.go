@@ -56,6 +56,8 @@ type leg struct {
 	// reading ended, if it did.
 	held []byte
 	end  error
+	// memory is where held begins; nil if that was made for it alone.
+	memory *[shortHeld]byte
 	// done says that the answer was read to its end, fault what kept it from
 	// that.
 	done  bool

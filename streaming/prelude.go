@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
@@ -65,7 +66,7 @@ func (r *rotation) hold(l *leg) *failure {
 	if l.stream {
 		most = maxHeldStream
 	}
-	l.held = make([]byte, 0, firstHeld(l.response.ContentLength))
+	l.makeRoom()
 	for l.end == nil && l.scan.Failure() == nil && !l.scan.Started() && len(l.held) < most && !l.lingers() &&
 		(!l.stream || !l.scan.Ended() && l.scan.Result().Events < maxHeldEvents) {
 		l.holdMore()
@@ -156,13 +157,21 @@ func filteredInside(l *leg) *failure {
 	}
 }
 
-// firstHeld returns how much room to begin with: one byte more than a short
-// answer has, so that its end is met without growing.
-func firstHeld(length int64) int {
-	if length >= 0 && length < maxHeldWhole {
-		return int(length) + 1
+// shortHeld is the size of the memory into which most of what is held back
+// fits. It is used again.
+const shortHeld = 4 << 10
+
+var heldMemory = sync.Pool{New: func() any { return new([shortHeld]byte) }}
+
+// makeRoom gets memory for what is held back: one byte more than a short answer
+// has, so that its end is met without growing.
+func (l *leg) makeRoom() {
+	if length := l.response.ContentLength; length >= shortHeld && length < maxHeldWhole {
+		l.held = make([]byte, 0, length+1)
+		return
 	}
-	return 4 << 10
+	l.memory = heldMemory.Get().(*[shortHeld]byte)
+	l.held = l.memory[:0]
 }
 
 // saysNothing reports whether an answer that is over without having generated

@@ -30,7 +30,8 @@ var azure = &Family{
 // Foundry has there.
 func recognizeAzure(method, path string, _ http.Header) (recognized, bool) {
 	head, rest := cutSegment(path)
-	found := recognized{operation: openaiPassed(method, rest)}
+	var found recognized
+	passed := rest
 	switch {
 	case head == "/openai" && rest != "":
 		found.path = address{head: head, rest: rest}
@@ -43,9 +44,11 @@ func recognizeAzure(method, path string, _ http.Header) (recognized, bool) {
 	default:
 		return recognized{}, false
 	}
-	if operation, ok := openaiOperation(method, rest); ok {
-		found.operation = operation
+	operation, ok := openaiOperation(method, rest)
+	if !ok {
+		operation = openaiPassed(method, passed)
 	}
+	found.operation = operation
 
 	return found, true
 }

@@ -97,9 +97,6 @@ func recognizeGemini(method, path string, h http.Header) (recognized, bool) {
 		return recognized{}, false
 	}
 	found := recognized{operation: geminiOther, path: address{head, version, rest}}
-	if method == http.MethodPost && googleStorage.holds(rest) {
-		found.operation = geminiMake
-	}
 	if method == http.MethodPost && head == "" {
 		if rest == "/interactions" {
 			found.operation = geminiInteractions
@@ -109,14 +106,17 @@ func recognizeGemini(method, path string, h http.Header) (recognized, bool) {
 			found.stream = verb == "streamGenerateContent"
 		}
 	}
-	switch version {
-	case "/v1beta", "/v1alpha":
-		return found, true
-	case "/v1":
-		return found, found.model != "" || h.Get("X-Goog-Api-Key") != "" && openaiOperations[rest] == nil
+	switch {
+	case version == "/v1beta", version == "/v1alpha":
+	case version == "/v1" && (found.model != "" || h.Get("X-Goog-Api-Key") != "" && openaiOperations[rest] == nil):
+	default:
+		return recognized{}, false
+	}
+	if found.operation == geminiOther && method == http.MethodPost && googleStorage.holds(rest) {
+		found.operation = geminiMake
 	}
 
-	return recognized{}, false
+	return found, true
 }
 
 // splitGeminiMethod reads "/models/x:generateContent" and

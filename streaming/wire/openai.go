@@ -139,16 +139,17 @@ func recognizeOpenAI(method, path string, _ http.Header) (recognized, bool) {
 	if rest == "" {
 		return recognized{}, false
 	}
-	found := recognized{operation: openaiPassed(method, rest), path: address{version: version, rest: rest}}
-	if operation, ok := openaiOperation(method, rest); ok {
-		found.operation = operation
-	} else if _, ok := openaiOperation(method, plainSpelling(rest)); ok {
-		// A provider may take it for the operation that it is not spelled as,
-		// and then nobody would have read it.
-		return recognized{}, false
+	operation, ok := openaiOperation(method, rest)
+	if !ok {
+		if _, ok := openaiOperation(method, plainSpelling(rest)); ok {
+			// A provider may take it for the operation that it is not spelled as,
+			// and then nobody would have read it.
+			return recognized{}, false
+		}
+		operation = openaiPassed(method, rest)
 	}
 
-	return found, true
+	return recognized{operation: operation, path: address{version: version, rest: rest}}, true
 }
 
 // joinOpenAI takes a base path as written, in the place of the client's /v1:

@@ -39,7 +39,7 @@ const (
 // A key in other case counts, too: there are providers that read it so, and
 // what a client may use must not depend on that.
 func bodyPlaces(own ...paths) *jsonscan.Paths {
-	return jsonscan.Compile(merge(append([]paths{demandPlaces}, own...)...)).AnyCase()
+	return jsonscan.Compile(merge(append([]paths{demandPlaces}, own...)...)).AnyCase().LearnForms()
 }
 
 // ReadBody finds the model and the stream flag in the whole body, and

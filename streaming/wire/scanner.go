@@ -161,7 +161,7 @@ func (s *Scanner) begin(p []byte) []byte {
 			}
 			s.decide()
 
-			return p[i+1:]
+			return s.afterBegin(p, i+1)
 		}
 	}
 
@@ -181,9 +181,20 @@ func (s *Scanner) decide() {
 	case array:
 		s.json.Reset(s.facts.dialect.elements, factVisitor{s})
 	}
+}
+
+// afterBegin returns what is yet to be written of a piece of which the first n
+// bytes have told the framing, with the head where that is all in it: a text
+// that comes whole is read faster than one in pieces.
+func (s *Scanner) afterBegin(p []byte, n int) []byte {
 	head := bytes.TrimPrefix(s.head[:s.headSize], byteOrderMark)
 	s.lead += int64(s.headSize - len(head))
+	if len(head) <= n {
+		return p[n-len(head):]
+	}
 	s.write(head)
+
+	return p[n:]
 }
 
 func (s *Scanner) write(p []byte) {
