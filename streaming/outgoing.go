@@ -22,38 +22,38 @@ import (
 // never resolves (RFC 2606), should another transport get to see it.
 const NominalUpstream = "llm.invalid:443"
 
-// withheld are the request headers that never go upstream, because they speak
-// of the client, of its network or of the hop to us. Credentials and hop-by-hop
-// fields are dropped apart from these.
-var withheld = []string{
+// private are the request headers that never go upstream, because they speak of
+// the client, of its network or of the hop to us.
+var private = []string{
 	"Baggage", "Cdn-Loop", "Content-Length", "Cookie", "Early-Data", "Expect", "Forwarded", "Origin",
-	"Referer", "Traceparent", "Tracestate", "True-Client-Ip", "Upgrade", "Via",
+	"Referer", "Traceparent", "Tracestate", "True-Client-Ip", "Via",
 	"X-Client-Ip", "X-Goog-Iam-Authorization-Token", "X-Http-Method", "X-Http-Method-Override",
 	"X-Method-Override", "X-Real-Ip",
 }
 
-// hopByHop are the fields that concern one connection only (RFC 9110, 7.6.1),
-// and those that once did.
-var hopByHop = []string{
-	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer",
-	"Transfer-Encoding", "Upgrade",
+// privatePrefixes are groups of such headers.
+var privatePrefixes = []string{"Cf-", "Sec-", "X-Forwarded-"}
+
+// IsHopByHop tells whether a header field concerns one connection only (RFC
+// 9110, 7.6.1), or once did.
+func IsHopByHop(name string) bool {
+	switch name {
+	case "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "Te", "Trailer",
+		"Transfer-Encoding", "Upgrade":
+		return true
+	}
+	return false
 }
 
-// StripHopByHop removes the fields that concern the connection over which a
-// header came, and those that it says do.
-func StripHopByHop(h http.Header) {
-	for _, options := range h["Connection"] {
-		for option := range strings.SplitSeq(options, ",") {
+// StripOptions removes the fields from h of which options, the values of a
+// Connection field, say that they concern one connection only.
+func StripOptions(h http.Header, options []string) {
+	for _, list := range options {
+		for option := range strings.SplitSeq(list, ",") {
 			h.Del(textproto.TrimString(option))
 		}
 	}
-	for _, name := range hopByHop {
-		delete(h, name)
-	}
 }
-
-// withheldPrefixes are groups of such headers.
-var withheldPrefixes = []string{"Cf-", "Sec-", "X-Forwarded-"}
 
 // outgoingHeader returns what of the client's header goes to a provider, with
 // the handshake if it asks for a session. The answer is asked for unencoded,
@@ -65,11 +65,11 @@ func outgoingHeader(in http.Header, session bool) http.Header {
 			out[name] = values
 		}
 	}
-	StripHopByHop(out)
+	StripOptions(out, in["Connection"])
 	if session {
 		websocket.Ask(out, in)
+		wire.StripCredentials(out)
 	}
-	wire.StripCredentials(out)
 	if _, named := out["User-Agent"]; !named {
 		out["User-Agent"] = []string{""} // or net/http says that it is Go's
 	}
@@ -77,16 +77,11 @@ func outgoingHeader(in http.Header, session bool) http.Header {
 	return out
 }
 
+// isWithheld tells whether a request header stays here. The client's credential
+// is replaced by ours.
 func isWithheld(name string) bool {
-	if _, found := slices.BinarySearch(withheld, name); found {
-		return true
-	}
-	for _, prefix := range withheldPrefixes {
-		if strings.HasPrefix(name, prefix) {
-			return true
-		}
-	}
-	return false
+	return IsHopByHop(name) || wire.IsCredential(name) || slices.Contains(private, name) ||
+		slices.ContainsFunc(privatePrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
 // dialInfoKey is where Caddy's transports look for the address to dial. They

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 
 	"github.com/seed83435595/caddy-llm-proxy/credentials"
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
@@ -99,7 +98,8 @@ type Provider struct {
 	service *wire.Service
 	base    *url.URL
 	headers http.Header
-	dial    reverseproxy.DialInfo
+	// dial is the reverseproxy.DialInfo of it, ready for a context.
+	dial any
 	// pool is of the keys of the config, which are fixed, and of those of the
 	// file. With the file it is replaced by another.
 	pool    atomic.Pointer[keypool.Pool]

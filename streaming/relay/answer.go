@@ -17,11 +17,14 @@ import (
 // writeHead gives the client the head of an answer. Like a reverse_proxy it
 // says that Caddy was on the way, rather than that it is the server.
 func writeHead(w http.ResponseWriter, res *http.Response) {
-	streaming.StripHopByHop(res.Header)
+	streaming.StripOptions(res.Header, res.Header["Connection"])
 	head := w.Header()
 	delete(head, "Server")
 	head["Via"] = append(head["Via"], via(res))
 	for name, values := range res.Header {
+		if streaming.IsHopByHop(name) {
+			continue
+		}
 		if own := head[name]; len(own) > 0 { // what others have set stays
 			values = slices.Concat(own, values)
 		}

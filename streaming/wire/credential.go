@@ -67,12 +67,19 @@ func Credentials(h http.Header, u *url.URL) iter.Seq[string] {
 	}
 }
 
+// IsCredential tells whether that is a header, as net/http spells it, in which a
+// client may have sent a secret, or that says whose it is.
+func IsCredential(name string) bool {
+	return name == "Authorization" || slices.Contains(credentialHeaders, name)
+}
+
 // StripCredentials deletes every header in which a client may have sent a
 // secret, and those that say whose it is. See [StripKey] for the query.
 func StripCredentials(h http.Header) {
-	delete(h, "Authorization")
-	for _, name := range credentialHeaders {
-		delete(h, name)
+	for name := range h {
+		if IsCredential(name) {
+			delete(h, name)
+		}
 	}
 	stripProtocols(h)
 }

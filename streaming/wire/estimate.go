@@ -159,9 +159,15 @@ func textTokens(body []byte) int64 {
 
 // wideBytes counts the bytes that are not ASCII.
 func wideBytes(text []byte) int64 {
-	n := 0
-	for ; len(text) >= 8; text = text[8:] {
-		n += bits.OnesCount64(binary.LittleEndian.Uint64(text) & 0x8080808080808080)
+	const high = 0x8080808080808080
+	n, word := 0, binary.LittleEndian.Uint64
+	for ; len(text) >= 64; text = text[64:] {
+		b := (*[64]byte)(text)
+		// Most texts are ASCII, and that shows at a glance.
+		all := word(b[0:]) | word(b[8:]) | word(b[16:]) | word(b[24:]) | word(b[32:]) | word(b[40:]) | word(b[48:]) | word(b[56:])
+		for i := 0; all&high != 0 && i < len(b); i += 8 {
+			n += bits.OnesCount64(word(b[i:]) & high)
+		}
 	}
 	for _, c := range text {
 		n += int(c >> 7)

@@ -11,19 +11,22 @@ import (
 // ReadHeader takes what the answer's header says of its usage. Bedrock meters
 // every model there, also those that state nothing themselves.
 func (s *Scanner) ReadHeader(h http.Header) {
-	for name, id := range meterHeaders {
-		if value := h.Get(name); value != "" && s.facts.dialect != nil {
-			s.facts.metered.set(id, jsonscan.Value{Kind: jsonscan.Number, Raw: []byte(value)})
+	for _, meter := range meterHeaders {
+		if values := h[meter.name]; len(values) > 0 && s.facts.dialect != nil {
+			s.facts.metered.set(meter.id, jsonscan.Value{Kind: jsonscan.Number, Raw: []byte(values[0])})
 		}
 	}
 }
 
 // meterHeaders are the headers of Bedrock that meter a call.
-var meterHeaders = map[string]jsonscan.ID{
-	"X-Amzn-Bedrock-Input-Token-Count":             factInput,
-	"X-Amzn-Bedrock-Output-Token-Count":            factOutputTokens,
-	"X-Amzn-Bedrock-Cache-Read-Input-Token-Count":  factCacheRead,
-	"X-Amzn-Bedrock-Cache-Write-Input-Token-Count": factCacheWrite,
+var meterHeaders = []struct {
+	name string
+	id   jsonscan.ID
+}{
+	{"X-Amzn-Bedrock-Input-Token-Count", factInput},
+	{"X-Amzn-Bedrock-Output-Token-Count", factOutputTokens},
+	{"X-Amzn-Bedrock-Cache-Read-Input-Token-Count", factCacheRead},
+	{"X-Amzn-Bedrock-Cache-Write-Input-Token-Count", factCacheWrite},
 }
 
 // meters are the parts of the usage that a provider meters.

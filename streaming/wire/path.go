@@ -38,6 +38,9 @@ func checkedPath(u *url.URL) (string, error) {
 	case len(path) < 2 || path[0] != '/':
 		return "", ErrUnknownPath
 	}
+	if isPlain(path) {
+		return path, nil
+	}
 	for segment := range strings.SplitSeq(path[1:], "/") {
 		plain, err := url.PathUnescape(segment)
 		if err != nil || !utf8.ValidString(plain) {
@@ -59,6 +62,21 @@ func checkedPath(u *url.URL) (string, error) {
 	}
 
 	return path, nil
+}
+
+// isPlain tells whether a path is nothing but ASCII that means itself, in
+// segments that are not empty and do not begin with a dot. Nearly all are.
+func isPlain(path string) bool {
+	for i := range len(path) {
+		switch c := path[i]; {
+		case c == '%', c == ';', c == '\\', c <= ' ', c >= 0x7f:
+			return false
+		case c == '/' && (i+1 == len(path) || path[i+1] == '/' || path[i+1] == '.'):
+			return false
+		}
+	}
+
+	return true
 }
 
 // plainSpelling returns how a path is usually spelled that a lenient server

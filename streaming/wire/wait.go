@@ -193,10 +193,13 @@ func StateWait(h http.Header, wait time.Duration) {
 // DropOddWaits takes out of an answer's header what states a wait that makes no
 // sense, or is longer than any that is believed: clients may go by it.
 func DropOddWaits(h http.Header, now time.Time) {
-	for name, unit := range map[string]time.Duration{"Retry-After": time.Second, "Retry-After-Ms": time.Millisecond} {
-		if slices.ContainsFunc(h[name], func(value string) bool { return !isWait(strings.TrimSpace(value), unit, now) }) {
-			delete(h, name)
-		}
+	dropOddWait(h, "Retry-After", time.Second, now)
+	dropOddWait(h, "Retry-After-Ms", time.Millisecond, now)
+}
+
+func dropOddWait(h http.Header, name string, unit time.Duration, now time.Time) {
+	if slices.ContainsFunc(h[name], func(value string) bool { return !isWait(strings.TrimSpace(value), unit, now) }) {
+		delete(h, name)
 	}
 }
 
