@@ -160,13 +160,14 @@ func textTokens(body []byte) int64 {
 // wideBytes counts the bytes that are not ASCII.
 func wideBytes(text []byte) int64 {
 	const high = 0x8080808080808080
-	n, word := 0, binary.LittleEndian.Uint64
+	n, le := 0, binary.LittleEndian
 	for ; len(text) >= 64; text = text[64:] {
 		b := (*[64]byte)(text)
 		// Most texts are ASCII, and that shows at a glance.
-		all := word(b[0:]) | word(b[8:]) | word(b[16:]) | word(b[24:]) | word(b[32:]) | word(b[40:]) | word(b[48:]) | word(b[56:])
+		all := le.Uint64(b[0:]) | le.Uint64(b[8:]) | le.Uint64(b[16:]) | le.Uint64(b[24:]) |
+			le.Uint64(b[32:]) | le.Uint64(b[40:]) | le.Uint64(b[48:]) | le.Uint64(b[56:])
 		for i := 0; all&high != 0 && i < len(b); i += 8 {
-			n += bits.OnesCount64(word(b[i:]) & high)
+			n += bits.OnesCount64(le.Uint64(b[i:]) & high)
 		}
 	}
 	for _, c := range text {
