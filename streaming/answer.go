@@ -222,7 +222,7 @@ func (a *answer) finish(err error) {
 			return
 		}
 		a.rescue = nil
-		if err == errReported && len(lastWords) > 0 {
+		if errors.Is(err, errReported) && len(lastWords) > 0 {
 			// The provider said itself what went wrong.
 			a.put(lastWords)
 			a.flush()
@@ -241,7 +241,7 @@ func (a *answer) finish(err error) {
 // resume goes on with another leg.
 func (a *answer) resume(cause error) bool {
 	broken := a.leg
-	if cause == errTotalTimeout {
+	if errors.Is(cause, errTotalTimeout) {
 		return false
 	}
 	verdict, _ := broken.verdict()

@@ -192,7 +192,7 @@ func (r *rotation) fault(err error) *failure {
 	class := keypool.ClassReset
 	var late net.Error
 	switch {
-	case r.in.Context().Err() != nil, err == errTotalTimeout:
+	case r.in.Context().Err() != nil, errors.Is(err, errTotalTimeout):
 		class = keypool.ClassCanceled
 	case beforeSending(err):
 		class = keypool.ClassNotSent

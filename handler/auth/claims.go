@@ -38,7 +38,7 @@ func ParsePath(text string) (Path, error) {
 	}
 	path = append(path, name.String())
 	if slices.Contains(path, "") {
-		return nil, fmt.Errorf(`not the name of a claim: %q; within other claims it is written as in realm_access.roles, and a dot of the name itself as \.`, text)
+		return nil, fmt.Errorf(`not the name of a claim: %q; within other claims it is written as in realm_access.roles, and a dot of the name itself is written \. there`, text)
 	}
 	return path, nil
 }

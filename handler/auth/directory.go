@@ -62,7 +62,7 @@ func (d *Directory) Find(secret string, now time.Time) (*Client, bool) {
 	return found.client, true
 }
 
-// has tells whether a secret is, or has been, that of a client.
+// Has tells whether a secret is, or has been, that of a client.
 func (d *Directory) Has(secret string) bool {
 	digest := HashSecret(secret)
 	_, has := d.bySecret[digest[0]][digest]
