@@ -54,7 +54,7 @@ func (*Relay) CaddyModule() caddy.ModuleInfo {
 
 // Provision loads the transport.
 func (h *Relay) Provision(ctx caddy.Context) error {
-	h.proxy.TransportRaw = h.TransportRaw
+	h.proxy.TransportRaw, h.TransportRaw = h.TransportRaw, nil // it holds keys
 	h.proxy.Upstreams = reverseproxy.UpstreamPool{{Dial: streaming.NominalUpstream}}
 	if err := h.proxy.Provision(ctx); err != nil {
 		return err
