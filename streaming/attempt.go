@@ -20,7 +20,7 @@ import (
 )
 
 // errSwitched is an answer that wants to change the protocol unasked.
-var errSwitched = errors.New("the provider switched protocols unasked")
+var errSwitched = ownError("the provider switched protocols unasked")
 
 // errorTime is how long an error answer is read to judge it.
 const errorTime = 2 * time.Second
@@ -47,7 +47,7 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 	if f != nil && with.mayHaveExpired(f.verdict) {
 		renewed, err := with.renewed(waiting)
 		if !errors.Is(err, credentials.ErrSame) {
-			r.note(to, lease, keypool.Verdict{Class: keypool.ClassStale, Detail: f.verdict.Detail}, time.Since(began))
+			r.note(to, lease, keypool.Verdict{Class: keypool.ClassStale, Detail: f.verdict.Detail}, nil, time.Since(began))
 			if err != nil {
 				return nil, r.withoutCredential(to, lease, err)
 			}
@@ -59,7 +59,7 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 		}
 	}
 	if f != nil {
-		r.report(to, lease, f.verdict, time.Since(began))
+		r.report(to, lease, f, time.Since(began))
 		to.share.failed(began, f.verdict, true)
 	}
 	return l, f
@@ -92,7 +92,7 @@ func (r *rotation) send(ctx context.Context, to target, lease keypool.Lease, wit
 	out, err := r.outgoing(l.ctx, to, with, body)
 	if err != nil {
 		l.cancel(nil)
-		return nil, unsigned(err)
+		return nil, unsigned(briefly(err, with.secret))
 	}
 	l.watch.arm(r.headersLimit(l.urgent))
 	res, err := to.provider.transport.RoundTrip(out) //nolint:bodyclose // the leg closes it
@@ -103,7 +103,9 @@ func (r *rotation) send(ctx context.Context, to target, lease keypool.Lease, wit
 			err = cause
 		}
 		l.cancel(nil)
-		return nil, r.fault(err)
+		f := r.fault(err)
+		f.hideSecret(with.secret)
+		return nil, f
 	case res.StatusCode >= 400:
 		l.response = res
 		f := r.readFailure(l)
@@ -136,6 +138,7 @@ func (r *rotation) readFailure(l *leg) *failure {
 	sent, err := io.ReadAll(io.LimitReader(l.response.Body, maxErrorBody))
 	l.watch.disarm()
 	f := &failure{status: l.response.StatusCode, header: l.response.Header}
+	dropValues(f.header, l.veil.secret)
 	encoded := f.decode(sent)
 	f.verdict = l.to.provider.rules.Judge(r.call.Request, f.status, f.header, f.body, time.Now())
 	if err == nil && len(sent) == maxErrorBody && !encoded && f.verdict.Next() == keypool.Answer {
