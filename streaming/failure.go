@@ -195,9 +195,9 @@ func (r *rotation) explainCooling() wire.Error {
 // unknownModel is the answer to a model that no route knows, or to a family
 // that no provider speaks.
 func (r routes) unknownModel(req *wire.Request) wire.Error {
-	if req.Model == "" || len(r.all[req.Family]) == 0 {
+	if len(r.all[req.Family]) == 0 {
 		return wire.Error{Status: http.StatusNotFound, Code: "unknown_path",
-			Message: "nothing is served under this path"}
+			Message: "this path belongs to the API " + req.Family.Name + ", and no provider of that API is configured"}
 	}
 	return wire.UnknownModel(req.Model)
 }
