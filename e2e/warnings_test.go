@@ -11,6 +11,51 @@ import (
 	"testing"
 )
 
+// oddProviders has, beside each odd one, one that is not.
+const oddProviders = `:8080 {
+	llm_proxy {
+		anonymous
+		provider groq https://api.groq.com/v1 {
+			key {env.HOME}
+		}
+		provider late http://10.0.0.1 {
+			key sk-12345678 {
+				expires 2020-01-01
+			}
+			key sk-23456789 {
+				expires 2020-01-02
+			}
+		}
+		provider one-late http://10.0.0.2 {
+			key sk-12345678 {
+				expires 2020-01-01
+			}
+			key sk-23456789
+		}
+		provider more-elsewhere http://10.0.0.3 {
+			key sk-12345678 {
+				expires 2020-01-01
+			}
+			keys {env.HOME}
+		}
+		provider short http://10.0.0.4 {
+			key b
+		}
+		provider openai https://api.openai.com/ {
+			keys "sk-12345678 sk-1"
+		}
+		provider none http://10.0.0.5 {
+			key none
+		}
+		provider anthropic {
+			key {env.HOME}
+		}
+		model a groq late one-late more-elsewhere
+		model b openai none
+	}
+}
+`
+
 // What is allowed but comes to nothing is said while the Caddyfile is read,
 // with the line; what is as it should be is not.
 func TestOddConfigsAreWarnedOf(t *testing.T) {
@@ -25,7 +70,7 @@ func TestOddConfigsAreWarnedOf(t *testing.T) {
 			metadata team search
 		}
 		provider openai {
-			key sk-1
+			key sk-12345678
 		}
 		price openai/gpt-4o* {
 			input 5
@@ -58,6 +103,13 @@ func TestOddConfigsAreWarnedOf(t *testing.T) {
 			3:  "client late",
 			6:  "client early: providers nobody",
 			26: "metrics_metadata plan",
+		}},
+		"providers": {oddProviders, map[int]string{
+			4:  "provider groq: base URL https://api.groq.com/v1: groq is known to be at https://api.groq.com/openai/v1",
+			11: "provider late: its keys have expired, the last at 2020-01-02",
+			28: "provider short: a key of fewer than 8 characters",
+			27: "provider short: no 'model' line names it, while others of the API openai are named",
+			30: "provider openai: a key of fewer than 8 characters",
 		}},
 		"where more clients come from elsewhere": {strings.Replace(config, "metrics_metadata", "clients storage\n\t\tmetrics_metadata", 1), map[int]string{
 			3:  "client late",

@@ -69,6 +69,9 @@ func (p *Provider) recognize() {
 	switch {
 	case known:
 		p.service = at
+		if at.Family == p.family {
+			p.base = at.Settle(p.base)
+		}
 	case named != nil && named.Runnable():
 		p.service = named
 	}

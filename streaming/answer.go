@@ -235,9 +235,8 @@ func (a *answer) finish(err error) {
 	}
 	a.broken = true
 	a.flush()
-	if last := a.view.BreakOff(a.leg.call.Request.Family, brokenOff(a.leg.call)); last != nil {
-		// It may repeat what the provider calls its model.
-		a.pending, a.end = a.leg.veil.End(a.leg.veil.Write(a.pending, last)), io.EOF
+	if last := a.view.BreakOff(a.leg.call.Request.Family, brokenOff(a.leg.call), a.leg.veil.over); last != nil {
+		a.pending, a.end = append(a.pending, last...), io.EOF
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 )
 
 // errSwitched is an answer that wants to change the protocol unasked.
-var errSwitched = errors.New("the provider switched protocols unasked")
+var errSwitched = ownError("the provider switched protocols unasked")
 
 // errNoStatus is an answer whose status is none, such as 042.
 var errNoStatus = errors.New("the provider's answer has a status that there is not")
@@ -50,7 +50,7 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 	if f != nil && with.mayHaveExpired(f.verdict) {
 		renewed, err := with.renewed(waiting)
 		if !errors.Is(err, credentials.ErrSame) {
-			r.note(to, lease, keypool.Verdict{Class: keypool.ClassStale, Detail: f.verdict.Detail}, time.Since(began))
+			r.note(to, lease, keypool.Verdict{Class: keypool.ClassStale, Detail: f.verdict.Detail}, nil, time.Since(began))
 			if err != nil {
 				return nil, r.withoutCredential(to, lease, err)
 			}
@@ -62,7 +62,7 @@ func (r *rotation) attempt(ctx context.Context, to target, lease keypool.Lease, 
 		}
 	}
 	if f != nil {
-		r.report(to, lease, f.verdict, time.Since(began))
+		r.report(to, lease, f, time.Since(began))
 		to.share.failed(began, f.verdict, true)
 	}
 	return l, f
@@ -95,7 +95,7 @@ func (r *rotation) send(ctx context.Context, to target, lease keypool.Lease, wit
 	out, err := r.outgoing(l.ctx, to, with, body)
 	if err != nil {
 		l.cancel(nil)
-		return nil, unsigned(err)
+		return nil, unsigned(briefly(err, with.secret))
 	}
 	l.watch.arm(r.headersLimit(l.urgent))
 	res, err := to.provider.transport.RoundTrip(out) //nolint:bodyclose // the leg closes it
@@ -106,7 +106,9 @@ func (r *rotation) send(ctx context.Context, to target, lease keypool.Lease, wit
 			err = cause
 		}
 		l.cancel(nil)
-		return nil, r.fault(err)
+		f := r.fault(err)
+		f.hideSecret(with.secret)
+		return nil, f
 	case res.StatusCode >= 400:
 		l.response = res
 		f := r.readFailure(l)
@@ -143,6 +145,7 @@ func (r *rotation) readFailure(l *leg) *failure {
 	sent, err := io.ReadAll(io.LimitReader(l.response.Body, maxErrorBody))
 	l.watch.disarm()
 	f := &failure{status: l.response.StatusCode, header: l.response.Header}
+	dropValues(f.header, l.veil.secret)
 	encoded := f.decode(sent)
 	f.verdict = l.to.provider.rules.Judge(r.call.Request, f.status, f.header, f.body, time.Now())
 	if err == nil && len(sent) == maxErrorBody && !encoded && f.verdict.Next() == keypool.Answer {

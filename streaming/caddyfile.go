@@ -5,6 +5,7 @@ package streaming
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -156,8 +157,11 @@ func (t *Transport) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 // FinishCaddyfile checks what can be told only when all options are parsed. The
 // llm_proxy directive calls it behind the last of them.
 func (t *Transport) FinishCaddyfile() error {
-	_, err := t.newRoutes()
-	return err
+	if _, err := t.newRoutes(); err != nil {
+		return err
+	}
+	t.warn(time.Now())
+	return nil
 }
 
 func (t *Transport) parseProvider(d *caddyfile.Dispenser) error {

@@ -104,5 +104,5 @@ func (r *rotation) withoutCredential(to target, lease keypool.Lease, err error) 
 		c.Write(zap.String("request_id", r.call.ID), zap.String("provider", to.provider.Name),
 			zap.String("key", lease.KeyID()), zap.Error(err))
 	}
-	return &failure{verdict: keypool.Verdict{Class: keypool.ClassStale}, cause: err}
+	return &failure{verdict: keypool.Verdict{Class: keypool.ClassStale}, cause: briefly(err, lease.Secret())}
 }

@@ -27,6 +27,8 @@ type failure struct {
 	// withheld says that none of the provider's words may get out: they repeat
 	// our key, or are encoded so that nobody knows whether they do.
 	withheld bool
+	// ours says that the body is in our own words.
+	ours bool
 	// asked says that the request asked for the usage on our own account.
 	asked bool
 	// rest is what the provider's answer holds behind body, if anything.
@@ -164,6 +166,9 @@ func (r *rotation) exhausted() *http.Response {
 		res = refuse(r.in, r.call, new(failure).explain())
 	}
 	r.call.Outcome = OutcomeExhausted
+	if r.best != nil {
+		r.call.Cause = r.best.cause
+	}
 	if r.best != nil && r.best.rank() >= 5 {
 		r.call.Outcome = OutcomeError // no other key or time would help
 	}
@@ -190,9 +195,9 @@ func (r *rotation) explainCooling() wire.Error {
 // unknownModel is the answer to a model that no route knows, or to a family
 // that no provider speaks.
 func (r routes) unknownModel(req *wire.Request) wire.Error {
-	if req.Model == "" || len(r.all[req.Family]) == 0 {
+	if len(r.all[req.Family]) == 0 {
 		return wire.Error{Status: http.StatusNotFound, Code: "unknown_path",
-			Message: "nothing is served under this path"}
+			Message: "this path belongs to the API " + req.Family.Name + ", and no provider of that API is configured"}
 	}
 	return wire.UnknownModel(req.Model)
 }

@@ -4,7 +4,6 @@ package streaming
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -80,10 +79,10 @@ type leg struct {
 // errTruncated is a stream that ended without its family's terminal signal, or
 // a document that stops in the middle. Passing the end on as an ordinary one
 // would present it as success.
-var errTruncated = errors.New("the provider's answer ended before its end")
+var errTruncated = ownError("the provider's answer ended before its end")
 
 // errReported is a stream in which the provider said that it had failed.
-var errReported = errors.New("the provider reported an error in its stream")
+var errReported = ownError("the provider reported an error in its stream")
 
 // read reads from the provider, and notes what came. It returns io.EOF only
 // at the end of a whole answer.

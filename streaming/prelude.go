@@ -208,7 +208,8 @@ func (r *rotation) failedInside(verdict keypool.Verdict, body []byte) *failure {
 	var shape struct {
 		Error json.RawMessage `json:"error"`
 	}
-	if json.Unmarshal(body, &shape) != nil || !bytes.HasPrefix(shape.Error, []byte("{")) {
+	ours := json.Unmarshal(body, &shape) != nil || !bytes.HasPrefix(shape.Error, []byte("{"))
+	if ours {
 		body = request.Family.ErrorBody(wire.Error{Status: status, Code: "upstream_error",
 			Message: "the provider reported an error before it answered", RequestID: r.call.ID})
 	}
@@ -217,6 +218,7 @@ func (r *rotation) failedInside(verdict keypool.Verdict, body []byte) *failure {
 		status:  status,
 		header:  http.Header{"Content-Type": {"application/json"}},
 		body:    bytes.Clone(body),
+		ours:    ours,
 	}
 }
 

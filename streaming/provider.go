@@ -28,7 +28,8 @@ type Provider struct {
 
 	// BaseURL is where the provider's API is: http or https, with a path
 	// where the API has one. For the openai family a path is what its SDKs
-	// would be given, version included; without any path it is /v1.
+	// would be given, version included; without any path it is /v1, and /. is
+	// the root.
 	// Default: that of the service that the provider is named after.
 	BaseURL string `json:"base_url,omitempty"`
 

@@ -31,7 +31,7 @@ const (
 )
 
 // errNoEvents is an answer that is none that a stream of events can go on with.
-var errNoEvents = errors.New("the second answer is no stream of events, or encoded")
+var errNoEvents = ownError("the second answer is no stream of events, or encoded")
 
 // rescue takes a stream up again that broke after some of it had reached the
 // client: from another key or target, so that the client gets one whole

@@ -282,13 +282,13 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // report closes a failed attempt: the pool learns the verdict, and the log
 // says why the call moves on.
-func (r *rotation) report(to target, lease keypool.Lease, verdict keypool.Verdict, took time.Duration) {
-	lease.Report(keypool.Outcome{Verdict: verdict, Latency: took})
-	r.note(to, lease, verdict, took)
+func (r *rotation) report(to target, lease keypool.Lease, f *failure, took time.Duration) {
+	lease.Report(keypool.Outcome{Verdict: f.verdict, Latency: took})
+	r.note(to, lease, f.verdict, f.cause, took)
 }
 
-// note writes down a failed attempt.
-func (r *rotation) note(to target, lease keypool.Lease, verdict keypool.Verdict, took time.Duration) {
+// note writes down a failed attempt; cause is nil if the provider answered.
+func (r *rotation) note(to target, lease keypool.Lease, verdict keypool.Verdict, cause error, took time.Duration) {
 	r.call.record(Attempt{
 		Provider: to.provider.Name,
 		KeyID:    lease.KeyID(),
@@ -306,6 +306,7 @@ func (r *rotation) note(to target, lease keypool.Lease, verdict keypool.Verdict,
 			zap.String("key", lease.KeyID()),
 			zap.Stringer("class", verdict.Class),
 			zap.String("detail", verdict.Detail),
+			zap.NamedError("cause", cause),
 			zap.Duration("wait", verdict.Wait),
 			zap.Duration("took", took),
 		)

@@ -4,7 +4,6 @@ package streaming
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -42,7 +41,7 @@ type session struct {
 }
 
 // errClientGone is a session whose client has gone away.
-var errClientGone = errors.New("the client has gone away")
+var errClientGone = ownError("the client has gone away")
 
 // closeGrace is how long the one side may take to end a session that the other
 // has ended.
@@ -51,17 +50,19 @@ const closeGrace = 5 * time.Second
 // switched takes an answer that changes the protocol, or should have. No
 // connection becomes a tunnel but for a session, as its handshake has asked.
 func (r *rotation) switched(l *leg, asked http.Header) (*leg, *failure) {
-	cause := errSwitched
+	var cause error = errSwitched
 	if r.call.Request.Operation.Session {
-		cause = websocket.Check(asked, l.response)
+		cause = inOurWords(websocket.Check(asked, l.response))
 	}
 	conn, ok := l.response.Body.(io.ReadWriteCloser)
 	if cause == nil && !ok {
-		cause = errors.New("the provider's transport cannot carry a WebSocket")
+		cause = ownError("the provider's transport cannot carry a WebSocket")
 	}
 	if cause != nil {
 		l.drop()
-		return nil, &failure{verdict: keypool.Verdict{Class: keypool.ClassUpstream}, cause: cause}
+		f := &failure{verdict: keypool.Verdict{Class: keypool.ClassUpstream}, cause: cause}
+		f.hideSecret(l.veil.secret)
+		return nil, f
 	}
 	l.scan = wire.NewSessionScanner(r.call.Request.Operation)
 	l.session = &session{leg: l, conn: conn, setup: wire.NewSetup(r.call.Request.Operation)}

@@ -15,7 +15,7 @@ import (
 )
 
 // errSessionCut is a session whose connection ended without a word.
-var errSessionCut = errors.New("the provider's connection ended without closing the session")
+var errSessionCut = ownError("the provider's connection ended without closing the session")
 
 // side is one end of a session.
 type side uint8
@@ -105,7 +105,7 @@ func (s *session) closedBadly() (keypool.Verdict, Outcome, error) {
 	if repeats(reason, s.leg.veil.secret) {
 		verdict.Detail, reason = "", "in words that repeat our key"
 	}
-	cause := fmt.Errorf("the provider closed the session: %d %s", s.ending.code, reason)
+	cause := ownError(fmt.Sprintf("the provider closed the session: %d %s", s.ending.code, reason))
 	if verdict.Next() == keypool.Answer {
 		return verdict, OutcomeError, cause
 	}

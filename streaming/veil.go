@@ -5,7 +5,6 @@ package streaming
 import (
 	"bytes"
 	"encoding/hex"
-	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -63,6 +62,15 @@ func (v *veil) End(dst []byte) []byte {
 	dst = append(dst, v.secret.Reveal()[:v.held]...)
 	v.held = 0
 	return dst
+}
+
+// over returns a text of the provider's without the key.
+func (v *veil) over(text string) string {
+	if v.secret.Empty() {
+		return text
+	}
+	key := v.secret.Reveal()
+	return strings.ReplaceAll(text, key, strings.Repeat("*", len(key)))
 }
 
 // veiled is a body in which a key is hidden.
@@ -149,17 +157,6 @@ func dropValues(h http.Header, secret keypool.Secret) {
 	}
 }
 
-// errRepeats stands for an error whose text must not be told.
-var errRepeats = errors.New("an error whose text repeats our key")
-
-// withoutKey returns err, unless its text holds the key.
-func withoutKey(err error, secret keypool.Secret) error {
-	if err != nil && repeats(err.Error(), secret) {
-		return errRepeats
-	}
-	return err
-}
-
 // hideSecret keeps a key out of what is written down about the call. A provider
 // may give it for the name of its model.
 func (c *Call) hideSecret(secret keypool.Secret) {
@@ -173,10 +170,16 @@ func (c *Call) hideSecret(secret keypool.Secret) {
 
 // hideSecret keeps back what the provider says if it repeats our key.
 func (f *failure) hideSecret(secret keypool.Secret) {
+	f.cause = briefly(f.cause, secret)
+	if f.status == 0 {
+		return // what else it holds is ours
+	}
 	if repeats(f.verdict.Detail, secret) {
 		f.verdict.Detail = ""
 	}
-	dropValues(f.header, secret)
+	if f.ours {
+		return
+	}
 	if f.rest == nil && betrays(string(f.body), secret) || repeats(string(f.body), secret) {
 		f.withheld = true
 		f.withoutRest()

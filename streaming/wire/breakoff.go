@@ -11,15 +11,16 @@ import (
 // an error: the rest of the event at hand, so that it does not mix with what
 // follows, and the family's own error event. It returns nil where the format
 // has no place for one, or the answer is encoded, and the connection must be
-// broken instead. Nothing may be written to the scanner after that.
-func (s *Scanner) BreakOff(family *Family, e Error) []byte {
+// broken instead. What in it is the provider's passes through hide. Nothing may
+// be written to the scanner after that.
+func (s *Scanner) BreakOff(family *Family, e Error, hide func(string) string) []byte {
 	switch {
 	case s.Events():
 		var out []byte
 		if !s.events.Between() {
 			out = append(out, "\n\n"...)
 		}
-		return append(out, s.facts.dialect.errorEvent(s, family.ErrorBody(e))...)
+		return append(out, s.facts.dialect.errorEvent(s, family.ErrorBody(e), hide)...)
 	case s.framing == array && s.decoder == nil:
 		return s.breakArray(family.ErrorBody(e))
 	default:
@@ -29,14 +30,14 @@ func (s *Scanner) BreakOff(family *Family, e Error) []byte {
 
 // errorEvent makes an event of an error body. Without the name, Anthropic's
 // SDKs do not read it.
-func (d *Dialect) errorEvent(s *Scanner, body []byte) []byte {
+func (d *Dialect) errorEvent(s *Scanner, body []byte, hide func(string) string) []byte {
 	var event []byte
 	switch d {
 	case dialectMessages:
 		event = append(event, "event: error\n"...)
 	case dialectResponses:
 		event = append(event, "event: response.failed\n"...)
-		body = s.failedResponse(body)
+		body = s.failedResponse(body, hide)
 	}
 	event = append(event, "data: "...)
 	event = append(event, body...)
@@ -44,7 +45,7 @@ func (d *Dialect) errorEvent(s *Scanner, body []byte) []byte {
 }
 
 // failedResponse makes the last event of a Responses stream that failed.
-func (s *Scanner) failedResponse(body []byte) []byte {
+func (s *Scanner) failedResponse(body []byte, hide func(string) string) []byte {
 	var ours struct {
 		Error struct {
 			Message string `json:"message"`
@@ -58,13 +59,13 @@ func (s *Scanner) failedResponse(body []byte) []byte {
 		"type":            "response.failed",
 		"sequence_number": s.facts.sequence + 1,
 		"response": object{
-			"id":                 s.facts.answerID.String(),
+			"id":                 hide(s.facts.answerID.String()),
 			"object":             "response",
 			"created_at":         created,
 			"status":             "failed",
 			"error":              object{"code": "server_error", "message": ours.Error.Message},
 			"incomplete_details": nil,
-			"model":              s.facts.model.String(),
+			"model":              hide(s.facts.model.String()),
 			"output":             []any{},
 		},
 	})

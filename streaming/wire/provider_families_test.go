@@ -52,7 +52,7 @@ func TestPathsOfOtherFamiliesAreJoinedToTheBase(t *testing.T) {
 func TestCompatibleProvidersAreReachedByTheirBase(t *testing.T) {
 	for _, base := range []string{
 		"https://api.mistral.ai/v1", "https://api.deepseek.com", "https://api.deepseek.com/beta", "https://api.groq.com/openai/v1", "https://api.x.ai/v1",
-		"https://openrouter.ai/api/v1", "https://api.perplexity.ai/", "https://api.together.xyz/v1", "https://api.fireworks.ai/inference/v1",
+		"https://openrouter.ai/api/v1", "https://api.perplexity.ai/.", "https://api.together.xyz/v1", "https://api.fireworks.ai/inference/v1",
 		"https://api.cerebras.ai/v1", "https://api.moonshot.ai/v1", "https://open.bigmodel.cn/api/paas/v4",
 		"https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "http://vllm:8000/v1", "http://llamacpp:8080/v1", "http://tgi:3000/v1",
 		"http://localhost:1234/v1", "https://api.cohere.com/compatibility/v1", "https://r.openai.azure.com/openai/v1",
@@ -64,8 +64,8 @@ func TestCompatibleProvidersAreReachedByTheirBase(t *testing.T) {
 		switch u.Path {
 		case "":
 			want = base + "/v1/chat/completions"
-		case "/":
-			want = base + "chat/completions"
+		case "/.":
+			want = strings.TrimSuffix(base, ".") + "chat/completions"
 		}
 		if got := recognize(t, "POST", "/v1/chat/completions").URL(u, in, "").String(); got != want {
 			t.Errorf("%s: got %s", base, got)

@@ -4,6 +4,7 @@ package wire
 
 import (
 	"net"
+	"net/url"
 	"slices"
 	"strings"
 )
@@ -72,8 +73,7 @@ var services = []*Service{
 	{Name: "novita", Family: openai, Base: "https://api.novita.ai/v3/openai", Usage: UsageAsked},
 	{Name: "nvidia", Family: openai, Base: "https://integrate.api.nvidia.com/v1"},
 	{Name: "openrouter", Family: openai, Base: "https://openrouter.ai/api/v1", Usage: UsageUnasked},
-	// A slash alone keeps the version out of the path.
-	{Name: "perplexity", Family: openai, Base: "https://api.perplexity.ai/", Usage: UsageUnasked},
+	{Name: "perplexity", Family: openai, Base: "https://api.perplexity.ai" + rootPath, Usage: UsageUnasked},
 	{Name: "sambanova", Family: openai, Base: "https://api.sambanova.ai/v1", Usage: UsageAsked},
 	{Name: "siliconflow", Family: openai, Base: "https://api.siliconflow.com/v1", hosts: []string{"api.siliconflow.cn"}},
 	{Name: "together", Family: openai, Base: "https://api.together.xyz/v1", Usage: UsageUnasked, hosts: []string{"api.together.ai"}},
@@ -122,6 +122,41 @@ func (s *Service) Runnable() bool {
 	return s.Base == "" && s.hosts == nil || host(s.Base) == "localhost"
 }
 
+// Settle returns what is meant by a base URL at the service's host: without a
+// path, the root if that is where the service is.
+func (s *Service) Settle(base *url.URL) *url.URL {
+	if s.path() != rootPath || strings.Trim(base.Path, "/") != "" {
+		return base
+	}
+	settled := *base
+	settled.Path, settled.RawPath = rootPath, ""
+
+	return &settled
+}
+
+// Instead returns the base URL to write instead of one at the service's host,
+// if it has a path where the service is sure not to be: /v1 by default or by
+// habit, or only the beginning of the right one. It returns nothing otherwise:
+// a service may be in several places.
+func (s *Service) Instead(base *url.URL) string {
+	known, path := s.path(), strings.TrimRight(base.EscapedPath(), "/")
+	if path == "" && s.Family == openai {
+		path = "/v1"
+	}
+	if known == "" || known == rootPath || path == known || path != "/v1" && !strings.HasPrefix(known, path+"/") {
+		return ""
+	}
+
+	return base.Scheme + "://" + base.Host + known
+}
+
+// path returns the path of the service's base URL.
+func (s *Service) path() string {
+	_, rest, _ := strings.Cut(s.Base, "://")
+
+	return strings.TrimPrefix(rest, hostOf(rest))
+}
+
 func (s *Service) isAt(at string) bool {
 	at = strings.ToLower(at)
 
@@ -133,12 +168,19 @@ func (s *Service) isAt(at string) bool {
 // host returns the host of a base URL of ours.
 func host(base string) string {
 	_, rest, _ := strings.Cut(base, "://")
-	rest, _, _ = strings.Cut(rest, "/")
+	rest = hostOf(rest)
 	if name, _, err := net.SplitHostPort(rest); err == nil {
 		return name
 	}
 
 	return rest
+}
+
+// hostOf returns what of a URL without its scheme is before the path.
+func hostOf(rest string) string {
+	before, _, _ := strings.Cut(rest, "/")
+
+	return before
 }
 
 // ServiceNames returns the names of all services that have a base URL.

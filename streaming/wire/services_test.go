@@ -76,3 +76,71 @@ func TestServicesAreWellFormed(t *testing.T) {
 		}
 	}
 }
+
+// A base URL is warned of only where the service is sure not to be.
+func TestBaseWhereAServiceIsNot(t *testing.T) {
+	for base, want := range map[string]string{
+		"https://api.groq.com":                          "https://api.groq.com/openai/v1",
+		"https://api.groq.com/":                         "https://api.groq.com/openai/v1",
+		"https://api.groq.com/v1/":                      "https://api.groq.com/openai/v1",
+		"https://api.groq.com/openai":                   "https://api.groq.com/openai/v1",
+		"https://openrouter.ai/v1":                      "https://openrouter.ai/api/v1",
+		"https://openrouter.ai/api":                     "https://openrouter.ai/api/v1",
+		"https://api.fireworks.ai":                      "https://api.fireworks.ai/inference/v1",
+		"https://dashscope.aliyuncs.com/v1":             "https://dashscope.aliyuncs.com/compatible-mode/v1",
+		"https://api.deepinfra.com/v1":                  "https://api.deepinfra.com/v1/openai",
+		"https://api.z.ai/v1":                           "https://api.z.ai/api/paas/v4",
+		"https://api.z.ai/api/coding/paas/v4":           "",
+		"https://api.novita.ai/openai":                  "",
+		"https://api.groq.com/openai/v1/":               "",
+		"https://api.groq.com/openai/v2":                "",
+		"https://api.openai.com":                        "",
+		"https://eu.api.openai.com/v1":                  "",
+		"https://api.deepseek.com/.":                    "",
+		"https://api.deepseek.com/beta":                 "",
+		"https://api.perplexity.ai":                     "",
+		"https://api.perplexity.ai/v1":                  "",
+		"https://integrate.api.nvidia.com/v1/somewhere": "",
+	} {
+		u := mustParse(t, base)
+		s, ok := ServiceAt(u.Hostname(), openai)
+		if !ok {
+			t.Fatalf("%s is no service", base)
+		}
+		if got := s.Instead(u); got != want {
+			t.Errorf("%s: got %q, want %q", base, got, want)
+		}
+	}
+	for _, s := range services {
+		if got := s.Instead(mustParse(t, s.Base)); got != "" {
+			t.Errorf("%s is said to be at %s", s.Base, got)
+		}
+	}
+}
+
+// A service whose paths have no version is meant by its host alone.
+func TestHostOfAServiceAtTheRoot(t *testing.T) {
+	s, _ := ServiceNamed("perplexity")
+	for base, want := range map[string]string{
+		"https://api.perplexity.ai":    "https://api.perplexity.ai/.",
+		"https://api.perplexity.ai/":   "https://api.perplexity.ai/.",
+		"https://api.perplexity.ai/v1": "https://api.perplexity.ai/v1",
+	} {
+		if got := s.Settle(mustParse(t, base)).String(); got != want {
+			t.Errorf("%s: got %s, want %s", base, got, want)
+		}
+	}
+	s, _ = ServiceNamed("groq")
+	if got := s.Settle(mustParse(t, "https://api.groq.com/")).String(); got != "https://api.groq.com/" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func mustParse(t *testing.T, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}

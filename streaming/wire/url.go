@@ -40,9 +40,15 @@ func (f *Family) ProbeURL(base *url.URL, model string) *url.URL {
 	return f.at(base, path, f.query)
 }
 
-// at puts a path under a base URL.
+// rootPath is the path of a base URL that is meant to be the root, where none at
+// all is taken for /v1.
+const rootPath = "/."
+
+// at puts a path under a base URL. A slash alone is no path: it often stands
+// there unmeant.
 func (f *Family) at(base *url.URL, path address, query string) *url.URL {
-	escaped := f.join(strings.TrimRight(base.EscapedPath(), "/"), base.Path != "", path)
+	under := strings.TrimRight(base.EscapedPath(), "/")
+	escaped := f.join(strings.TrimSuffix(under, rootPath), under != "", path)
 	out := *base
 	out.RawPath = escaped
 	// What the path is made of has been unescaped before.
