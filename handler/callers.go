@@ -237,7 +237,9 @@ func (who *Callers) tooManyFailures(r *http.Request) *refusal {
 		return nil
 	}
 	metrics.Process.MeetLimit(metrics.LayerIP, "auth_failures", false)
-	return addressLayer.refuse(r.Header, wait)
+	refused := addressLayer.refuse(r.Header, wait)
+	refused.reason = "auth_failures"
+	return refused
 }
 
 var (
