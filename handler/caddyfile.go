@@ -44,6 +44,7 @@ import (
 //			limits_claim <claim>
 //			group        <name>...
 //			map_group    <name> <group>
+//			require_group
 //		}
 //		introspection <URL> {
 //			client_id     <id>
@@ -55,12 +56,13 @@ import (
 //			timeout       <duration>
 //			max_in_flight <n>
 //			max_rate      <n>
-//			claim|id_prefix|groups_claim|models_claim|limits_claim|group|map_group ...
+//			claim|id_prefix|groups_claim|models_claim|limits_claim|group|map_group|require_group ...
 //		}
 //		trust_user [<placeholder>] {
 //			groups_from <placeholder>
 //			group       <name>...
 //			map_group   <name> <group>
+//			require_group
 //		}
 //		anonymous
 //		rate_limit user <kind> <n> [<window>|day|month [<time zone>]] [models <pattern>...]

@@ -290,7 +290,7 @@ func (who *Callers) vouchedFor(granted *grant) *auth.Client {
 		narrowed.Narrowing = granted.narrowing
 		return &narrowed
 	}
-	client := &auth.Client{ID: granted.id, Guest: true, Groups: granted.groups, Narrowing: granted.narrowing}
+	client := &auth.Client{ID: granted.id, Guest: true, Outside: granted.outside, Groups: granted.groups, Narrowing: granted.narrowing}
 	who.join(client, granted.limits)
 	return client
 }
