@@ -87,12 +87,12 @@ import (
 //		redis <address>... { ... }
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return parseDirective(d, h.ParseOption, h.FinishCaddyfile)
+	return parseDirective(d, h.ParseOption, h.FinishCaddyfile, Options()...)
 }
 
-// parseDirective parses a directive that is a block of options, and checks
+// parseDirective parses a directive that is a block of these options, and checks
 // them when all are there.
-func parseDirective(d *caddyfile.Dispenser, parseOption func(*caddyfile.Dispenser) (known bool, err error), finish func(syntax.Line) error) error {
+func parseDirective(d *caddyfile.Dispenser, parseOption func(*caddyfile.Dispenser) (known bool, err error), finish func(syntax.Line) error, options ...string) error {
 	d.Next() // consume directive name
 	line := syntax.At(d)
 	if d.NextArg() {
@@ -104,7 +104,7 @@ func parseDirective(d *caddyfile.Dispenser, parseOption func(*caddyfile.Dispense
 			return err
 		}
 		if !known {
-			return d.Errf("unrecognized subdirective %s", d.Val())
+			return syntax.Unknown(d, "", d.Val(), options...)
 		}
 	}
 	return finish(line)
@@ -146,6 +146,13 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		err = line.Wrap(h.checkOptions())
 	}
 	return true, err
+}
+
+// Options are the names of those that ParseOption knows.
+func Options() []string {
+	return append(callersOptions(),
+		"trust_user", "anonymous", "rate_limit", "shadow_limits", "usage_endpoint", "metrics_metadata", "ledger", "ledger_strangers",
+		"price", "prices", "max_request_body", "heartbeat")
 }
 
 // FinishCaddyfile checks what can be told only when all options are parsed; the

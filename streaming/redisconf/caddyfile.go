@@ -94,7 +94,8 @@ func (r *Redis) parseOption(d *caddyfile.Dispenser) error {
 	case "tls":
 		return r.parseTLS(d)
 	}
-	return d.Errf("redis: unrecognized option %s", option)
+	return syntax.Unknown(d, "redis", option, "master", "username", "password", "sentinel_username", "sentinel_password",
+		"key_prefix", "on_failure", "cluster", "db", "timeout", "tls")
 }
 
 func (r *Redis) parseTLS(d *caddyfile.Dispenser) error {
@@ -115,7 +116,7 @@ func (r *Redis) parseTLS(d *caddyfile.Dispenser) error {
 				return d.Err("cert: wants the file of the certificate and that of its key")
 			}
 		default:
-			return d.Errf("redis tls: unrecognized option %s", d.Val())
+			return syntax.Unknown(d, "redis tls", d.Val(), "ca", "cert")
 		}
 	}
 	return nil
