@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // bothCarriers has the same provider behind llm_relay and, as there is an option
@@ -180,7 +181,11 @@ func TestRelayEndsWithItsClient(t *testing.T) {
 		res.Body.Close()
 		t.Fatal("an answer came of nothing")
 	}
-	<-gone
+	select {
+	case <-gone:
+	case <-time.After(patience):
+		t.Fatal("the provider goes on with its work")
+	}
 	g.await(t, `"llm_outcome":"canceled"`)
 }
 
@@ -203,7 +208,8 @@ func TestRelayLetsTheClientSeeTheHead(t *testing.T) {
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() { _ = server.Close() })
 	g := start(t, strings.ReplaceAll(bothCarriers, "PROVIDER", "http://"+listener.Addr().String()))
-	res, err := http.Get(g.url + "/v1/files/file-1/content")
+	client := &http.Client{Timeout: patience}
+	res, err := client.Get(g.url + "/v1/files/file-1/content")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,7 @@ func (a *account) family() *wire.Family {
 }
 
 // settle closes the account. It runs deferred, since a broken answer leaves
-// reverse_proxy by a panic.
+// the handlers behind by a panic.
 func (a *account) settle(r *http.Request, prices *pricing.Table) {
 	a.call.Close()
 	if a.call.Outcome == "" {

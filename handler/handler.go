@@ -32,8 +32,8 @@ func init() {
 
 // Handler admits calls to LLM providers. It recognises the API family from
 // the path, authenticates the client, reads the request as far as it must,
-// and hands the call on to a reverse_proxy whose transport is llm. When the
-// call is over it writes one log line about it.
+// and hands the call on to what carries it with transport llm: llm_relay, or a
+// reverse_proxy. When the call is over it writes one log line about it.
 //
 // It sets these placeholders:
 //

@@ -63,6 +63,9 @@ func (r *rotation) deliver(l *leg) *http.Response {
 	default:
 		a.pending, a.memory = l.held, l.memory
 	}
+	if l.memory != nil && a.memory == nil { // what was held has been copied
+		heldMemory.Put(l.memory)
+	}
 	l.held, l.memory = nil, nil
 	if l.end != nil {
 		a.finish(l.end)

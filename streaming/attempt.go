@@ -22,6 +22,9 @@ import (
 // errSwitched is an answer that wants to change the protocol unasked.
 var errSwitched = errors.New("the provider switched protocols unasked")
 
+// errNoStatus is an answer whose status is none, such as 042.
+var errNoStatus = errors.New("the provider's answer has a status that there is not")
+
 // errorTime is how long an error answer is read to judge it.
 const errorTime = 2 * time.Second
 
@@ -112,8 +115,12 @@ func (r *rotation) send(ctx context.Context, to target, lease keypool.Lease, wit
 	}
 	l.response = res
 	dropValues(res.Header, with.secret)
-	if res.StatusCode == http.StatusSwitchingProtocols || call.Request.Operation.Session {
+	switch {
+	case res.StatusCode == http.StatusSwitchingProtocols, call.Request.Operation.Session:
 		return r.switched(l, out.Header)
+	case res.StatusCode < http.StatusOK: // which nobody could pass on
+		l.drop()
+		return nil, &failure{verdict: keypool.Verdict{Class: keypool.ClassUpstream}, cause: errNoStatus}
 	}
 	return r.begin(l, asks)
 }

@@ -99,3 +99,23 @@ func TestHalfTheLastEventIsABreak(t *testing.T) {
 		t.Errorf("outcome %s: %s", call.Outcome, text)
 	}
 }
+
+// A stream that comes unasked, or because the provider reads the request
+// otherwise than it is read here, must have its end as any other.
+func TestStreamThatWasNotAskedForNeedsItsEnd(t *testing.T) {
+	cut := scripted(t, func(w http.ResponseWriter, _ *http.Request) { stream(w, roleChunk, chunk("one"), chunk("two")) })
+	whole := scripted(t, func(w http.ResponseWriter, r *http.Request) {
+		stream(w, roleChunk, chunk("one"), finishChunk, doneEvent)
+		<-r.Context().Done() // and the connection stays open
+	})
+	for _, body := range []string{chatBody, `{"model":"gpt-4o","stream":true,"Stream":false,"messages":[]}`} {
+		tr := provision(t, &Transport{Providers: []*Provider{pool("p", cut.URL, "a-"+t.Name())}, Retry: quick})
+		if _, text, call := chat(t, tr, body); call.Outcome != OutcomeBroken || !strings.Contains(text, `"error"`) {
+			t.Errorf("%s: cut off, got %q, %s", body, text, call.Outcome)
+		}
+		tr = provision(t, &Transport{Providers: []*Provider{pool("p", whole.URL, "b-"+t.Name())}, Retry: quick})
+		if _, text, call := chat(t, tr, body); call.Outcome != OutcomeOK || !strings.HasSuffix(text, doneEvent) {
+			t.Errorf("%s: whole, got %q, %s", body, text, call.Outcome)
+		}
+	}
+}

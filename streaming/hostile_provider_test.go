@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/seed83435595/caddy-llm-proxy/keypool"
 )
 
 // A provider that repeats our key in an error says nothing to the client.
@@ -100,6 +102,23 @@ func TestUnaskedSwitchOfProtocols(t *testing.T) {
 	tr := provision(t, &Transport{Providers: []*Provider{pool("p", up.URL, "a-"+t.Name())}, Retry: quick})
 	if status, _, _ := chat(t, tr, chatBody); status != http.StatusBadGateway && status != http.StatusServiceUnavailable {
 		t.Errorf("got %d", status)
+	}
+}
+
+// A status that there is not is the provider's fault, and the next key's turn.
+func TestStatusThatThereIsNot(t *testing.T) {
+	up := scripted(t, func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 042 What\r\nContent-Length: 2\r\n\r\n{}")
+	})
+	tr := provision(t, &Transport{Providers: []*Provider{pool("p", up.URL, "a-"+t.Name())}, Retry: quick})
+	if status, _, call := chat(t, tr, chatBody); status != http.StatusBadGateway || call.Attempts[0].Verdict.Class != keypool.ClassUpstream {
+		t.Errorf("got %d after %v", status, call.Attempts)
 	}
 }
 

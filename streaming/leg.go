@@ -97,6 +97,8 @@ func (l *leg) read(p []byte) (int, error) {
 	}
 	if n > 0 {
 		l.scan.Write(p[:n])
+		// Some stream unasked, or read the request otherwise than it is read here.
+		l.stream = l.stream || l.scan.Events()
 		l.keep()
 	}
 	if err != nil {

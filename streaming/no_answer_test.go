@@ -29,6 +29,8 @@ var noAnswers = map[string]struct {
 }{
 	"no body":         {"empty", func(w http.ResponseWriter) { w.Header().Set("Content-Length", "0") }},
 	"no chunk":        {"empty", func(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() }},
+	"no content":      {"empty", func(w http.ResponseWriter) { w.WriteHeader(http.StatusNoContent) }},
+	"not modified":    {"empty", func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotModified) }},
 	"only blanks":     {"empty", pageOf("application/json", " \r\n\n")},
 	"an empty stream": {"empty", pageOf("text/event-stream", "")},
 	"a page":          {"upstream", pageOf("text/html; charset=utf-8", loginPage)},
@@ -97,7 +99,7 @@ func TestWhatMayBeEmptyPasses(t *testing.T) {
 		"deleted":             {"DELETE", "/v1/files/file-1", "", "", func(http.ResponseWriter) {}, 200, ""},
 		"head":                {"HEAD", "/v1/models", "", "", func(http.ResponseWriter) {}, 200, ""},
 		"a file that is HTML": {"GET", "/v1/files/file-1/content", "", "", pageOf("text/html", loginPage), 200, loginPage},
-		"no content":          {"POST", "/v1/chat/completions", "application/json", chatBody, func(w http.ResponseWriter) { w.WriteHeader(204) }, 204, ""},
+		"no content":          {"DELETE", "/v1/files/file-1", "", "", func(w http.ResponseWriter) { w.WriteHeader(204) }, 204, ""},
 		"silence transcribed": {"POST", "/v1/audio/transcriptions", "multipart/form-data; boundary=b", form, pageOf("text/plain", ""), 200, ""},
 		"speech of nothing":   {"POST", "/v1/audio/speech", "application/json", `{"model":"tts-1","input":""}`, pageOf("audio/mpeg", ""), 200, ""},
 		"JSON called a page":  {"POST", "/v1/chat/completions", "application/json", chatBody, pageOf("text/html", chatAnswer), 200, chatAnswer},

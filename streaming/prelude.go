@@ -59,7 +59,20 @@ func (r *rotation) begin(l *leg, asks bool) (*leg, *failure) {
 // that it had failed, or broke, before anything was generated, that is a
 // failure.
 func (r *rotation) hold(l *leg) *failure {
-	if l.call.Request.Operation.Dialect == nil || l.response.StatusCode != http.StatusOK {
+	switch l.response.StatusCode {
+	case http.StatusOK:
+	case http.StatusNoContent, http.StatusResetContent, http.StatusNotModified:
+		if !l.call.Request.Generates() {
+			return nil
+		}
+		if r.mayAskAgain() {
+			return &failure{verdict: keypool.Verdict{Class: keypool.ClassEmpty}}
+		}
+		return notAnswered(noBody)
+	default:
+		return nil
+	}
+	if l.call.Request.Operation.Dialect == nil {
 		return nil
 	}
 	most := maxHeldWhole
@@ -91,14 +104,22 @@ func (r *rotation) hold(l *leg) *failure {
 		return nil
 	case l.end != nil && !errors.Is(l.end, io.EOF):
 		return r.fault(l.end)
-	case over && saysNothing(l.scan.Result()) && !r.emptied && r.takeRetry():
-		// Once more: it may be a hiccup, or the model's honest answer.
-		r.emptied = true
+	case over && saysNothing(l.scan.Result()) && r.mayAskAgain():
 		return &failure{verdict: keypool.Verdict{Class: keypool.ClassEmpty}}
 	case noAnswer != "":
 		return notAnswered(noAnswer)
 	}
 	return nil
+}
+
+// mayAskAgain reports whether to ask once more for an answer that had nothing
+// in it: it may be a hiccup, or the model's honest answer.
+func (r *rotation) mayAskAgain() bool {
+	if r.emptied || !r.takeRetry() {
+		return false
+	}
+	r.emptied = true
+	return true
 }
 
 // What a success may be that no model has made: one without a body, or the page

@@ -389,3 +389,17 @@ func FuzzVeil(f *testing.F) {
 		}
 	})
 }
+
+// Encoders of JSON and of URLs escape some of the letters of keys that are
+// base64.
+func TestEscapedKeyIsFound(t *testing.T) {
+	secret := keypool.NewSecret("CANARY/abc+def==")
+	for text, want := range map[string]bool{
+		`wrong key CANARY\/abc+def==.`: true, `CANARY\/abc\u002Bdef==`: true, `CANARY/abc\u002bdef\u003d\u003d`: true,
+		`?key=CANARY%2Fabc%2bdef%3D%3D`: true, `100% \ CANARY`: false, `CANARY%2`: false, `\u00`: false, `%`: false, `\`: false,
+	} {
+		if repeats(text, secret) != want {
+			t.Errorf("%q: got %t", text, !want)
+		}
+	}
+}

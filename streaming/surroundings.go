@@ -46,7 +46,7 @@ func notAdmitted(in *http.Request) *http.Response {
 	}
 	e := wire.Error{
 		Status: http.StatusInternalServerError, Code: "not_admitted",
-		Message: "transport llm needs the llm_proxy handler in front of its reverse_proxy: add 'llm_proxy' to the same route",
+		Message: "transport llm needs the llm_proxy handler in front: add 'llm_proxy' to the same route",
 	}
 	return newResponse(in, e.Status, http.Header{"Content-Type": {"application/json"}}, family.ErrorBody(e))
 }

@@ -26,7 +26,7 @@ func init() {
 	caddy.RegisterModule(new(Transport))
 }
 
-// Transport is a transport for the reverse_proxy handler that sends each call
+// Transport is a transport for llm_relay and reverse_proxy that sends each call
 // to an LLM provider with one of the provider's keys. When a key is rate
 // limited, out of quota or rejected, or the provider fails, it goes on to the
 // next key or target before anything has reached the client.

@@ -4,6 +4,7 @@ package streaming
 
 import (
 	"bytes"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net/http"
@@ -95,9 +96,42 @@ func (b *veiled) Read(p []byte) (int, error) {
 // maxHint is how much of a key may be the end of what was cut off, in bytes.
 const maxHint = 7
 
-// repeats reports whether a text holds a key. There may be none.
+// repeats reports whether a text holds a key, be it as JSON or a URL may spell
+// it. There may be none.
 func repeats(text string, secret keypool.Secret) bool {
-	return !secret.Empty() && strings.Contains(text, secret.Reveal())
+	if secret.Empty() {
+		return false
+	}
+	key := secret.Reveal()
+	return strings.Contains(text, key) ||
+		strings.ContainsAny(key, "/+=&'<>") && strings.ContainsAny(text, `\%`) && strings.Contains(plainly(text), key)
+}
+
+// plainly returns a text without escapes of ASCII: "\/" and "\u002b" as JSON has
+// them, "%2B" as URLs do.
+func plainly(text string) string {
+	plain := make([]byte, 0, len(text))
+	for i := 0; i < len(text); i++ {
+		digits := 0
+		switch rest := text[i+1:]; {
+		case text[i] == '\\' && strings.HasPrefix(rest, "/"):
+			continue
+		case text[i] == '\\' && strings.HasPrefix(rest, "u00"):
+			digits = len("u00")
+		case text[i] != '%':
+			plain = append(plain, text[i])
+			continue
+		}
+		from := i + 1 + digits
+		char, err := hex.DecodeString(text[min(from, len(text)):min(from+2, len(text))])
+		if err != nil || len(char) != 1 {
+			plain = append(plain, text[i])
+			continue
+		}
+		plain = append(plain, char[0])
+		i = from + 1
+	}
+	return string(plain)
 }
 
 // betrays reports whether a text that may have been cut off holds a key, or ends

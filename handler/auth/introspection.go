@@ -160,6 +160,9 @@ func (i *Introspector) askInTurn(ctx context.Context, token string) (answer, err
 		return answer{}, errCrowded
 	}
 	said, err := i.breaker.Execute(func() (answer, error) {
+		// The time that was spent on waiting is not the issuer's.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), i.Timeout)
+		defer cancel()
 		text, err := i.Ask(ctx, token)
 		if err != nil {
 			return answer{}, err

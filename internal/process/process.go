@@ -61,6 +61,9 @@ func (p *Process) Await(ctx context.Context, ready func(*Process) bool) error {
 		case <-tick.C:
 			continue
 		case <-p.exited:
+			if ready(p) { // by what it wrote last
+				return nil
+			}
 			cause = errors.New("it has ended")
 		case <-ctx.Done():
 			cause = context.Cause(ctx)

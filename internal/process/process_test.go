@@ -34,7 +34,7 @@ func TestOutputIsKept(t *testing.T) {
 func TestProcessThatNeverServes(t *testing.T) {
 	for script, patience := range map[string]time.Duration{
 		"echo no such file >&2":                  time.Minute,
-		"echo no such file; exec sleep infinity": 100 * time.Millisecond,
+		"echo no such file; exec sleep infinity": 2 * time.Second,
 	} {
 		began := time.Now()
 		p, err := start(t, script, patience)

@@ -88,7 +88,11 @@ func (r *Redis) parseOption(d *caddyfile.Dispenser) error {
 	case "cluster":
 		return syntax.FlagOnce(d, &r.Cluster)
 	case "db":
-		return syntax.PositiveOnce(d, &r.DB)
+		text, err := syntax.ArgumentOnce(d, r.DB != 0)
+		if err == nil {
+			r.DB, err = syntax.WholeNumber(d, option, text)
+		}
+		return err
 	case "timeout":
 		return syntax.DurationOnce(d, &r.Timeout)
 	case "tls":

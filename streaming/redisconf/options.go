@@ -23,7 +23,7 @@ import (
 // options resolves what the config says.
 func (r *Redis) options() (store.Options, error) {
 	repl := caddy.NewReplacer()
-	o := store.Options{Cluster: r.Cluster, DB: r.DB, Timeout: time.Duration(r.Timeout)}
+	o := store.Options{Cluster: r.Cluster, Timeout: time.Duration(r.Timeout)}
 	if err := r.check(); err != nil {
 		return o, err
 	}
@@ -38,6 +38,9 @@ func (r *Redis) options() (store.Options, error) {
 			return o, err
 		}
 		encrypted = encrypted || isEncrypted
+	}
+	if r.DB != 0 {
+		o.DB = r.DB
 	}
 	var password, sentinelPassword, caFile, certFile, keyFile string
 	for _, field := range []struct {

@@ -72,10 +72,10 @@ func pass(w http.ResponseWriter, res *http.Response) error {
 			_ = p.flush() // the client should see the head
 		}
 	}
-	full, err := p.run(smallPieces)
-	if full {
-		_, err = p.run(largePieces)
+	if full, err := p.run(smallPieces, true); !full {
+		return err
 	}
+	_, err := p.run(largePieces, false)
 	return err
 }
 
@@ -87,8 +87,9 @@ type passage struct {
 	flush func() error
 }
 
-// run passes on piece by piece, to the end or until a small piece was full.
-func (p *passage) run(pool *sync.Pool) (full bool, err error) {
+// run passes on piece by piece, to the end or, if it is to give up then, until
+// one has filled the memory.
+func (p *passage) run(pool *sync.Pool, untilFull bool) (full bool, err error) {
 	piece := pool.Get().(*[]byte)
 	defer pool.Put(piece)
 	for {
@@ -106,7 +107,7 @@ func (p *passage) run(pool *sync.Pool) (full bool, err error) {
 			return false, nil
 		case err != nil:
 			return false, fmt.Errorf("reading the answer: %w", err)
-		case n == smallPiece && pool == smallPieces:
+		case untilFull && n == len(*piece):
 			return true, nil
 		}
 	}

@@ -23,10 +23,10 @@ func init() {
 
 // Relay passes calls that the llm_proxy handler has admitted on to LLM
 // providers, and their answers back. It stands where else a reverse_proxy with
-// transport llm would, does the same for a call, and costs about half as much
-// time: what reverse_proxy prepares for any upstream is not needed here. It
-// flushes each piece of a stream, and the pieces of an answer whose length the
-// provider does not state.
+// transport llm would, and does the same for a call at less cost: what
+// reverse_proxy prepares for any upstream is not needed here. It flushes each
+// piece of a stream, and the pieces of an answer whose length the provider does
+// not state.
 //
 // It has no options of its own. Where an answer or a request is to be changed
 // on its way, as header_up and handle_response do, a reverse_proxy serves.
@@ -54,7 +54,7 @@ func (*Relay) CaddyModule() caddy.ModuleInfo {
 
 // Provision loads the transport.
 func (h *Relay) Provision(ctx caddy.Context) error {
-	h.proxy.TransportRaw = h.TransportRaw
+	h.proxy.TransportRaw, h.TransportRaw = h.TransportRaw, nil // it holds keys
 	h.proxy.Upstreams = reverseproxy.UpstreamPool{{Dial: streaming.NominalUpstream}}
 	if err := h.proxy.Provision(ctx); err != nil {
 		return err
