@@ -24,6 +24,7 @@ func TestErrorsNameOptionsThatThereAre(t *testing.T) {
 		"price":         "price gpt-4o {\nOPTION\n}",
 		"tier of price": "price gpt-4o {\nbatch {\nOPTION\n}\n}",
 		"redis":         "redis redis://localhost {\nOPTION\n}",
+		"ledger redis":  "anonymous\nledger redis redis://localhost {\nOPTION\n}",
 		"redis tls":     "redis redis://localhost {\ntls {\nOPTION\n}\n}",
 		"provider":      "anonymous\nprovider openai {\nOPTION\n}",
 		"key":           "anonymous\nprovider openai {\nkey sk-1 {\nOPTION\n}\n}",
