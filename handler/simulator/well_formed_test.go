@@ -164,6 +164,20 @@ func TestAnswersHaveAsManyChunksOfTheSizeAskedFor(t *testing.T) {
 	}
 }
 
+// look gets a page, as a client of that version of Anthropic's API or of another
+// one.
+func look(t *testing.T, url, version string) (reply, error) {
+	t.Helper()
+	req, err := newGet(t, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if version != "" {
+		req.Header.Set("Anthropic-Version", version)
+	}
+	return send(t, req)
+}
+
 func TestModelsAreListedAsEachFamilyDoes(t *testing.T) {
 	base := serve(t, simulator.Options{Models: []string{"one", "two"}})
 	for _, test := range []struct{ path, version, want string }{
@@ -172,14 +186,7 @@ func TestModelsAreListedAsEachFamilyDoes(t *testing.T) {
 		{"/v1beta/models", "", `"name":"models/two"`},
 		{"/v1beta/openai/models", "", `"id":"two"`},
 	} {
-		req, err := newGet(t, base+test.path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if test.version != "" {
-			req.Header.Set("Anthropic-Version", test.version)
-		}
-		r, err := send(t, req)
+		r, err := look(t, base+test.path, test.version)
 		if err != nil || r.status != 200 || !strings.Contains(r.body, test.want) {
 			t.Errorf("%s: %d, %v, %s", test.path, r.status, err, r.body)
 		}
@@ -209,14 +216,7 @@ func TestOneModelIsShownAsEachFamilyDoes(t *testing.T) {
 		{"/v1beta/models/two", "", 404, `"status":"NOT_FOUND"`},
 		{"/v1beta/openai/models/one", "", 200, `"id":"one"`},
 	} {
-		req, err := newGet(t, base+test.path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if test.version != "" {
-			req.Header.Set("Anthropic-Version", test.version)
-		}
-		r, err := send(t, req)
+		r, err := look(t, base+test.path, test.version)
 		if err != nil || r.status != test.status || !strings.Contains(r.body, test.want) {
 			t.Errorf("%s: %d, %v, %s", test.path, r.status, err, r.body)
 		}
