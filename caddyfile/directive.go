@@ -6,6 +6,8 @@ package caddyfile
 
 import (
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -114,7 +116,11 @@ func parseBlock(d *caddyfile.Dispenser) (*block, error) {
 		b.proxy = append(b.proxy, d.NextSegment()...)
 	}
 	if len(b.transport.Providers) == 0 && needsProviders != "" {
-		return nil, d.Errf("%s: without a 'provider', llm_proxy is only the handler; options of the transport and of reverse_proxy then belong into the reverse_proxy behind it", needsProviders)
+		why := "without a 'provider', llm_proxy is only the handler; options of the transport and of reverse_proxy then belong into the reverse_proxy behind it"
+		if !slices.Contains(streaming.Options(), needsProviders) {
+			why += "; if it is misspelled, known: " + syntax.And(options())
+		}
+		return nil, d.Errf("%s: %s", needsProviders, why)
 	}
 	// Limits and what is known of keys are shared over the same Redis.
 	b.transport.Redis = b.admission.Redis
@@ -129,6 +135,14 @@ func parseBlock(d *caddyfile.Dispenser) (*block, error) {
 		b.proxy = asDirective(name, b.proxy)
 	}
 	return &b, nil
+}
+
+// options are the names of those that may stand in a block, besides the ones of
+// reverse_proxy.
+func options() []string {
+	names := append(handler.Options(), streaming.Options()...)
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // unfit says why an option of reverse_proxy may not stand in the block; "" if
@@ -169,6 +183,9 @@ func (b *block) carrier(h httpcaddyfile.Helper) (json.RawMessage, error) {
 		TransportRaw: transport,
 	}
 	if err := proxy.UnmarshalCaddyfile(caddyfile.NewDispenser(b.proxy)); err != nil {
+		if strings.Contains(err.Error(), "unrecognized subdirective") {
+			err = fmt.Errorf("%w; known: the options of reverse_proxy, %s", err, syntax.And(options()))
+		}
 		return nil, err
 	}
 	if err := proxy.FinalizeUnmarshalCaddyfile(h); err != nil {

@@ -86,6 +86,31 @@ var (
 	explained = regexp.MustCompile(`(?m)^#   ([A-Z0-9_]+)\b`)
 )
 
+// The quick start runs where its ports are taken, and the gateway finds the
+// simulated provider there, or the real ones whose address is said.
+func TestQuickStartHasOtherPorts(t *testing.T) {
+	text, err := os.ReadFile("../examples/quickstart.Caddyfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GATEWAY_PORT", "18080")
+	t.Setenv("SIM_PORT", "19090")
+	t.Setenv("ADMIN_PORT", "12019")
+	t.Setenv("OPENAI_BASE_URL", "https://api.openai.com/v1")
+	result, err := adapt(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for part, times := range map[string]int{
+		`":18080"`: 1, `"127.0.0.1:19090"`: 1, `"localhost:12019"`: 1,
+		`"base_url": "http://localhost:19090"`: 2, `"base_url": "https://api.openai.com/v1"`: 1, "9090": 3,
+	} {
+		if got := strings.Count(string(result), part); got != times {
+			t.Errorf("%s stands there %d times, want %d:\n%s", part, got, times, result)
+		}
+	}
+}
+
 // TestExamples loads every example, with the secrets in place that its comment
 // asks for.
 func TestExamples(t *testing.T) {

@@ -93,15 +93,15 @@ func TestOddConfigsAreWarnedOf(t *testing.T) {
 		lines  map[int]string
 	}{
 		"as it stands": {config, map[int]string{
-			3:  "client late: its access ended at 2020-01-01",
-			6:  "client early: providers nobody: there is no such provider in the block, which has openai",
+			4:  "client late: its access ended at 2020-01-01",
+			8:  "client early: providers nobody: there is no such provider in the block, which has openai",
 			17: "price opanai/gpt-4o*: there is no provider opanai",
-			23: "group staff: providers opanai: there is no such provider in the block, which has openai",
+			24: "group staff: providers opanai: there is no such provider in the block, which has openai",
 			26: "metrics_metadata plan: no client has such metadata",
 		}},
 		"where models of others are sold": {strings.NewReplacer("provider openai", "provider openrouter", "providers opanai openai* *", "providers *").Replace(config), map[int]string{
-			3:  "client late",
-			6:  "client early: providers nobody",
+			4:  "client late",
+			8:  "client early: providers nobody",
 			26: "metrics_metadata plan",
 		}},
 		"providers": {oddProviders, map[int]string{
@@ -112,10 +112,10 @@ func TestOddConfigsAreWarnedOf(t *testing.T) {
 			30: "provider openai: a key of fewer than 8 characters",
 		}},
 		"where more clients come from elsewhere": {strings.Replace(config, "metrics_metadata", "clients storage\n\t\tmetrics_metadata", 1), map[int]string{
-			3:  "client late",
-			6:  "client early: providers nobody",
+			4:  "client late",
+			8:  "client early: providers nobody",
 			17: "price opanai",
-			23: "group staff",
+			24: "group staff",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -35,12 +35,18 @@ func (h *Handler) welcome(a *account, r *http.Request, client *auth.Client) *ref
 	return a.quota.enter(h, r, client)
 }
 
-// mayCome asks whether a client's time and its address are right, as far as
+// mayCome asks whether a client's groups, time and address are right, as far as
 // anything is known of it.
 func (who *Callers) mayCome(client *auth.Client, r *http.Request, now time.Time) *refusal {
 	if client.Guest && who.managed.blind() {
 		metrics.Process.FailAuth(metrics.AuthUnavailable)
 		return unavailable()
+	}
+	if client.Outside {
+		metrics.Process.FailAuth(metrics.AuthGroup)
+		refused := refuse(http.StatusForbidden, "group_required", "you belong to no group that may use this gateway")
+		refused.reason = "no_group"
+		return refused
 	}
 	if client.Disabled {
 		metrics.Process.FailAuth(metrics.AuthDisabled)

@@ -161,7 +161,7 @@ func (a *Authenticator) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 		return line.Wrap(a.Validate())
-	})
+	}, callersOptions()...)
 }
 
 // Interface guards

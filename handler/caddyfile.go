@@ -44,6 +44,7 @@ import (
 //			limits_claim <claim>
 //			group        <name>...
 //			map_group    <name> <group>
+//			require_group
 //		}
 //		introspection <URL> {
 //			client_id     <id>
@@ -55,12 +56,13 @@ import (
 //			timeout       <duration>
 //			max_in_flight <n>
 //			max_rate      <n>
-//			claim|id_prefix|groups_claim|models_claim|limits_claim|group|map_group ...
+//			claim|id_prefix|groups_claim|models_claim|limits_claim|group|map_group|require_group ...
 //		}
 //		trust_user [<placeholder>] {
 //			groups_from <placeholder>
 //			group       <name>...
 //			map_group   <name> <group>
+//			require_group
 //		}
 //		anonymous
 //		rate_limit user <kind> <n> [<window>|day|month [<time zone>]] [models <pattern>...]
@@ -85,12 +87,12 @@ import (
 //		redis <address>... { ... }
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return parseDirective(d, h.ParseOption, h.FinishCaddyfile)
+	return parseDirective(d, h.ParseOption, h.FinishCaddyfile, Options()...)
 }
 
-// parseDirective parses a directive that is a block of options, and checks
+// parseDirective parses a directive that is a block of these options, and checks
 // them when all are there.
-func parseDirective(d *caddyfile.Dispenser, parseOption func(*caddyfile.Dispenser) (known bool, err error), finish func(syntax.Line) error) error {
+func parseDirective(d *caddyfile.Dispenser, parseOption func(*caddyfile.Dispenser) (known bool, err error), finish func(syntax.Line) error, options ...string) error {
 	d.Next() // consume directive name
 	line := syntax.At(d)
 	if d.NextArg() {
@@ -102,7 +104,7 @@ func parseDirective(d *caddyfile.Dispenser, parseOption func(*caddyfile.Dispense
 			return err
 		}
 		if !known {
-			return d.Errf("unrecognized subdirective %s", d.Val())
+			return syntax.Unknown(d, "", d.Val(), options...)
 		}
 	}
 	return finish(line)
@@ -144,6 +146,13 @@ func (h *Handler) ParseOption(d *caddyfile.Dispenser) (known bool, err error) {
 		err = line.Wrap(h.checkOptions())
 	}
 	return true, err
+}
+
+// Options are the names of those that ParseOption knows.
+func Options() []string {
+	return append(callersOptions(),
+		"trust_user", "anonymous", "rate_limit", "shadow_limits", "usage_endpoint", "metrics_metadata", "ledger", "ledger_strangers",
+		"price", "prices", "max_request_body", "heartbeat")
 }
 
 // FinishCaddyfile checks what can be told only when all options are parsed; the

@@ -237,7 +237,9 @@ func (who *Callers) tooManyFailures(r *http.Request) *refusal {
 		return nil
 	}
 	metrics.Process.MeetLimit(metrics.LayerIP, "auth_failures", false)
-	return addressLayer.refuse(r.Header, wait)
+	refused := addressLayer.refuse(r.Header, wait)
+	refused.reason = "auth_failures"
+	return refused
 }
 
 var (
@@ -288,7 +290,7 @@ func (who *Callers) vouchedFor(granted *grant) *auth.Client {
 		narrowed.Narrowing = granted.narrowing
 		return &narrowed
 	}
-	client := &auth.Client{ID: granted.id, Guest: true, Groups: granted.groups, Narrowing: granted.narrowing}
+	client := &auth.Client{ID: granted.id, Guest: true, Outside: granted.outside, Groups: granted.groups, Narrowing: granted.narrowing}
 	who.join(client, granted.limits)
 	return client
 }

@@ -37,6 +37,11 @@ func (who *Callers) parseOption(d *caddyfile.Dispenser) (known bool, err error) 
 	return true, err
 }
 
+// callersOptions are the names of those that parseOption knows.
+func callersOptions() []string {
+	return []string{"client", "group", "clients", "jwt", "introspection", "redis", "auth_failures"}
+}
+
 // finishCaddyfile checks what can be told only when all options are parsed.
 // Nothing is opened or read for that, and no placeholder evaluated. The line is
 // the directive's.

@@ -25,7 +25,7 @@ type Claims struct {
 
 	// GroupsClaim holds the names of the client's groups: a list of texts, or
 	// a text that lists them between commas, vertical bars or spaces. Names
-	// that are none of a group give nothing. Default: tokens name no groups.
+	// that are none of a group are ignored. Default: tokens name no groups.
 	GroupsClaim string `json:"groups_claim,omitempty"`
 
 	// ModelsClaim holds patterns of the models that the client may use, in the
@@ -48,7 +48,9 @@ type Claims struct {
 type grant struct {
 	id     string
 	groups []string
-	limits []limits.Rule
+	// outside says that a group is required, and that there is none.
+	outside bool
+	limits  []limits.Rule
 	// narrowing is of the models: none or one list of patterns.
 	narrowing [][]string
 }
@@ -85,7 +87,7 @@ func (c *Claims) grant(who *Callers, claims auth.Claims) (*grant, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", errBadClaims, c.GroupsClaim, err)
 	}
-	g.groups = c.of(who, groups)
+	c.place(g, who, groups)
 	models, narrowed, err := claims.Texts(c.models)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", errBadClaims, c.ModelsClaim, err)

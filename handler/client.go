@@ -71,7 +71,7 @@ type Client struct {
 	// and values of up to 256 bytes. Default: none.
 	Metadata map[string]string `json:"metadata,omitempty"`
 
-	line syntax.Line
+	line, expiresLine, providersLine syntax.Line
 }
 
 // OldSecret is a key that has been replaced.
@@ -145,7 +145,7 @@ func asWritten(secret string) (string, error) {
 // warn tells of what makes the client useless.
 func (c *Client) warn(now time.Time) {
 	if c.Expired(now) {
-		c.line.Warn("client %s: its access ended at %s, so it is refused; set 'expires' to a later date, or take the client out", c.ID, c.Expires)
+		c.expiresLine.Warn("client %s: its access ended at %s, so it is refused; set 'expires' to a later date, or take the client out", c.ID, c.Expires)
 	}
 }
 
@@ -236,10 +236,15 @@ func (who *Callers) parseClient(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+var clientOptions = []string{"group", "models", "providers", "limit", "expires", "allow_ip", "old_secret", "metadata", "disabled"}
+
 func (c *Client) parseOption(d *caddyfile.Dispenser) error {
 	option := d.Val()
 	if option == "disabled" {
 		return syntax.FlagOnce(d, &c.Disabled)
+	}
+	if !slices.Contains(clientOptions, option) {
+		return syntax.Unknown(d, "client "+c.ID, option, clientOptions...)
 	}
 	args := d.RemainingArgs()
 	if len(args) == 0 {
@@ -249,7 +254,7 @@ func (c *Client) parseOption(d *caddyfile.Dispenser) error {
 	case "models":
 		c.Models = append(c.Models, args...)
 	case "providers":
-		c.Providers = append(c.Providers, args...)
+		c.Providers, c.providersLine = append(c.Providers, args...), syntax.At(d)
 	case "metadata":
 		return c.parseMetadata(d, args)
 	case "old_secret":
@@ -278,7 +283,7 @@ func (c *Client) parseOption(d *caddyfile.Dispenser) error {
 		if _, err := parseExpiry(args[0]); err != nil || len(args) > 1 {
 			return d.Errf("client %s: expires: not one date such as 2026-12-31: %s", c.ID, args[0])
 		}
-		c.Expires = args[0]
+		c.Expires, c.expiresLine = args[0], syntax.At(d)
 	case "allow_ip":
 		for _, arg := range args {
 			if arg == "private_ranges" {
@@ -290,8 +295,6 @@ func (c *Client) parseOption(d *caddyfile.Dispenser) error {
 			}
 			c.AllowIP = append(c.AllowIP, arg)
 		}
-	default:
-		return d.Errf("client %s: unrecognized option %s", c.ID, option)
 	}
 	return nil
 }

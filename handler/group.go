@@ -36,7 +36,7 @@ type Group struct {
 	// every one of them.
 	Limits []*Limit `json:"limits,omitempty"`
 
-	line syntax.Line
+	line, providersLine syntax.Line
 }
 
 // group is a Group made ready.
@@ -150,10 +150,10 @@ func (who *Callers) WarnOfProviders(provided []string) {
 		}
 	}
 	for _, c := range who.Clients {
-		warn(c.line, "client "+c.ID, c.Providers)
+		warn(c.providersLine, "client "+c.ID, c.Providers)
 	}
 	for _, g := range who.Groups {
-		warn(g.line, "group "+g.Name, g.Providers)
+		warn(g.providersLine, "group "+g.Name, g.Providers)
 	}
 }
 
@@ -170,14 +170,14 @@ func (who *Callers) parseGroup(d *caddyfile.Dispenser) error {
 		args := d.RemainingArgs()
 		switch {
 		case option != "models" && option != "providers" && option != "limit":
-			return d.Errf("group %s: unrecognized option %s", g.Name, option)
+			return syntax.Unknown(d, "group "+g.Name, option, "models", "providers", "limit")
 		case len(args) == 0:
 			return d.Errf("group %s: %s: wants an argument", g.Name, option)
 		case option == "models":
 			g.Models = append(g.Models, args...)
 			continue
 		case option == "providers":
-			g.Providers = append(g.Providers, args...)
+			g.Providers, g.providersLine = append(g.Providers, args...), syntax.At(d)
 			continue
 		}
 		limit, err := parseGroupLimit(d, option, args)

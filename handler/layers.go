@@ -113,7 +113,7 @@ func (l *LimitError) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume directive name
 	l.GlobalZones = d.RemainingArgs()
 	if d.NextBlock(d.Nesting()) {
-		return d.Errf("unrecognized subdirective %s", d.Val())
+		return d.Errf("llm_limit_error: has no options, and so no %s", d.Val())
 	}
 	return nil
 }

@@ -67,13 +67,21 @@ func (l *Limit) rule() (limits.Rule, error) {
 		amount *= perDollar
 	}
 	if amount != math.Trunc(amount) && kind != limits.Cost || !(amount >= 1 && amount <= maxAmount) {
-		return limits.Rule{}, fmt.Errorf("%s: not an amount: %v", l.Kind, l.Amount)
+		return limits.Rule{}, fmt.Errorf("%s: not an amount: %v; %s", l.Kind, l.Amount, amountWanted(kind))
 	}
 	period, err := l.period(kind)
 	if err != nil {
 		return limits.Rule{}, fmt.Errorf("%s: %w", l.Kind, err)
 	}
 	return limits.Rule{Kind: kind, Amount: int64(amount), Period: period, Models: l.Models}, nil
+}
+
+// amountWanted says which amounts a limit may have.
+func amountWanted(kind limits.Kind) string {
+	if kind == limits.Cost {
+		return fmt.Sprintf("wants US dollars above nothing, up to %.0f", maxAmount/perDollar)
+	}
+	return fmt.Sprintf("wants a whole number from 1 to %.0f", maxAmount)
 }
 
 func (l *Limit) period(kind limits.Kind) (limits.Period, error) {

@@ -18,10 +18,19 @@ type Membership struct {
 	// GroupNames say which group is meant by a name that vouchers use.
 	// Default: the group of that name.
 	GroupNames map[string]string `json:"group_names,omitempty"`
+
+	// RequireGroup refuses those who belong to none of the groups that the
+	// config has. Default: false, they are only bound by what holds for
+	// everybody.
+	RequireGroup bool `json:"require_group,omitempty"`
 }
 
-// check refuses groups that nobody has defined.
+// check refuses groups that nobody has defined, and a requirement that is always
+// met.
 func (m *Membership) check(who *Callers) error {
+	if m.RequireGroup && len(m.Groups) > 0 {
+		return errors.New("require_group: 'group' gives one to everybody, so nobody would be refused; leave one of the two out")
+	}
 	if err := who.checkGroups(m.Groups); err != nil {
 		return err
 	}
@@ -33,9 +42,9 @@ func (m *Membership) check(who *Callers) error {
 	return nil
 }
 
-// of returns the groups of a caller who is said to belong to some. Those that
-// the config does not know give nothing, and are said once.
-func (m *Membership) of(who *Callers, named []string) []string {
+// place puts a caller who is said to belong to some groups into those that the
+// config knows. The others are left out, and said once.
+func (m *Membership) place(g *grant, who *Callers, named []string) {
 	groups := slices.Clip(m.Groups)
 	for _, name := range named {
 		group, mapped := m.GroupNames[name]
@@ -50,12 +59,12 @@ func (m *Membership) of(who *Callers, named []string) []string {
 			groups = append(groups, group)
 		}
 	}
-	return groups
+	g.groups, g.outside = groups, m.RequireGroup && len(groups) == 0
 }
 
-// options are "group <name>..." and "map_group <name> <group>".
+// options are "group <name>...", "map_group <name> <group>" and "require_group".
 func (m *Membership) options() options {
-	return options{"group": &m.Groups, "map_group": m.mapGroup}
+	return options{"group": &m.Groups, "map_group": m.mapGroup, "require_group": &m.RequireGroup}
 }
 
 func (m *Membership) mapGroup(args []string) error {

@@ -5,6 +5,8 @@ package handler
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,9 +17,9 @@ import (
 )
 
 // options says by its name where an option's arguments go: a *string, a
-// *caddy.Duration and an *int, of at least 1, take one and stand once; a
-// *[]string takes any number, as often as the option stands there, and so does
-// a func([]string) error.
+// *caddy.Duration and an *int, of at least 1, take one and stand once; a *bool
+// takes none and stands once; a *[]string takes any number, as often as the
+// option stands there, and so does a func([]string) error.
 type options map[string]any
 
 // parse reads a block of them, which belongs to the option of.
@@ -25,11 +27,11 @@ func (o options) parse(d *caddyfile.Dispenser, of string) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		option, args := d.Val(), d.RemainingArgs()
 		into, known := o[option]
-		switch {
-		case len(args) == 0:
+		if !known {
+			return syntax.Unknown(d, of, option, slices.Sorted(maps.Keys(o))...)
+		}
+		if _, flag := into.(*bool); !flag && len(args) == 0 {
 			return d.Errf("%s: %s: wants an argument", of, option)
-		case !known:
-			return d.Errf("%s: unrecognized option %s", of, option)
 		}
 		if err := set(into, args); err != nil {
 			return d.Errf("%s: %s: %v", of, option, err)
@@ -41,6 +43,7 @@ func (o options) parse(d *caddyfile.Dispenser, of string) error {
 var (
 	errTwice       = errors.New("already specified")
 	errOneArgument = errors.New("wants one argument")
+	errNoArgument  = errors.New("wants no argument")
 )
 
 // set hands an option its arguments.
@@ -48,6 +51,13 @@ func set(into any, args []string) (err error) {
 	switch into := into.(type) {
 	case *[]string:
 		*into = append(*into, args...)
+	case *bool:
+		if *into {
+			return errTwice
+		}
+		if *into = true; len(args) > 0 {
+			return errNoArgument
+		}
 	case func([]string) error:
 		return into(args)
 	case *string:

@@ -203,7 +203,7 @@ func (p *Price) parseOption(d *caddyfile.Dispenser) error {
 			return d.ArgErr()
 		}
 	default:
-		return p.parseRate(d)
+		return p.parseRate(d, "above", "batch", "flex", "priority")
 	}
 	if slices.ContainsFunc(p.Tiers, func(t *PriceTier) bool { return t.Above == tier.Above && t.Service == tier.Service }) {
 		return d.Errf("%s: already specified", option)
@@ -217,11 +217,11 @@ func (p *Price) parseOption(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// parseRate parses the price of one thing.
-func (p *PriceRates) parseRate(d *caddyfile.Dispenser) error {
+// parseRate parses the price of one thing. beside is what else may stand there.
+func (p *PriceRates) parseRate(d *caddyfile.Dispenser, beside ...string) error {
 	name := d.Val()
 	if _, ok := pricing.ParseUnit(name); !ok {
-		return d.Errf("price: unrecognized option %s", name)
+		return syntax.Unknown(d, "price", name, slices.Concat(pricing.Units(), beside)...)
 	}
 	if _, twice := p.USD[name]; twice {
 		return d.Errf("%s: already specified", name)

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -113,6 +114,35 @@ func TestRefusedLineSaysWhyATokenWas(t *testing.T) {
 	}
 	if _, said := logs.FilterMessage("call").TakeAll()[0].ContextMap()["llm_auth_reason"]; said {
 		t.Error("a call that was let in has a reason")
+	}
+}
+
+// A good key is not looked at after too many wrong ones, and the line says that
+// this is why.
+func TestRefusedLineTellsOfTooManyWrongKeys(t *testing.T) {
+	core, logs := observer.New(zapcore.InfoLevel)
+	h := newHandler(t, &Handler{Callers: Callers{
+		Clients: []*Client{newClient(t)}, AuthFailures: &AuthFailures{Limit: 1, Window: caddy.Duration(time.Minute)},
+	}})
+	h.logger = zap.New(core)
+	for _, test := range []struct {
+		wrong        bool
+		code, reason string
+	}{
+		{true, "invalid_api_key", "unknown_key"}, {false, "rate_limit_exceeded", "auth_failures"},
+	} {
+		r := request("/v1/chat/completions", chat)
+		if test.wrong {
+			r.Header.Set("Authorization", "Bearer wrong")
+		}
+		r.RemoteAddr = "192.0.2.77:1234"
+		if _, _, err := serve(h, r); err != nil {
+			t.Fatal(err)
+		}
+		fields := logs.TakeAll()[0].ContextMap()
+		if fields["llm_code"] != test.code || fields["llm_auth_reason"] != test.reason {
+			t.Errorf("got %v, want %+v", fields, test)
+		}
 	}
 }
 

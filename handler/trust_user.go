@@ -23,7 +23,7 @@ type TrustUser struct {
 
 	// GroupsFrom is a placeholder that lists the names of the caller's groups,
 	// between commas, vertical bars or spaces, such as
-	// {http.auth.user.groups}. Names that are none of a group give nothing.
+	// {http.auth.user.groups}. Names that are none of a group are ignored.
 	// Default: nothing is said of groups.
 	GroupsFrom string `json:"groups_from,omitempty"`
 
@@ -69,7 +69,9 @@ func (h *Handler) named(r *http.Request, id string) (*auth.Client, *refusal) {
 	}
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	groups := auth.SplitTexts(repl.ReplaceAll(h.TrustUser.GroupsFrom, ""))
-	return h.vouchedFor(&grant{id: id, groups: h.TrustUser.of(&h.Callers, groups)}), nil
+	granted := &grant{id: id}
+	h.TrustUser.place(granted, &h.Callers, groups)
+	return h.vouchedFor(granted), nil
 }
 
 // parseTrustUser parses "trust_user [<placeholder>] { … }".

@@ -66,5 +66,5 @@ func (b *Breaker) parseOption(d *caddyfile.Dispenser) error {
 	case "open_for":
 		return parseDuration(d, &b.OpenFor)
 	}
-	return d.Errf("breaker: unrecognized option %s", d.Val())
+	return syntax.Unknown(d, "breaker", d.Val(), "failures", "min_success", "window", "open_for")
 }

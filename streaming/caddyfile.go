@@ -102,7 +102,7 @@ func (t *Transport) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			return err
 		}
 		if !known {
-			return d.Errf("unrecognized subdirective %s", d.Val())
+			return syntax.Unknown(d, "", d.Val(), Options()...)
 		}
 	}
 	if len(t.Providers) == 0 {
@@ -152,6 +152,13 @@ func (t *Transport) ParseOption(d *caddyfile.Dispenser) (known bool, err error) 
 		err = line.Wrap(t.check())
 	}
 	return true, err
+}
+
+// Options are the names of those that ParseOption knows.
+func Options() []string {
+	return []string{
+		"provider", "model", "retry", "timeouts", "breaker", "verdict", "probe", "redis", "state", "rescue", "usage", "on_disconnect", "trail_header",
+	}
 }
 
 // FinishCaddyfile checks what can be told only when all options are parsed. The
@@ -223,7 +230,8 @@ func (p *Provider) parseBlock(d *caddyfile.Dispenser) error {
 		case "transport":
 			err = p.parseTransport(d)
 		default:
-			return d.Errf("provider %s: unrecognized option %s", p.Name, d.Val())
+			return syntax.Unknown(d, "provider "+p.Name, d.Val(),
+				"api", "select", "prefill", "usage", "auth_header", "header", "key", "keys", "keys_file", "verdict", "probe", "transport")
 		}
 		if err == nil {
 			err = line.Wrap(p.named(p.check()))

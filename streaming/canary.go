@@ -143,5 +143,5 @@ func (c *Canary) parseOption(d *caddyfile.Dispenser) error {
 	case "rest":
 		return parseDuration(d, &c.Rest)
 	}
-	return d.Errf("canary: unrecognized option %s", d.Val())
+	return syntax.Unknown(d, "canary", d.Val(), "error_margin", "first_token_margin", "min_calls", "window", "rest")
 }

@@ -234,7 +234,8 @@ func (k *Key) parseOption(d *caddyfile.Dispenser) error {
 		}
 		return nil
 	}
-	return d.Errf("key: unrecognized option %s", d.Val())
+	return syntax.Unknown(d, "key", d.Val(),
+		"id", "credentials", "account", "weight", "tier", "max_in_flight", "requests", "tokens", "models", "expires")
 }
 
 // parseKeyLimit reads a number and the window it is for.

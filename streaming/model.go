@@ -130,7 +130,7 @@ func (r *ModelRoute) parseOption(d *caddyfile.Dispenser) error {
 	case "content_filter":
 		return parseTargetsOnce(d, &r.ContentFilter)
 	}
-	return d.Errf("model %s: unrecognized option %s", r.Match, d.Val())
+	return syntax.Unknown(d, "model "+r.Match, d.Val(), "split", "canary", "context_length", "content_filter")
 }
 
 func (r *ModelRoute) parseSplit(d *caddyfile.Dispenser) error {

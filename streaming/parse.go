@@ -21,7 +21,7 @@ func parseBlock[T comparable](d *caddyfile.Dispenser, into *T, option func(*cadd
 		return d.Errf("%s: already specified; put all of its options into one block", name)
 	}
 	if d.NextArg() {
-		return d.ArgErr()
+		return d.Errf("%s: its options stand in a block, so not %s behind it", name, d.Val())
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		if err := option(d); err != nil {

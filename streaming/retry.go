@@ -123,5 +123,5 @@ func (r *Retry) parseOption(d *caddyfile.Dispenser) error {
 	case "max_wait":
 		return parseDuration(d, &r.MaxWait)
 	}
-	return d.Errf("retry: unrecognized option %s", d.Val())
+	return syntax.Unknown(d, "retry", d.Val(), "attempts", "delay", "budget", "deadline", "wait_for_key", "max_wait")
 }

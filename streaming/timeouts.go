@@ -11,6 +11,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 // Timeouts bound how long a provider may be silent. Each ends in the next
@@ -189,5 +191,5 @@ func (t *Timeouts) parseOption(d *caddyfile.Dispenser) error {
 	case "total":
 		return parseLimit(d, &t.Total)
 	}
-	return d.Errf("timeouts: unrecognized option %s", d.Val())
+	return syntax.Unknown(d, "timeouts", d.Val(), "connect", "headers", "first_token", "idle", "total")
 }

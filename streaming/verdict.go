@@ -185,5 +185,5 @@ func (v *VerdictRule) parseOption(d *caddyfile.Dispenser) error {
 	case "stop":
 		return syntax.FlagOnce(d, &v.Stop)
 	}
-	return d.Errf("verdict: unrecognized option %s", d.Val())
+	return syntax.Unknown(d, "verdict", d.Val(), "status", "header", "body", "wait", "stop")
 }

@@ -7,6 +7,9 @@ package guest
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -27,7 +30,7 @@ func (o Options) Parse(d *caddyfile.Dispenser) error {
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		into, known := o[d.Val()]
 		if !known {
-			return d.Errf("%s: unrecognized option %s", source, d.Val())
+			return d.Errf("%s: unrecognized option %s; known: %s", source, d.Val(), strings.Join(slices.Sorted(maps.Keys(o)), ", "))
 		}
 		if err := parseOption(d, into); err != nil {
 			return err

@@ -30,6 +30,7 @@ func clientCommand() *cobra.Command {
 store which 'clients storage' or 'clients redis' names in the config. What is
 changed is in force at once, and a moment later in all instances that share the
 store. Where the admin API is, is found as by Caddy's own commands.`,
+		RunE: chooseCommand,
 	}
 	c.addFlags(cmd)
 	flags := cmd.PersistentFlags()

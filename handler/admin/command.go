@@ -5,25 +5,48 @@ package admin
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	"github.com/seed83435595/caddy-llm-proxy/streaming/syntax"
 )
 
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
-		Name:  "llm",
-		Short: "Tools for the LLM gateway",
-		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(hashKeyCommand(), keysCommand(), clientCommand())
-		},
+		Name:      "llm",
+		Short:     "Tools for the LLM gateway",
+		CobraFunc: addCommands,
 	})
+}
+
+// addCommands adds those below "caddy llm".
+func addCommands(cmd *cobra.Command) {
+	cmd.AddCommand(hashKeyCommand(), keysCommand(), clientCommand())
+	cmd.RunE = chooseCommand
+}
+
+// chooseCommand is what a command does that only has others below it. Cobra
+// would show the help for a misspelled one, and call that a success.
+func chooseCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	var known []string
+	for _, below := range cmd.Commands() {
+		if below.IsAvailableCommand() {
+			known = append(known, below.Name())
+		}
+	}
+	return fmt.Errorf("unknown command %q for '%s': there are %s", args[0], cmd.CommandPath(), syntax.And(known))
 }
 
 // instance is the running Caddy that a command speaks to.
@@ -59,13 +82,27 @@ func (i *instance) request(method, path string, body, answer any) error {
 	}
 	res, err := caddycmd.AdminAPIRequest(address, method, path, header, content)
 	if err != nil {
-		return fmt.Errorf("asking the instance at %s: %w", address, err)
+		return fmt.Errorf("asking the instance at %s: %w", address, spoken(err))
 	}
 	defer res.Body.Close()
 	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(answer); err != nil {
 		return fmt.Errorf("reading the instance's answer: %w", err)
 	}
 	return nil
+}
+
+// spoken returns the message of an error that the instance has answered with.
+// Caddy hands it on as the JSON that came, in which HTML's signs are escaped.
+func spoken(err error) error {
+	_, status, _ := strings.Cut(err.Error(), "HTTP ")
+	_, body, _ := strings.Cut(status, ": ")
+	var answer struct {
+		Error string `json:"error"`
+	}
+	if json.Unmarshal([]byte(body), &answer) != nil || answer.Error == "" {
+		return err
+	}
+	return errors.New(answer.Error)
 }
 
 func keysCommand() *cobra.Command {
@@ -76,6 +113,7 @@ func keysCommand() *cobra.Command {
 		Long: `Shows and changes the state of provider keys in the running Caddy, by its
 admin API. Where that is, is found as by Caddy's own commands: from --address,
 from the config file, or it is the default.`,
+		RunE: chooseCommand,
 	}
 	i.addFlags(cmd)
 	cmd.AddCommand(

@@ -3,8 +3,14 @@
 package admin
 
 import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/seed83435595/caddy-llm-proxy/keypool"
 )
@@ -55,6 +61,61 @@ func TestStateOfKeysOfAProviderAtRest(t *testing.T) {
 		k := keyOf(test.key, keypool.UpstreamStatus{Circuits: test.circuits})
 		if got := k.why(now); got != test.want || k.Available != test.available {
 			t.Errorf("%s: got %q, available %t, want %q", name, got, k.Available, test.want)
+		}
+	}
+}
+
+// A misspelled command fails and names those that there are; a command that is
+// left out is asked for by the help.
+func TestMisspelledCommandsFail(t *testing.T) {
+	run := func(cmd *cobra.Command, args ...string) (string, error) {
+		var out bytes.Buffer
+		cmd.SetOut(&out)
+		cmd.SetErr(&out)
+		cmd.SetArgs(args)
+		err := cmd.Execute()
+		return out.String(), err
+	}
+	llm := func() *cobra.Command {
+		cmd := &cobra.Command{Use: "caddy", SilenceUsage: true}
+		below := &cobra.Command{Use: "llm"}
+		addCommands(below)
+		cmd.AddCommand(below)
+		return cmd
+	}
+	for args, want := range map[string]string{
+		"llm frob":             `unknown command "frob" for 'caddy llm': there are client, hash-key and keys`,
+		"llm client shwo x":    `unknown command "shwo" for 'caddy llm client': there are add, change, disable, enable, list, remove, rotate and show`,
+		"llm keys diasble x y": `unknown command "diasble" for 'caddy llm keys': there are disable, enable, list and reset`,
+	} {
+		if _, err := run(llm(), strings.Fields(args)...); err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", args, err, want)
+		}
+	}
+	for _, args := range []string{"llm", "llm client", "llm keys"} {
+		if out, err := run(llm(), strings.Fields(args)...); err != nil || !strings.Contains(out, "Available Commands") {
+			t.Errorf("%s: %v, %s", args, err, out)
+		}
+	}
+}
+
+// What the instance says is told as it was meant, and what is no answer of its
+// as it came.
+func TestTheInstancesErrorIsReadable(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"error":"expires: not a date such as \u003c2026-12-31\u003e"}` + "\n": "expires: not a date such as <2026-12-31>",
+		`Bad Gateway`: "caddy responded with error: HTTP 400: Bad Gateway",
+		`{}`:          "caddy responded with error: HTTP 400: {}",
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write([]byte(body))
+		}))
+		address := strings.TrimPrefix(server.URL, "http://")
+		err := (&instance{address: address}).request(http.MethodGet, "/llm/clients", nil, new(any))
+		server.Close()
+		if err == nil || err.Error() != "asking the instance at "+address+": "+want {
+			t.Errorf("%s: got %v", body, err)
 		}
 	}
 }

@@ -21,6 +21,9 @@ type Client struct {
 	// Guest says that it is not known but by the word of somebody who vouches
 	// for it.
 	Guest bool
+	// Outside says that it is a guest of somebody who may only vouch for members
+	// of groups, and is in none.
+	Outside bool
 	// Models are patterns of the models that it may use; none means all.
 	Models []string
 	// Narrowing are further lists of patterns, of each of which one must match

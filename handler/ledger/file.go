@@ -67,6 +67,11 @@ func (f *File) Open() (Sink, error) {
 //		<any option of the log output file>
 //	}
 func (f *File) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume module name
+	if d.CountRemainingArgs() != 1 {
+		return d.Err("ledger file: wants one file to write to, such as 'ledger file /var/log/caddy/llm.jsonl'")
+	}
+	d.Reset()
 	return f.FileWriter.UnmarshalCaddyfile(d)
 }
 

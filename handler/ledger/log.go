@@ -43,7 +43,7 @@ func (*Log) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	if d.NextBlock(0) {
-		return d.Errf("unrecognized subdirective %s", d.Val())
+		return d.Errf("ledger log: has no options, and so no %s", d.Val())
 	}
 	return nil
 }

@@ -96,7 +96,7 @@ func (r *Redis) Open() (Sink, error) {
 //		<any option of redis>
 //	}
 func (r *Redis) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return r.Redis.ParseCaddyfile(d, r.parseOption)
+	return r.Redis.ParseCaddyfile(d, r.parseOption, "stream", "max_records", "retention")
 }
 
 func (r *Redis) parseOption(d *caddyfile.Dispenser) (known bool, err error) {

@@ -27,6 +27,8 @@ const (
 	AuthDisabled = "disabled"
 	// AuthAddress is a client that may not call from where it does.
 	AuthAddress = "address"
+	// AuthGroup is a caller who is in no group, where that is required.
+	AuthGroup = "group"
 	// AuthUnavailable is a token that cannot be judged for now.
 	AuthUnavailable = "unavailable"
 )

@@ -66,6 +66,9 @@ var unitNames = [unitCount]string{
 // String returns the unit's name in configs.
 func (u Unit) String() string { return unitNames[u] }
 
+// Units are the names of all units.
+func Units() []string { return unitNames[:] }
+
 // ParseUnit returns the unit of that name.
 func ParseUnit(name string) (Unit, bool) {
 	for i, known := range unitNames {

@@ -29,10 +29,14 @@ var anthropic = family{
 	},
 }
 
+func modelAnthropic(id string) object {
+	return object{"type": "model", "id": id, "display_name": id, "created_at": "2025-06-15T00:00:00Z"}
+}
+
 func listAnthropic(models []string) any {
 	data := make([]object, len(models))
 	for i, model := range models {
-		data[i] = object{"type": "model", "id": model, "display_name": model, "created_at": "2025-06-15T00:00:00Z"}
+		data[i] = modelAnthropic(model)
 	}
 	return object{"data": data, "has_more": false, "first_id": models[0], "last_id": models[len(models)-1]}
 }

@@ -70,7 +70,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "model":
 			err = h.parseRule(d)
 		default:
-			err = d.Errf("unrecognized subdirective %s", d.Val())
+			err = syntax.Unknown(d, "", d.Val(), "first_token", "delay", "chunks", "chunk_size", "models", "fault", "key", "model")
 		}
 		if err != nil {
 			return err
@@ -132,7 +132,7 @@ func (h *Handler) parseRule(d *caddyfile.Dispenser) error {
 		case "chunks":
 			err = parseCount(d, &rule.Chunks)
 		default:
-			err = d.Errf("model: unrecognized option %s", d.Val())
+			err = syntax.Unknown(d, "model", d.Val(), "fault", "first_token", "delay", "chunks")
 		}
 		if err != nil {
 			return err

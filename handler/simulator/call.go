@@ -32,6 +32,9 @@ type api struct {
 	family family
 	// list answers what lists models.
 	list func(models []string) any
+	// one answers what asks for the model of that id alone.
+	one func(id string) object
+	id  string
 	// plain makes an answer that comes whole, events one that is streamed.
 	plain  func(c *call) any
 	events func(c *call) []event

@@ -49,10 +49,14 @@ func geminiErrorBody(e simulatedError, wait time.Duration) any {
 	return object{"error": status}
 }
 
+func modelGemini(id string) object {
+	return object{"name": "models/" + id, "displayName": id, "supportedGenerationMethods": []string{"generateContent", "countTokens"}}
+}
+
 func listGemini(models []string) any {
 	list := make([]object, len(models))
 	for i, model := range models {
-		list[i] = object{"name": "models/" + model, "displayName": model, "supportedGenerationMethods": []string{"generateContent", "countTokens"}}
+		list[i] = modelGemini(model)
 	}
 	return object{"models": list}
 }

@@ -56,10 +56,14 @@ func orNull(s string) any {
 	return s
 }
 
+func modelOpenAI(id string) object {
+	return object{"id": id, "object": "model", "created": simulatedTime, "owned_by": "simulator"}
+}
+
 func listOpenAI(models []string) any {
 	data := make([]object, len(models))
 	for i, model := range models {
-		data[i] = object{"id": model, "object": "model", "created": simulatedTime, "owned_by": "simulator"}
+		data[i] = modelOpenAI(model)
 	}
 	return object{"object": "list", "data": data}
 }

@@ -19,6 +19,7 @@ func recognize(r *http.Request) (*api, string) {
 		return &api{family: live, session: converseLive}, ""
 	case strings.HasPrefix(path, "/v1beta/openai/"):
 		path = "/v1/" + strings.TrimPrefix(path, "/v1beta/openai/")
+	case r.Method == http.MethodGet && strings.HasPrefix(path, "/v1/models/"): // whose ids may have colons
 	case strings.HasPrefix(path, "/v1beta/") || strings.Contains(path, ":"):
 		return recognizeGemini(r.Method, path)
 	}
@@ -27,6 +28,12 @@ func recognize(r *http.Request) (*api, string) {
 		return &api{family: anthropic, list: listAnthropic}, ""
 	case path == "/v1/models":
 		return &api{family: openai, list: listOpenAI}, ""
+	}
+	if id, ok := strings.CutPrefix(path, "/v1/models/"); ok && r.Method == http.MethodGet {
+		if anthropicClient {
+			return &api{family: anthropic, one: modelAnthropic, id: id}, ""
+		}
+		return &api{family: openai, one: modelOpenAI, id: id}, ""
 	}
 	if found, ok := endpoints[path]; ok && r.Method == http.MethodPost {
 		return found, ""
@@ -56,6 +63,9 @@ var endpoints = map[string]*api{
 func recognizeGemini(method, path string) (*api, string) {
 	if path == "/v1beta/models" && method == http.MethodGet {
 		return &api{family: gemini, list: listGemini}, ""
+	}
+	if id, ok := strings.CutPrefix(path, "/v1beta/models/"); ok && method == http.MethodGet {
+		return &api{family: gemini, one: modelGemini, id: id}, ""
 	}
 	name := path[strings.LastIndexByte(path, '/')+1:]
 	model, action, _ := strings.Cut(name, ":")

@@ -15,6 +15,7 @@ import (
 	"io"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"time"
 )
@@ -194,6 +195,10 @@ func (s *Simulator) answer(w http.ResponseWriter, c *call, f Fault) {
 		c.fail(w, f)
 	case c.api.list != nil:
 		writeJSON(w, http.StatusOK, c.api.list(s.opts.Models))
+	case c.api.one != nil && slices.Contains(s.opts.Models, c.api.id):
+		writeJSON(w, http.StatusOK, c.api.one(c.api.id))
+	case c.api.one != nil:
+		c.fail(w, Fault{Name: FaultNotFound})
 	case c.api.session != nil:
 		c.serveSession(w, f)
 	case c.stream && c.api.events != nil:

@@ -164,6 +164,20 @@ func TestAnswersHaveAsManyChunksOfTheSizeAskedFor(t *testing.T) {
 	}
 }
 
+// look gets a page, as a client of that version of Anthropic's API or of another
+// one.
+func look(t *testing.T, url, version string) (reply, error) {
+	t.Helper()
+	req, err := newGet(t, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if version != "" {
+		req.Header.Set("Anthropic-Version", version)
+	}
+	return send(t, req)
+}
+
 func TestModelsAreListedAsEachFamilyDoes(t *testing.T) {
 	base := serve(t, simulator.Options{Models: []string{"one", "two"}})
 	for _, test := range []struct{ path, version, want string }{
@@ -172,15 +186,38 @@ func TestModelsAreListedAsEachFamilyDoes(t *testing.T) {
 		{"/v1beta/models", "", `"name":"models/two"`},
 		{"/v1beta/openai/models", "", `"id":"two"`},
 	} {
-		req, err := newGet(t, base+test.path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if test.version != "" {
-			req.Header.Set("Anthropic-Version", test.version)
-		}
-		r, err := send(t, req)
+		r, err := look(t, base+test.path, test.version)
 		if err != nil || r.status != 200 || !strings.Contains(r.body, test.want) {
+			t.Errorf("%s: %d, %v, %s", test.path, r.status, err, r.body)
+		}
+	}
+}
+
+// One model is shown if it is listed, also where faults strike what is generated;
+// any other is none, in the family's own words.
+func TestOneModelIsShownAsEachFamilyDoes(t *testing.T) {
+	base := serve(t, simulator.Options{
+		Models: []string{"one", "ft:one:org", "maker/one"}, Rules: []simulator.Rule{{Match: "*one*", Fault: fault(t, "unavailable")}},
+	})
+	for _, test := range []struct {
+		path, version string
+		status        int
+		want          string
+	}{
+		{"/v1/models/one", "", 200, `{"created":1750000000,"id":"one","object":"model","owned_by":"simulator"}`},
+		{"/v1/models/ft:one:org", "", 200, `"id":"ft:one:org"`},
+		{"/v1/models/maker/one", "", 200, `"id":"maker/one"`},
+		{"/v1/models/maker%2Fone", "", 200, `"id":"maker/one"`},
+		{"/v1/models/two", "", 404, `"code":"model_not_found"`},
+		{"/v1/models/", "", 404, `"code":"model_not_found"`},
+		{"/v1/models/one", "2023-06-01", 200, `"type":"model"`},
+		{"/v1/models/two", "2023-06-01", 404, `"type":"not_found_error"`},
+		{"/v1beta/models/one", "", 200, `"name":"models/one"`},
+		{"/v1beta/models/two", "", 404, `"status":"NOT_FOUND"`},
+		{"/v1beta/openai/models/one", "", 200, `"id":"one"`},
+	} {
+		r, err := look(t, base+test.path, test.version)
+		if err != nil || r.status != test.status || !strings.Contains(r.body, test.want) {
 			t.Errorf("%s: %d, %v, %s", test.path, r.status, err, r.body)
 		}
 	}

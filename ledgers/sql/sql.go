@@ -130,7 +130,7 @@ func (s *SQL) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case "retention":
 			err = syntax.DurationOnce(d, &s.Retention)
 		default:
-			err = d.Errf("sql: unrecognized option %s", option)
+			err = syntax.Unknown(d, "sql", option, "table", "retention")
 		}
 		if err != nil {
 			return err

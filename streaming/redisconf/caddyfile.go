@@ -43,8 +43,8 @@ func Parse(d *caddyfile.Dispenser, into **Redis) error {
 }
 
 // ParseCaddyfile does the same for what has further options in the same block:
-// more is asked for those that are not Redis's.
-func (r *Redis) ParseCaddyfile(d *caddyfile.Dispenser, more func(*caddyfile.Dispenser) (known bool, err error)) error {
+// more is asked for those that are not Redis's, which have these names.
+func (r *Redis) ParseCaddyfile(d *caddyfile.Dispenser, more func(*caddyfile.Dispenser) (known bool, err error), names ...string) error {
 	d.Next() // consume the option's name
 	r.Addresses = d.RemainingArgs()
 	if len(r.Addresses) == 0 {
@@ -65,7 +65,7 @@ func (r *Redis) ParseCaddyfile(d *caddyfile.Dispenser, more func(*caddyfile.Disp
 			continue
 		}
 		line := syntax.At(d)
-		if err := r.parseOption(d); err != nil {
+		if err := r.parseOption(d, names); err != nil {
 			return err
 		}
 		if err := r.check(); err != nil {
@@ -75,7 +75,7 @@ func (r *Redis) ParseCaddyfile(d *caddyfile.Dispenser, more func(*caddyfile.Disp
 	return nil
 }
 
-func (r *Redis) parseOption(d *caddyfile.Dispenser) error {
+func (r *Redis) parseOption(d *caddyfile.Dispenser, beside []string) error {
 	option := d.Val()
 	if into := map[string]*string{
 		"master": &r.Master, "username": &r.Username, "password": &r.Password,
@@ -98,7 +98,9 @@ func (r *Redis) parseOption(d *caddyfile.Dispenser) error {
 	case "tls":
 		return r.parseTLS(d)
 	}
-	return d.Errf("redis: unrecognized option %s", option)
+	return syntax.Unknown(d, "redis", option, append([]string{
+		"master", "username", "password", "sentinel_username", "sentinel_password", "key_prefix", "on_failure", "cluster", "db", "timeout", "tls",
+	}, beside...)...)
 }
 
 func (r *Redis) parseTLS(d *caddyfile.Dispenser) error {
@@ -119,7 +121,7 @@ func (r *Redis) parseTLS(d *caddyfile.Dispenser) error {
 				return d.Err("cert: wants the file of the certificate and that of its key")
 			}
 		default:
-			return d.Errf("redis tls: unrecognized option %s", d.Val())
+			return syntax.Unknown(d, "redis tls", d.Val(), "ca", "cert")
 		}
 	}
 	return nil

@@ -87,6 +87,16 @@ func WholeNumber(d *caddyfile.Dispenser, option, text string) (int, error) {
 	return n, nil
 }
 
+// Unknown is the error for an option that there is not, and says which there
+// are. of is what they belong to; it is empty for a directive.
+func Unknown(d *caddyfile.Dispenser, of, option string, known ...string) error {
+	what := "unrecognized subdirective"
+	if of != "" {
+		what = of + ": unrecognized option"
+	}
+	return d.Errf("%s %s; known: %s", what, option, And(known))
+}
+
 // HasPlaceholder tells whether a text may mean something else when it is
 // evaluated.
 func HasPlaceholder(text string) bool { return strings.Contains(text, "{") }
