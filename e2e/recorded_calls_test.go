@@ -71,7 +71,7 @@ func (c *recordedCall) divide(path string) bool {
 			// Where OpenAI's format is spoken, the base includes the version.
 			for _, candidate := range []string{path[i:], "/v1" + path[i:]} {
 				if r, ok := c.recognize(candidate); path[i] == '/' && ok && claims(r) && (candidate == path[i:]) == (r.Family.Name != "openai") {
-					c.family, c.base, c.path = r.Family.Name, cmp.Or(path[:i], "/"), candidate
+					c.family, c.base, c.path = r.Family.Name, cmp.Or(path[:i], "/."), candidate
 					c.unread, c.generates = r.Operation.Dialect == nil, r.Generates()
 					return true
 				}

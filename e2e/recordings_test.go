@@ -221,7 +221,7 @@ func (t *take) upstreamPath() string {
 	if t.family == "openai" {
 		own = strings.TrimPrefix(own, "/v1")
 	}
-	u, err := url.ParseRequestURI(strings.TrimSuffix(t.base, "/") + own)
+	u, err := url.ParseRequestURI(strings.TrimRight(strings.TrimSuffix(t.base, "/."), "/") + own)
 	if err != nil {
 		return err.Error()
 	}
