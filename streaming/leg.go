@@ -4,6 +4,7 @@ package streaming
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -103,7 +104,7 @@ func (l *leg) read(p []byte) (int, error) {
 	if err != nil {
 		l.left = l.client.Err() != nil
 		dropValues(l.response.Trailer, l.veil.secret)
-		if err = l.ending(err); err == io.EOF {
+		if err = l.ending(err); err == io.EOF { //nolint:errorlint // a fault that wraps it is no end
 			l.done = true
 		} else {
 			l.fault = err
@@ -150,7 +151,8 @@ func (l *leg) lingers() bool {
 func (l *leg) ending(err error) error {
 	cause := context.Cause(l.ctx)
 	switch {
-	case err == io.EOF, cause == errEnded, l.over() && !l.left:
+	case err == io.EOF, //nolint:errorlint // a fault that wraps it is no end
+		cause == errEnded, l.over() && !l.left:
 		l.scan.Close()
 		if l.stream && l.truncated() || l.response.StatusCode == http.StatusOK && l.scan.CutOff() {
 			return errTruncated
@@ -222,7 +224,7 @@ func (l *leg) verdict() (keypool.Verdict, Outcome) {
 	case l.left || l.fault == nil:
 		// Nobody read to the end, and no fault was seen: the client is gone.
 		return keypool.Verdict{Class: keypool.ClassCanceled}, OutcomeCanceled
-	case l.fault == errTotalTimeout:
+	case errors.Is(l.fault, errTotalTimeout):
 		// It is we who have no more time. The provider may serve well.
 		return keypool.Verdict{Class: keypool.ClassCanceled}, OutcomeBroken
 	default:

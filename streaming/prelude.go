@@ -90,7 +90,7 @@ func (r *rotation) hold(l *leg) *failure {
 	if r.filtered(l) {
 		return filteredInside(l)
 	}
-	over, started := l.end == io.EOF || l.scan.Ended(), l.scan.Started()
+	over, started := errors.Is(l.end, io.EOF) || l.scan.Ended(), l.scan.Started()
 	noAnswer := l.noAnswer(over)
 	if over && !(l.stream && started) || noAnswer != "" {
 		if verdict, isFailure := l.judgeWhole(); isFailure {

@@ -4,6 +4,7 @@ package streaming
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -94,7 +95,7 @@ func (s *session) Read(p []byte) (int, error) {
 	for len(s.pending) == 0 && s.end == nil {
 		n, err := s.conn.Read(p)
 		ails, between := s.hear(p[:n], err)
-		if err == io.EOF && s.leg.call.HearUntil != nil {
+		if errors.Is(err, io.EOF) && s.leg.call.HearUntil != nil {
 			// The client gets to know, and should go as well.
 			_ = s.leg.call.HearUntil(time.Now().Add(closeGrace))
 		}

@@ -66,7 +66,7 @@ func (e *sessionEnd) lose(err, cause error) {
 		e.fault = late
 	case cause != nil:
 		e.left = true
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		e.fault = errSessionCut
 	default:
 		e.fault = err

@@ -86,7 +86,7 @@ func TestMisspelledCommandsFail(t *testing.T) {
 	for args, want := range map[string]string{
 		"llm frob":             `unknown command "frob" for 'caddy llm': there are client, hash-key and keys`,
 		"llm client shwo x":    `unknown command "shwo" for 'caddy llm client': there are add, change, disable, enable, list, remove, rotate and show`,
-		"llm keys diasble x y": `unknown command "diasble" for 'caddy llm keys': there are disable, enable, list and reset`,
+		"llm keys diasble x y": `unknown command "diasble" for 'caddy llm keys': there are disable, enable, list and reset`, //nolint:misspell // on purpose
 	} {
 		if _, err := run(llm(), strings.Fields(args)...); err == nil || err.Error() != want {
 			t.Errorf("%s: got %v, want %s", args, err, want)

@@ -74,7 +74,7 @@ func TestAnswerIsPassedOnInWhateverPieces(t *testing.T) {
 			length = int64(len(want))
 		}
 		err := pass(w, &http.Response{Body: from, ContentLength: length, Header: http.Header{}})
-		if !bytes.Equal(w.Body.Bytes(), want) || !errors.Is(err, map[bool]error{true: nil, false: broke}[from.end == io.EOF]) {
+		if !bytes.Equal(w.Body.Bytes(), want) || !errors.Is(err, map[bool]error{true: nil, false: broke}[errors.Is(from.end, io.EOF)]) {
 			t.Fatalf("%d: got %d bytes of %d, %v", i, w.Body.Len(), len(want), err)
 		}
 		if length < 0 && w.count < pieces+1 || length >= 0 && w.count > 0 {
