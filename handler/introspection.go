@@ -53,7 +53,8 @@ type Introspection struct {
 	// Default: 10m.
 	Stale caddy.Duration `json:"stale,omitempty"`
 
-	// Timeout is how long a call waits for the issuer. Default: 5s.
+	// Timeout is how long a call waits for its turn to ask the issuer, and then
+	// for the answer. Default: 5s.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
 	// MaxInFlight is how many questions may be under way, half of them for the

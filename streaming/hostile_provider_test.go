@@ -88,37 +88,32 @@ func TestInformationalAnswersStayIn(t *testing.T) {
 	}
 }
 
-// A provider that switches protocols unasked has failed.
-func TestUnaskedSwitchOfProtocols(t *testing.T) {
-	up := scripted(t, func(w http.ResponseWriter, _ *http.Request) {
+// saying returns a provider that answers with a text as it stands.
+func saying(t *testing.T, text string) *upstream {
+	t.Helper()
+	return scripted(t, func(w http.ResponseWriter, _ *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		defer conn.Close()
-		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")
+		_, _ = io.WriteString(conn, text)
 	})
-	tr := provision(t, &Transport{Providers: []*Provider{pool("p", up.URL, "a-"+t.Name())}, Retry: quick})
-	if status, _, _ := chat(t, tr, chatBody); status != http.StatusBadGateway && status != http.StatusServiceUnavailable {
-		t.Errorf("got %d", status)
-	}
 }
 
-// A status that there is not is the provider's fault, and the next key's turn.
-func TestStatusThatThereIsNot(t *testing.T) {
-	up := scripted(t, func(w http.ResponseWriter, _ *http.Request) {
-		conn, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
+// A provider has failed that switches protocols unasked, or answers with a
+// status that there is not.
+func TestAnswerThatIsNone(t *testing.T) {
+	for _, text := range []string{
+		"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n",
+		"HTTP/1.1 042 What\r\nContent-Length: 2\r\n\r\n{}",
+	} {
+		up := saying(t, text)
+		tr := provision(t, &Transport{Providers: []*Provider{pool("p", up.URL, "a-"+t.Name())}, Retry: quick})
+		if status, _, call := chat(t, tr, chatBody); status != http.StatusBadGateway || call.Attempts[0].Verdict.Class != keypool.ClassUpstream {
+			t.Errorf("%.20q: got %d after %v", text, status, call.Attempts)
 		}
-		defer conn.Close()
-		_, _ = io.WriteString(conn, "HTTP/1.1 042 What\r\nContent-Length: 2\r\n\r\n{}")
-	})
-	tr := provision(t, &Transport{Providers: []*Provider{pool("p", up.URL, "a-"+t.Name())}, Retry: quick})
-	if status, _, call := chat(t, tr, chatBody); status != http.StatusBadGateway || call.Attempts[0].Verdict.Class != keypool.ClassUpstream {
-		t.Errorf("got %d after %v", status, call.Attempts)
 	}
 }
 

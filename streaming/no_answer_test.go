@@ -9,12 +9,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 )
 
 const loginPage = "<!DOCTYPE html>\n<html><head><title>Log in to the network</title></head></html>"
 
-// page answers as a captive portal does, or the login page of a CDN.
+// pageOf answers as a captive portal does, or the login page of a CDN.
 func pageOf(media, text string) func(http.ResponseWriter) {
 	return func(w http.ResponseWriter) {
 		w.Header().Set("Content-Type", media)
@@ -46,8 +45,7 @@ var noAnswers = map[string]struct {
 	"a page that goes on": {"upstream", func(w http.ResponseWriter) {
 		pageOf("text/html", loginPage)(w)
 		_ = http.NewResponseController(w).Flush()
-		time.Sleep(20 * time.Millisecond)
-		_, _ = io.WriteString(w, loginPage)
+		_, _ = io.WriteString(w, strings.Repeat(loginPage, 1000)) // more than is held back
 	}},
 }
 

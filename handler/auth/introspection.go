@@ -37,7 +37,7 @@ var ErrStrange = errors.New("the issuer does not judge this token")
 type Introspector struct {
 	// Ask returns the issuer's answer, as JSON.
 	Ask func(ctx context.Context, token string) ([]byte, error)
-	// Timeout is how long a call waits for an answer, and for its turn to ask.
+	// Timeout is how long a call waits for its turn to ask, and then for an answer.
 	Timeout time.Duration
 	// MaxInFlight is how many questions may be under way, and MaxRate how many
 	// there may be in a second.

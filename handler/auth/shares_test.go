@@ -86,6 +86,27 @@ func TestOneAddressTakesNotAllQuestions(t *testing.T) {
 	})
 }
 
+// The time that tokens wait for their turn is not the issuer's: whoever comes
+// with many at once does not make it look as if it were away.
+func TestWaitingIsNotTheIssuersFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var e endpoint
+		i := e.introspector()
+		i.MaxInFlight = 20
+		i.Init()
+		e.set(func() { e.slow = 1200 * time.Millisecond })
+		done := make(chan int)
+		go func() { done <- flood(t.Context(), i, "192.0.2.1", 100, 1, 0) }()
+		time.Sleep(i.Timeout + time.Millisecond) // so long, the last ones have waited
+		if _, err := i.Introspect(from(t.Context(), "192.0.2.2"), goodToken); err != nil {
+			t.Errorf("another's token: %v", err)
+		}
+		if unjudged := <-done; unjudged == 0 {
+			t.Error("none of the invented tokens has waited too long")
+		}
+	})
+}
+
 // An address with many good tokens waits for its turn, and all are judged; it
 // has half of the questions that may be under way.
 func TestManyGoodTokensOfOneAddress(t *testing.T) {
