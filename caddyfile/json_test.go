@@ -21,6 +21,9 @@ func TestJSONIsCheckedLikeACaddyfile(t *testing.T) {
 		provider openai {
 			select weighted
 			prefill on
+			transport http {
+				dial_timeout 2s
+			}
 			key sk-1
 			key sk-2
 		}
@@ -46,6 +49,7 @@ func TestJSONIsCheckedLikeACaddyfile(t *testing.T) {
 		"on_disconnect":      {`"drain"`, `"wait"`, `on_disconnect: must be cancel or drain, not "wait"`},
 		"select":             {`"weighted"`, `"luck"`, `provider "openai": select: must be round_robin, weighted`},
 		"prefill":            {`"prefill": "on"`, `"prefill": "yes"`, `provider "openai": prefill: must be on or off, not "yes"`},
+		"proxy_protocol":     {`"dial_timeout": 2000000000`, `"proxy_protocol": "v2"`, `transport: proxy_protocol names one client`},
 		"probe":              {`"probe": 20000000000`, `"probe": 20`, `probe: must be at least 1s`},
 		"key twice":          {`"sk-2"`, `"sk-1"`, `provider "openai": key 2: the secret is also that of key 1`},
 		"model twice":        {`"match": "o3*"`, `"match": "gpt-4*"`, `model "gpt-4*": its targets of the openai family are never asked: the line for "gpt-*" above it`},

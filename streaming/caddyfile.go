@@ -255,6 +255,9 @@ func (p *Provider) parseTransport(d *caddyfile.Dispenser) error {
 	if err != nil {
 		return err
 	}
+	if err := checkTransport(module); err != nil {
+		return d.WrapErr(err)
+	}
 	p.TransportRaw = caddyconfig.JSONModuleObject(module, "protocol", name, nil)
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 )
 
 // defaultIdleConns is how many idle connections to a provider are kept.
@@ -25,9 +26,6 @@ func (p *Provider) provisionTransport(ctx caddy.Context, connect caddy.Duration)
 		}
 	} else {
 		options["protocol"] = json.RawMessage(`"http"`)
-	}
-	if options["proxy_protocol"] != nil {
-		return errors.New("transport: proxy_protocol names one client for a whole connection, and the connections to a provider serve many")
 	}
 	if string(options["protocol"]) == `"http"` {
 		if p.base.Scheme == "https" && options["tls"] == nil {
@@ -56,5 +54,13 @@ func (p *Provider) provisionTransport(ctx caddy.Context, connect caddy.Duration)
 		return fmt.Errorf("transport %s cannot carry requests to a provider", options["protocol"])
 	}
 	p.transport = transport
+	return checkTransport(module)
+}
+
+// checkTransport refuses what a transport to a provider may not do.
+func checkTransport(module any) error {
+	if t, ok := module.(reverseproxy.ProxyProtocolTransport); ok && t.ProxyProtocolEnabled() {
+		return errors.New("transport: proxy_protocol names one client for a whole connection, and the connections to a provider serve many; take it out")
+	}
 	return nil
 }
